@@ -1,0 +1,35 @@
+"""Are these the arguments an adapter takes, each under one of its names?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from aimlapi_embeddings._errors import ConfigurationError
+from aimlapi_embeddings._options import nearest
+
+
+def check_arguments(owner: str, given: Collection[str], known: Iterable[Sequence[str]]) -> None:
+    """Refuse arguments that an adapter does not know, or that say the same thing twice.
+
+    Frameworks swallow unknown arguments or echo their values; this does neither.
+
+    Args:
+        owner: Class to name in the message.
+        given: Names of the arguments, without their values.
+        known: For each argument all its names.
+
+    Raises:
+        ConfigurationError: Names the culprit, and the nearest name that exists.
+    """
+    known = [tuple(names) for names in known]
+    every = [name for names in known for name in names]
+    for name in given:
+        if name not in every:
+            raise ConfigurationError(
+                f"{owner} has no argument {name!r}; did you mean {nearest(name, every)!r}?"
+            )
+    for names in known:
+        if len(twice := [name for name in names if name in given]) > 1:
+            raise ConfigurationError(
+                f"{' and '.join(map(repr, twice))} are names of one argument of {owner}; give one."
+            )

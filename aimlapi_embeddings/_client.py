@@ -1,0 +1,367 @@
+"""The client: composed of the modules beside it, holding no logic of theirs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, Self
+
+import msgspec
+
+from aimlapi_embeddings._backoff import Gate, RetryPolicy
+from aimlapi_embeddings._collect import Collector
+from aimlapi_embeddings._errors import AIMLAPIError, ConfigurationError
+from aimlapi_embeddings._families import Model
+from aimlapi_embeddings._flow import Call, Flow, Learned, embed_batch
+from aimlapi_embeddings._options import (
+    Options,
+    check_dimensions,
+    check_encoding_format,
+    check_integer,
+    check_seconds,
+    check_task_type,
+    endpoint,
+    find_model,
+    find_provider,
+)
+from aimlapi_embeddings._planning import check_texts, check_titles_fit, plan_batches
+from aimlapi_embeddings._providers import Provider
+from aimlapi_embeddings._request import check_titles, condition
+from aimlapi_embeddings._run import Clock, Runtime, run_tasks, run_threads
+from aimlapi_embeddings._slots import Slots
+from aimlapi_embeddings._transport import HTTPTransport, Secret, SecretLike
+from aimlapi_embeddings._types import EmbeddingResult, Progress, Role, TaskType, Usage
+from aimlapi_embeddings._version import __version__
+
+
+class EmbeddingsClient:
+    """Embeds texts with one model of the AI/ML API or of Nugen.
+
+    One client may be shared by threads, tasks and event loops; it pickles, and what a process
+    cannot share is made anew after a fork.
+
+    Args:
+        model: Id of the model. There is no default: vectors of different models cannot be compared.
+        provider: `"aimlapi"` or `"nugen"`; taken from the model when it is known, else the former.
+        api_key: A string, or anything with `get_secret_value()`; else `AIMLAPI_API_KEY` or
+            `NUGEN_API_KEY` is read from the environment.
+        base_url: Else `AIMLAPI_API_BASE` or `NUGEN_API_BASE`, else the provider's. A host alone
+            gets the provider's path.
+        dimensions: Floats per vector; the model's own size when None.
+        task_type: A `TaskType` or its name; the family's default pair when None.
+        family: Gives an id that is not known yet the rules of a known family.
+        query_prefix: Put in front of each query, instead of the family's own prefix.
+        document_prefix: The same for documents.
+        encoding_format: `"auto"` (base64 where the model documents it), `"float"` or `"base64"`.
+        batch_size: Most texts in a request; can only lower the model's own limit.
+        max_concurrency: Most requests under way at a time, over all calls of this client.
+        max_retries: Repeats of a request after its first attempt.
+        max_retry_wait: Longest wait in seconds that a server may ask for; a longer one raises.
+        timeout: Seconds that connecting, sending, and each wait for more of a reply may take.
+        headers: Sent with each request, beside our own.
+        extra_body: Fields added to the body of each request, over our own.
+        http_client: An `httpx.Client` to use for sync calls; it is not closed by us.
+        async_http_client: An `httpx.AsyncClient` to use for async calls, in its own event loop.
+        allow_http: Whether the key may travel unencrypted to a host that is not this machine.
+
+    Raises:
+        ConfigurationError: The key is missing, or an option cannot work for this model.
+
+    Example:
+        >>> client = EmbeddingsClient(model="text-multilingual-embedding-002")  # doctest: +SKIP
+        >>> client.embed(["a text", "another"]).array().shape  # doctest: +SKIP
+        (2, 768)
+    """
+
+    _clock = Clock()
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        provider: Literal["aimlapi", "nugen"] | None = None,
+        api_key: str | SecretLike | None = None,
+        base_url: str | None = None,
+        dimensions: int | None = None,
+        task_type: TaskType | str | None = None,
+        family: str | None = None,
+        query_prefix: str | None = None,
+        document_prefix: str | None = None,
+        encoding_format: Literal["auto", "float", "base64"] = "auto",
+        batch_size: int | None = None,
+        max_concurrency: int = 8,
+        max_retries: int = 5,
+        max_retry_wait: float = 60.0,
+        timeout: float = 60.0,
+        headers: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        http_client: Any = None,
+        async_http_client: Any = None,
+        allow_http: bool = False,
+    ) -> None:
+        # First of all, so that no frame of ours holds it in the open when an error leaves here.
+        api_key = Secret(api_key) if isinstance(api_key, str) else api_key
+        where = find_provider(model, provider)
+        row = find_model(model, where, family)
+        most = row.max_texts_per_request
+        self._options = Options(
+            id=model,
+            model=row,
+            provider=where,
+            dimensions=check_dimensions(row, dimensions),
+            task_type=check_task_type(row.family, task_type),
+            document_prefix=document_prefix,
+            query_prefix=query_prefix,
+            encoding_format=check_encoding_format(row.family, encoding_format),
+            extra_body=_check_extra_body(extra_body),
+            batch_size=most
+            if batch_size is None
+            else min(most, check_integer("batch_size", batch_size, 1)),
+        )
+        _check_prefixes(self._options)
+        self._max_concurrency = check_integer("max_concurrency", max_concurrency, 1)
+        self._policy = RetryPolicy(
+            check_integer("max_retries", max_retries, 0),
+            check_seconds("max_retry_wait", max_retry_wait, allow_zero=True),
+        )
+        self._timeout = check_seconds("timeout", timeout)
+        self._headers = _check_headers(headers)
+        self._key = _find_key(where, api_key)
+        self._url = endpoint(
+            where,
+            base_url or os.environ.get(where.api_base_variable) or where.base_url,
+            allow_http=allow_http,
+        )
+        self._http_client, self._async_http_client = http_client, async_http_client
+        self._start()
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        role: Role = "document",
+        task_type: TaskType | str | None = None,
+        titles: Sequence[str | None] | None = None,
+        progress: Progress | None = None,
+    ) -> EmbeddingResult:
+        """Embed n texts; `aembed` is the same for async callers.
+
+        Args:
+            texts: A list of n strings, none empty; any length. `[]` sends nothing.
+            role: `"document"` for what is searched, `"query"` for what is searched with.
+            task_type: Instead of the client's.
+            titles: n titles or None, for families that take titles.
+            progress: Called as `progress(done, total)`, in texts, with each finished request.
+
+        Returns:
+            n vectors of d floats in the order of the texts, and what they cost.
+
+        Raises:
+            InvalidInputError: Texts that cannot be embedded; nothing was sent.
+            ConfigurationError: A task type or titles that the model does not have.
+            APIStatusError: The server refused; its subclass tells why.
+            APIConnectionError: The server cannot be reached.
+            ReplyError: The server's answer cannot be trusted.
+        """
+        flows, collector = self._prepare(texts, role, task_type, titles, progress)
+        with self._accounted(collector):
+            run_threads(flows, self._runtime, collector)
+            return EmbeddingResult(self._options.id, collector.rows(), collector.usage)
+
+    async def aembed(
+        self,
+        texts: Sequence[str],
+        *,
+        role: Role = "document",
+        task_type: TaskType | str | None = None,
+        titles: Sequence[str | None] | None = None,
+        progress: Progress | None = None,
+    ) -> EmbeddingResult:
+        """Embed n texts, like `embed`, with the same requests."""
+        flows, collector = self._prepare(texts, role, task_type, titles, progress)
+        with self._accounted(collector):
+            await run_tasks(flows, self._runtime, collector)
+            return EmbeddingResult(self._options.id, collector.rows(), collector.usage)
+
+    @property
+    def model(self) -> Model:
+        """What is known about the model: sizes, limits, family."""
+        return self._options.model
+
+    @property
+    def usage(self) -> Usage:
+        """What all calls of this client have cost so far, failed ones included."""
+        return self._usage
+
+    def close(self) -> None:
+        """Close the connections of sync calls. The client can be used again."""
+        self._runtime.wire.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of sync calls and of this event loop's calls."""
+        self.close()
+        await self._runtime.wire.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"EmbeddingsClient(model={self._options.id!r}, url={self._url!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        given = [name for name in ("http_client", "async_http_client") if getattr(self, f"_{name}")]
+        if given:
+            raise ConfigurationError(
+                f"a client with {' and '.join(given)} cannot be pickled: connections belong to one "
+                "process. Leave it out, or make the client in the process that uses it."
+            )
+        return {name: getattr(self, name) for name in _STATE}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._http_client = self._async_http_client = None
+        self._start()
+
+    def _start(self) -> None:
+        """Begin with what cannot be shared with another process."""
+        self._usage = Usage()
+        self._lock = threading.Lock()
+        self._running: tuple[int, Runtime] | None = None
+
+    @property
+    def _runtime(self) -> Runtime:
+        pid = os.getpid()
+        running = self._running
+        if running is None or running[0] != pid:  # locks and sockets do not survive a fork
+            if running is not None:
+                self._lock = threading.Lock()
+            with self._lock:
+                running = self._running
+                if running is None or running[0] != pid:
+                    running = self._running = (pid, self._new_runtime())
+        return running[1]
+
+    def _new_runtime(self) -> Runtime:
+        return Runtime(
+            wire=HTTPTransport(
+                self._url,
+                self._key,
+                self._headers,
+                self._timeout,
+                self._http_client,
+                self._async_http_client,
+            ),
+            slots=Slots(self._max_concurrency),
+            gate=Gate(self._clock.monotonic),
+            learned=Learned(sys.maxsize, self._options.encoding_format),
+            clock=self._clock,
+        )
+
+    def _prepare(
+        self,
+        texts: Sequence[str],
+        role: Role,
+        task_type: TaskType | str | None,
+        titles: Sequence[str | None] | None,
+        progress: Progress | None,
+    ) -> tuple[list[Flow], Collector]:
+        """Check everything, and lay out the work of one call; nothing is sent yet."""
+        options, runtime = self._options, self._runtime
+        conditioning = condition(options, role, task_type)
+        texts = check_texts(texts)
+        if titles is not None:
+            check_titles(options, conditioning)
+            titles = check_titles_fit(titles, texts)
+        plan = plan_batches(
+            texts,
+            options.model,
+            batch_size=options.batch_size,
+            max_concurrency=self._max_concurrency,
+            prefix=conditioning.prefix,
+            titles=titles,
+        )
+        call = Call(
+            options=options,
+            texts=texts,
+            fields=conditioning.fields,
+            policy=self._policy,
+            gate=runtime.gate,
+            learned=runtime.learned,
+            url=self._url,
+            wall_clock=self._clock.time,
+        )
+        flows = [embed_batch(batch, call) for batch in plan.batches]
+        return flows, Collector(len(texts), plan, progress)
+
+    @contextmanager
+    def _accounted(self, collector: Collector) -> Iterator[None]:
+        """Add up what a call cost, and hang what it finished on its error."""
+        try:
+            yield
+        except AIMLAPIError as error:
+            error.partial = collector.partial()
+            raise
+        finally:
+            with self._lock:
+                self._usage += collector.usage
+
+
+_STATE = (
+    "_options",
+    "_max_concurrency",
+    "_policy",
+    "_timeout",
+    "_headers",
+    "_key",
+    "_url",
+)
+
+
+def _find_key(provider: Provider, api_key: SecretLike | None) -> SecretLike:
+    key = api_key or Secret(os.environ.get(provider.api_key_variable, ""))
+    if not key.get_secret_value().strip():
+        raise ConfigurationError(
+            f"no API key: set {provider.api_key_variable}, or pass api_key. Keys are made at "
+            f"{provider.keys_page}."
+        )
+    return key
+
+
+def _check_prefixes(options: Options) -> None:
+    given = options.document_prefix is not None or options.query_prefix is not None
+    if given and options.task_type is TaskType.NONE:
+        raise ConfigurationError(
+            "task_type='NONE' sends no prefix; leave out query_prefix and document_prefix."
+        )
+
+
+def _check_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    ours = {"User-Agent": f"aimlapi-embeddings/{__version__}"}
+    for name, value in (headers or {}).items():
+        if name.lower() == "authorization":
+            raise ConfigurationError("headers cannot hold Authorization; pass api_key instead.")
+        ours = {k: v for k, v in ours.items() if k.lower() != name.lower()} | {name: value}
+    return ours
+
+
+def _check_extra_body(extra_body: Mapping[str, Any] | None) -> dict[str, Any]:
+    extra = dict(extra_body or {})
+    if ours := sorted({"model", "input"} & extra.keys()):
+        raise ConfigurationError(f"extra_body cannot hold {' and '.join(ours)}.")
+    try:
+        msgspec.json.encode(extra)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"extra_body cannot be written as JSON: {error}.") from error
+    return extra

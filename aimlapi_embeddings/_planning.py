@@ -1,0 +1,207 @@
+"""Texts -> batches.
+
+How this works: texts are checked, put behind their prefix, and stripped of duplicates; what is left
+is packed in order. A batch is full when it holds as many texts or estimated tokens as a request may
+carry. Texts that must not share a request (too long for an array, or for the model) travel alone,
+and texts with different titles travel apart, since a request has one title. Batches are cut so that
+they fill whole waves of `max_concurrency`: five requests at a bound of four would take two round
+trips, and eight smaller ones take the same two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from aimlapi_embeddings._errors import ConfigurationError, InvalidInputError
+from aimlapi_embeddings._families import Model
+
+# Below this, a smaller request answers no sooner, and the overhead of each one shows.
+_LEAST_TEXTS_PER_WAVE_CUT = 64
+# UTF-8 bytes to a token: English has about 4, code and CJK about 3 (a character of the latter is
+# one token or a little more). The low figure errs to the safe side.
+_BYTES_PER_TOKEN = 3
+_SHOWN_INDICES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Texts that share one request.
+
+    Attributes:
+        indices: Their places in the caller's list.
+        texts: As they are sent, prefix included.
+        tokens: Estimated, for each text.
+        title: Of all of them, or None.
+    """
+
+    indices: Sequence[int]
+    texts: Sequence[str]
+    tokens: Sequence[int]
+    title: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def cut(self, size: int) -> Iterator[Batch]:
+        """Cut into batches of at most `size` texts."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            yield Batch(self.indices[part], self.texts[part], self.tokens[part], self.title)
+
+
+class Plan(NamedTuple):
+    """What has to be sent, and which places get a copy of another place's vector."""
+
+    batches: list[Batch]
+    copies: list[tuple[int, int]]
+    """(place, the place of the same text)."""
+
+
+def check_texts(texts: object) -> list[str]:
+    """Return texts when each can be embedded.
+
+    Raises:
+        InvalidInputError: It is not a list or tuple, or holds something that is not a string, is
+            empty, or has no UTF-8 form. Names all bad places.
+    """
+    if not isinstance(texts, Sequence) or isinstance(texts, str | bytes | bytearray | memoryview):
+        kind = type(texts).__name__
+        raise InvalidInputError(
+            f"texts must be a list of strings, not {_article(kind)} {kind}. "
+            + ("Put the one text into a list: [text]." if isinstance(texts, str) else "")
+        )
+    bad = [(i, why) for i, text in enumerate(texts) if (why := _why_bad(text))]
+    if bad:
+        shown = "; ".join(f"texts[{i}] {why}" for i, why in bad[:_SHOWN_INDICES])
+        more = f"; and {len(bad) - _SHOWN_INDICES} more" if len(bad) > _SHOWN_INDICES else ""
+        raise InvalidInputError(
+            f"{len(bad)} of {len(texts)} texts cannot be embedded: {shown}{more}. Nothing was sent;"
+            " replace them, or leave them out together with whatever belongs to them.",
+            tuple(i for i, _ in bad),
+        )
+    return list(texts)
+
+
+def _why_bad(text: object) -> str | None:
+    if not isinstance(text, str):
+        kind = type(text).__name__
+        return "is None" if text is None else f"is {_article(kind)} {kind}"
+    if not text:
+        return "is empty"
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            return f"has a lone surrogate at character {error.start}, which UTF-8 cannot write"
+    return None
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[0].lower() in "aeiou" else "a"
+
+
+def check_titles_fit(titles: object, texts: Sequence[str]) -> list[str | None]:
+    """Return titles when there is one string or None for each text."""
+    if not isinstance(titles, Sequence) or isinstance(titles, str) or len(titles) != len(texts):
+        raise ConfigurationError(
+            f"titles must be a list with one string or None for each of the {len(texts)} texts."
+        )
+    for i, title in enumerate(titles):
+        if title is not None and _why_bad(title):
+            raise InvalidInputError(f"titles[{i}] {_why_bad(title)}; use None for no title.", (i,))
+    return list(titles)
+
+
+def estimate_tokens(text: str) -> int:
+    """Estimate how many tokens a text has; no tokenizer is at hand for most of these models."""
+    size = len(text) if text.isascii() else len(text.encode())
+    return size // _BYTES_PER_TOKEN + 1
+
+
+def plan_batches(
+    texts: Sequence[str],
+    model: Model,
+    *,
+    batch_size: int,
+    max_concurrency: int,
+    prefix: str = "",
+    titles: Sequence[str | None] | None = None,
+) -> Plan:
+    """Decide what is sent together.
+
+    Args:
+        texts: n checked texts, in the caller's order.
+        model: Supplies the limits.
+        batch_size: At most this many texts in a batch.
+        max_concurrency: How many batches may be under way, for the waves.
+        prefix: Put in front of each text.
+        titles: n titles or None.
+
+    Returns:
+        Batches that hold each different text once, in order, and the places of repeated texts.
+    """
+    first: dict[Any, int] = {}
+    copies = []
+    for i, text in enumerate(texts):
+        key = text if titles is None else (text, titles[i])
+        place = first.setdefault(key, i)
+        if place != i:
+            copies.append((i, place))
+    groups: dict[str | None, list[int]] = {}
+    for i in first.values():
+        groups.setdefault(titles[i] if titles else None, []).append(i)
+    batches = [
+        batch
+        for title, indices in groups.items()
+        for batch in _pack(
+            Batch(
+                indices,
+                [prefix + texts[i] for i in indices] if prefix else [texts[i] for i in indices],
+                [estimate_tokens(texts[i]) + len(prefix) // _BYTES_PER_TOKEN for i in indices],
+                title,
+            ),
+            model,
+            batch_size,
+            max_concurrency,
+        )
+    ]
+    return Plan(batches, copies)
+
+
+def _pack(group: Batch, model: Model, batch_size: int, max_concurrency: int) -> Iterator[Batch]:
+    """Pack texts of one title in order; those that must travel alone come as they are met."""
+    most_tokens = model.max_tokens_per_request or math.inf
+    longest = model.family.max_chars_in_array or math.inf
+    alone_above = min(most_tokens, model.max_tokens_per_text or math.inf)
+    size = _wave_size(len(group), sum(group.tokens), batch_size, most_tokens, max_concurrency)
+    start, tokens = 0, 0
+    for i, (text, weight) in enumerate(zip(group.texts, group.tokens, strict=True)):
+        alone = len(text) > longest or weight > alone_above
+        if i > start and (alone or i - start == size or tokens + weight > most_tokens):
+            yield _part(group, start, i)
+            start, tokens = i, 0
+        tokens += weight
+        if alone:
+            yield _part(group, start, i + 1)
+            start, tokens = i + 1, 0
+    if start < len(group):
+        yield _part(group, start, len(group))
+
+
+def _part(group: Batch, start: int, stop: int) -> Batch:
+    return Batch(
+        group.indices[start:stop], group.texts[start:stop], group.tokens[start:stop], group.title
+    )
+
+
+def _wave_size(
+    texts: int, tokens: int, batch_size: int, most_tokens: float, max_concurrency: int
+) -> int:
+    """Find the batch size that fills whole waves, if that takes no more waves than full batches."""
+    fewest = max(math.ceil(texts / batch_size), math.ceil(tokens / most_tokens), 1)
+    waves = math.ceil(fewest / max_concurrency)
+    even = math.ceil(texts / (waves * max_concurrency))
+    return min(batch_size, max(even, _LEAST_TEXTS_PER_WAVE_CUT))

@@ -1,0 +1,170 @@
+"""HTTP. The only module that imports httpx, and the only one that opens the API key.
+
+The sync client is made on first use. An async client belongs to the event loop it was made in:
+using it in another one ends in "Event loop is closed"
+(https://github.com/encode/httpx/discussions/2473), so there is one for each loop. It is held by an
+async generator that waits for its end, since `asyncio.run` closes those before it closes the loop:
+the client goes with its loop, and no socket leaks. A client of the user's own is used as it is and
+never closed; it may be of httpx, or of another library of the same shape (httpx2), whose exceptions
+have the same names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import httpx
+
+from aimlapi_embeddings._errors import APIConnectionError, APITimeoutError
+from aimlapi_embeddings._types import Reply
+
+
+class Secret:
+    """A key that shows only where it is asked for by name, like pydantic's `SecretStr`."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def get_secret_value(self) -> str:
+        """Return the key itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('**********')"
+
+
+class SecretLike(Protocol):
+    """pydantic's `SecretStr`, or anything that hides a string the same way."""
+
+    def get_secret_value(self) -> str:
+        """Return the string itself."""
+
+
+# How many requests are under way is decided before they come here.
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+
+
+class HTTPTransport:
+    """Posts bodies to one URL, from threads and from tasks."""
+
+    def __init__(
+        self,
+        url: str,
+        api_key: SecretLike,
+        headers: Mapping[str, str],
+        timeout: float,
+        http_client: Any = None,
+        async_http_client: Any = None,
+    ) -> None:
+        self._url = url
+        self._key = api_key
+        self._headers = {"Content-Type": "application/json", **headers}
+        self._timeout = timeout
+        self._given = http_client
+        self._given_async = async_http_client
+        self._client: httpx.Client | None = None
+        self._async_clients: dict[asyncio.AbstractEventLoop, _Held] = {}
+        self._lock = threading.Lock()
+
+    def send(self, body: bytes) -> Reply:
+        """Post a body and wait for the whole reply in this thread."""
+        client = self._given or self._client or self._open()
+        try:
+            response = client.post(self._url, content=body, **self._extras())
+        except Exception as error:
+            if (known := self._translate(error)) is None:
+                raise
+            raise known from error
+        return self._reply(response)
+
+    async def send_async(self, body: bytes) -> Reply:
+        """Post a body and wait for the whole reply in this task."""
+        client = self._given_async or await self._open_async()
+        try:
+            response = await client.post(self._url, content=body, **self._extras())
+        except Exception as error:
+            if (known := self._translate(error)) is None:
+                raise
+            raise known from error
+        return self._reply(response)
+
+    def close(self) -> None:
+        """Close what was opened for sync calls."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    async def aclose(self) -> None:
+        """Close what was opened for this event loop."""
+        loop = asyncio.get_running_loop()
+        if held := self._async_clients.pop(loop, None):
+            await held.holder.aclose()
+
+    def _extras(self) -> dict[str, Any]:
+        return {
+            "headers": self._headers,
+            "auth": self._authorize,
+            "timeout": self._timeout,
+            "follow_redirects": False,
+        }
+
+    def _authorize(self, request: Any) -> Any:
+        # As a callable, not a header of ours: no frame holds the key when a request fails.
+        request.headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
+        return request
+
+    def _reply(self, response: Any) -> Reply:
+        body: bytes = response.content
+        if response.status_code >= 400:  # some servers repeat the key they refuse
+            body = body.replace(self._key.get_secret_value().encode(), b"**********")
+        return Reply(response.status_code, response.headers, body)
+
+    def _translate(self, error: Exception) -> APIConnectionError | None:
+        """Turn a failure to get a reply into our error; None for all others."""
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        if "TimeoutException" in kinds:
+            return APITimeoutError(
+                f"no reply from {self._url} within {self._timeout:g} s ({what}); raise timeout, or "
+                "lower batch_size."
+            )
+        if "RequestError" in kinds:
+            return APIConnectionError(
+                f"no reply from {self._url} ({what}); check base_url, the network and its proxies."
+            )
+        return None
+
+    def _open(self) -> httpx.Client:
+        with self._lock:
+            if self._client is None:
+                self._client = httpx.Client(limits=_LIMITS)
+            return self._client
+
+    async def _open_async(self) -> httpx.AsyncClient:
+        loop = asyncio.get_running_loop()
+        if held := self._async_clients.get(loop):
+            return held.client
+        # Nothing suspends from here to the end, so two tasks of a loop cannot both get here.
+        holder = _hold(httpx.AsyncClient(limits=_LIMITS))
+        client = await anext(holder)
+        with self._lock:
+            for other in [other for other in self._async_clients if other.is_closed()]:
+                del self._async_clients[other]
+            self._async_clients[loop] = _Held(client, holder)
+        return client
+
+
+class _Held(NamedTuple):
+    client: httpx.AsyncClient
+    holder: AsyncGenerator[httpx.AsyncClient]
+
+
+async def _hold(client: httpx.AsyncClient) -> AsyncGenerator[httpx.AsyncClient]:
+    try:
+        yield client
+    finally:
+        await client.aclose()

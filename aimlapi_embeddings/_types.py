@@ -1,0 +1,154 @@
+"""The values that travel through the package."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Role: TypeAlias = Literal["document", "query"]
+Vector: TypeAlias = list[float]
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called as `progress(done, total)`, in texts, each time a request has finished."""
+
+
+class TaskType(StrEnum):
+    """What the vectors are for, as Google's models name it. Upper and lower case are the same.
+
+    The two `RETRIEVAL_*` names mean the same pair, which is also the default: documents are
+    embedded as `RETRIEVAL_DOCUMENT`, queries as `RETRIEVAL_QUERY`; the role decides the side.
+    `NONE` sends no role and no prefix, for indexes that were built without.
+
+    Source: https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/task-types
+    """
+
+    RETRIEVAL_DOCUMENT = "RETRIEVAL_DOCUMENT"
+    RETRIEVAL_QUERY = "RETRIEVAL_QUERY"
+    SEMANTIC_SIMILARITY = "SEMANTIC_SIMILARITY"
+    CLASSIFICATION = "CLASSIFICATION"
+    CLUSTERING = "CLUSTERING"
+    QUESTION_ANSWERING = "QUESTION_ANSWERING"
+    FACT_VERIFICATION = "FACT_VERIFICATION"
+    NONE = "NONE"
+
+    @classmethod
+    def _missing_(cls, value: object) -> TaskType | None:
+        return cls.__members__.get(value.upper()) if isinstance(value, str) else None
+
+
+class Reply(NamedTuple):
+    """What came back for one request: header names in lower case, body decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a call cost. Sums with `+`; a figure the server did not tell counts as 0.
+
+    Attributes:
+        prompt_tokens: Tokens billed for the input, as counted by the server.
+        total_tokens: The same for embeddings; some servers report only this one.
+        credits_used: The gateway's credits; 2,000,000 of them are one US dollar.
+        usd_spent: US dollars.
+        requests: Requests sent, the refused and the failed ones included.
+        retries: How many of those repeated an earlier one.
+        deduplicated: Texts that were not sent because the same call held them already.
+    """
+
+    prompt_tokens: int = 0
+    total_tokens: int = 0
+    credits_used: int = 0
+    usd_spent: float = 0.0
+    requests: int = 0
+    retries: int = 0
+    deduplicated: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            *(getattr(self, f.name) + getattr(other, f.name) for f in fields(Usage)),
+        )
+
+
+Row: TypeAlias = bytes | list[float]
+"""One vector as it was decoded: little-endian float32 from base64, or a list from JSON numbers."""
+
+
+def to_vector(row: Row) -> Vector:
+    """Turn a row into Python floats."""
+    if isinstance(row, list):
+        return row
+    numbers = array("f", row)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tolist()
+
+
+class EmbeddingResult:
+    """n texts -> n vectors of d floats, in the order of the texts.
+
+    Attributes:
+        model: The id that was asked for.
+        usage: What this call cost.
+    """
+
+    def __init__(self, model: str, rows: list[Row], usage: Usage) -> None:
+        self.model = model
+        self.usage = usage
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        return f"EmbeddingResult({len(self)} vectors, model={self.model!r}, usage={self.usage!r})"
+
+    @property
+    def vectors(self) -> list[Vector]:
+        """The n vectors as lists of d Python floats. Made once, on first use."""
+        rows = self._rows
+        for i, row in enumerate(rows):
+            rows[i] = to_vector(row)
+        return cast(list[Vector], rows)
+
+    def array(self) -> NDArray[np.float32]:
+        """Return n x d float32, made without the detour over Python floats.
+
+        Raises:
+            ImportError: NumPy is not installed; nothing else in this package needs it.
+        """
+        try:
+            import numpy as np
+        except ImportError as error:
+            raise ImportError("array() needs NumPy: pip install numpy") from error
+        if not self._rows:
+            return np.empty((0, 0), dtype=np.float32)
+        return np.stack(
+            [
+                np.asarray(row, dtype=np.float32)
+                if isinstance(row, list)
+                else np.frombuffer(row, dtype="<f4")
+                for row in self._rows
+            ]
+        ).astype(np.float32, copy=False)
+
+
+class PartialResult(NamedTuple):
+    """What was finished before an error.
+
+    Attributes:
+        vectors: A vector for each text that was finished, None for the others.
+        usage: What was spent, on failed requests too.
+    """
+
+    vectors: list[Vector | None]
+    usage: Usage

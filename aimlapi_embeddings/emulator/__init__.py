@@ -1,0 +1,58 @@
+"""An offline stand-in for the AI/ML API and Nugen, made of the standard library alone.
+
+    from aimlapi_embeddings import emulator
+
+    with emulator.running() as base_url:
+        ...  # POST f"{base_url}/v1/embeddings"
+
+Its rules follow the providers' published schemas and samples; its vectors are lexical: texts
+that share words are near each other, and no meaning is involved.
+"""
+
+from ._answer import answer
+from ._faults import (
+    Fault,
+    as_floats,
+    cut_short,
+    doubled_index,
+    empty,
+    gzip_cut_short,
+    gzipped,
+    html,
+    null_embedding,
+    one_long,
+    one_short,
+    overstated_length,
+    ragged,
+    shuffled,
+    with_nan,
+    without_index,
+    without_usage,
+)
+from ._server import Emulator, running
+from ._types import Reply, Request
+
+__all__ = [
+    "Emulator",
+    "Fault",
+    "Reply",
+    "Request",
+    "answer",
+    "as_floats",
+    "cut_short",
+    "doubled_index",
+    "empty",
+    "gzip_cut_short",
+    "gzipped",
+    "html",
+    "null_embedding",
+    "one_long",
+    "one_short",
+    "overstated_length",
+    "ragged",
+    "running",
+    "shuffled",
+    "with_nan",
+    "without_index",
+    "without_usage",
+]

@@ -1,0 +1,41 @@
+"""Serve both APIs on this machine until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import time
+
+from . import Emulator, running
+
+
+def main() -> None:
+    """Read the options, then serve."""
+    parser = argparse.ArgumentParser(
+        prog="python -m aimlapi_embeddings.emulator", description=__doc__
+    )
+    parser.add_argument("--port", type=int, default=8765, help="0: any free one (%(default)s)")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds a request takes")
+    parser.add_argument("--latency-per-text", type=float, default=0.0, help="seconds for each text")
+    parser.add_argument("--max-in-flight", type=int, help="429 above this many requests at once")
+    parser.add_argument("--lenient", action="store_true", help="put up with unknown keys, models")
+    options = parser.parse_args()
+    emulator = Emulator(
+        strict=not options.lenient,
+        latency=options.latency,
+        latency_per_text=options.latency_per_text,
+        max_in_flight=options.max_in_flight,
+    )
+    with contextlib.suppress(KeyboardInterrupt), running(emulator, port=options.port) as url:
+        print(f"Serving on {url}; its vectors are only lexical: shared words, no meaning.")
+        print(f"export AIMLAPI_API_BASE={url}/v1 AIMLAPI_API_KEY=offline")
+        print(
+            f"export NUGEN_API_BASE={url}/api/v3/inference NUGEN_API_KEY=offline",
+            flush=True,
+        )
+        while True:
+            time.sleep(3600)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""From a body to an order that can be carried out, or a refusal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from ._checks import kind
+from ._models import ALIASES, EMULATED_PREFIX, MODELS, PLAIN
+from ._rules import Rule, count_tokens, cut_to_tokens
+from ._types import Provider, Refusal
+
+_INVALID: Mapping[Provider, int] = {"aimlapi": 400, "nugen": 422}
+
+
+class Order(NamedTuple):
+    """A request that passed every check: texts cut to length, options as sent."""
+
+    model: str
+    rule: Rule
+    texts: list[str]
+    options: Mapping[str, Any]
+
+
+def read_order(
+    provider: Provider, content: bytes, *, strict: bool, withdrawn: Collection[str]
+) -> Order:
+    """Check a body against the rules of its model; raises Refusal."""
+    body = _read_body(provider, content)
+    model, rule = _find_model(provider, body.pop("model"), strict, withdrawn)
+    texts = _read_texts(provider, rule, body.pop("input"))
+    for name, value in body.items():
+        if check := rule.options.get(name):
+            _refuse_if(provider, name, check(value))
+        elif strict:
+            _refuse_if(provider, name, f"Unrecognized key(s) in object: {name!r}")
+    return Order(model, rule, _fit(rule, texts, body), body)
+
+
+def _refuse_if(provider: Provider, field: str, problem: str | None) -> None:
+    if problem is not None:
+        raise Refusal(_INVALID[provider], problem, field)
+
+
+def _read_body(provider: Provider, content: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        raise Refusal(_INVALID[provider], "Expected valid JSON", "body") from None
+    if not isinstance(body, dict):
+        raise Refusal(_INVALID[provider], f"Expected object, received {kind(body)}", "body")
+    for name in ("model", "input"):
+        _refuse_if(provider, name, None if name in body else "Required")
+    return body
+
+
+def _find_model(
+    provider: Provider, name: object, strict: bool, withdrawn: Collection[str]
+) -> tuple[str, Rule]:
+    if not isinstance(name, str):
+        problem = f"Expected string, received {kind(name)}"
+        raise Refusal(_INVALID[provider], problem, "model")
+    known = MODELS[provider]
+    model = ALIASES[provider].get(name, name)
+    if model in withdrawn or name in withdrawn:
+        raise Refusal(404)
+    if model in known:
+        return model, known[model]
+    if not strict or model.startswith(EMULATED_PREFIX):
+        return model, PLAIN[provider]
+    expected = " | ".join(map(repr, known))
+    problem = f"Invalid enum value. Expected {expected}, received {name!r}"
+    raise Refusal(_INVALID[provider], problem, "model")
+
+
+def _read_texts(provider: Provider, rule: Rule, value: object) -> list[str]:
+    if isinstance(value, str):
+        _refuse_if(provider, "input", _length_problem(value, 1, rule.limits.chars_of_string))
+        return [value]
+    if not isinstance(value, list) or not rule.arrays:
+        raise Refusal(_INVALID[provider], f"Expected string, received {kind(value)}", "input")
+    if not value:
+        raise Refusal(_INVALID[provider], "Array must contain at least 1 element(s)", "input")
+    least, most = rule.min_chars_of_item, rule.limits.chars_of_item
+    for index, text in enumerate(value):
+        _refuse_if(provider, f"input.{index}", _length_problem(text, least, most))
+    return value
+
+
+def _length_problem(text: object, low: int, high: int | None) -> str | None:
+    if not isinstance(text, str):
+        return f"Expected string, received {kind(text)}"
+    if len(text) < low:
+        return f"String must contain at least {low} character(s)"
+    if high is not None and len(text) > high:
+        return f"String must contain at most {high} character(s)"
+    return None
+
+
+def _fit(rule: Rule, texts: list[str], options: Mapping[str, Any]) -> list[str]:
+    """Cut texts where the vendor does, and refuse what passes the vendor's limits."""
+    limits, wording = rule.limits, rule.wording
+    _check_limit(wording.texts, len(texts), limits.texts)
+    tokens = [count_tokens(text) for text in texts]
+    if (most := limits.tokens_per_text) is not None:
+        if rule.truncates and options.get("auto_truncate", True):
+            texts = [cut_to_tokens(text, most) for text in texts] if max(tokens) > most else texts
+            tokens = [min(n, most) for n in tokens]
+        _check_limit(wording.tokens_per_text, max(tokens), most)
+    _check_limit(wording.tokens_per_request, sum(tokens), limits.tokens_per_request)
+    return texts
+
+
+def _check_limit(wording: str, actual: int, limit: int | None) -> None:
+    """Refuse in the vendor's words, which the gateway hands on as they are."""
+    if limit is not None and actual > limit:
+        raise Refusal(400, wording.format(actual=actual, limit=limit))

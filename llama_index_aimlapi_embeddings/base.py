@@ -1,0 +1,356 @@
+"""Fields, names and docstrings of LlamaIndex on the shared client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar, Literal, Self
+
+from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
+from pydantic import (
+    AliasChoices,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    field_serializer,
+    model_validator,
+)
+
+from aimlapi_embeddings import (
+    ConfigurationError,
+    EmbeddingsClient,
+    Progress,
+    TaskType,
+    check_arguments,
+    progress_bar,
+)
+
+# The framework hands over windows of this many texts; the client packs and runs requests inside.
+_WINDOW = 100_000
+
+
+class _Bar:
+    """One bar for all the windows of a batch call."""
+
+    def __init__(self, move: Progress, total: int) -> None:
+        self._move, self._total, self._done = move, total, 0
+
+    def window(self) -> Progress:
+        """Make the progress of the next window."""
+        seen = 0
+
+        def progress(done: int, _: int) -> None:
+            nonlocal seen
+            self._done, seen = self._done + done - seen, done
+            self._move(self._done, self._total)
+
+        return progress
+
+
+# The framework's batch methods do not pass `show_progress` on to the methods we implement.
+_bar: ContextVar[_Bar | None] = ContextVar("_bar", default=None)
+
+
+class _Embedding(BaseEmbedding):
+    """What both providers' classes share.
+
+    Only what changes the vectors is dumped, since a dump is also the key of the ingestion cache:
+    a new key or timeout must not embed a corpus anew. A pickle keeps everything.
+    """
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # pydantic's messages would show the key
+        populate_by_name=True,
+        protected_namespaces=("pydantic_model_",),
+        validate_assignment=True,
+    )
+    _provider: ClassVar[Literal["aimlapi", "nugen"]]
+
+    model_name: str = Field(
+        validation_alias=AliasChoices("model_name", "model"),
+        description="Id of the model. No default: different models' vectors cannot be compared.",
+    )
+    api_key: SecretStr | None = Field(
+        default=None, exclude=True, repr=False, description="The key; else the environment's."
+    )
+    api_base: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("api_base", "base_url"),
+        description="The host; else the environment's, else the provider's own.",
+    )
+    dimensions: int | None = Field(
+        default=None, description="Floats per vector; the model's own size when None."
+    )
+    task_type: TaskType | str | None = Field(
+        default=None,
+        description="What the vectors are for; the family's default pair when None.",
+    )
+    family: str | None = Field(
+        default=None,
+        description="Gives an id that is not known yet the rules of a known family.",
+    )
+    query_prefix: str | None = Field(
+        default=None, description="Put in front of each query, instead of the family's prefix."
+    )
+    document_prefix: str | None = Field(
+        default=None, description="Put in front of each text, instead of the family's prefix."
+    )
+    additional_kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="Fields added to the body of each request."
+    )
+    encoding_format: Literal["auto", "float", "base64"] = Field(
+        default="auto",
+        exclude=True,
+        description="How vectors travel; 'auto' is base64 where the model documents it.",
+    )
+    embed_batch_size: int = Field(
+        default=_WINDOW,
+        gt=0,
+        exclude=True,
+        description="Texts that the framework hands over at once, and most texts in a request.",
+    )
+    batch_size: int | None = Field(
+        default=None,
+        exclude=True,
+        description="Most texts in a request; can only lower the model's own limit.",
+    )
+    max_concurrency: int = Field(
+        default=8,
+        exclude=True,
+        description="Most requests under way at a time, over all calls of this object.",
+    )
+    max_retries: int = Field(
+        default=5, exclude=True, description="Repeats of a request after its first attempt."
+    )
+    max_retry_wait: float = Field(
+        default=60.0,
+        exclude=True,
+        description="Longest wait in seconds that the server may ask for; a longer one raises.",
+    )
+    timeout: float = Field(
+        default=60.0,
+        exclude=True,
+        description="Seconds that connecting, sending, and each wait for a reply may take.",
+    )
+    show_progress: bool = Field(
+        default=False,
+        exclude=True,
+        description="Whether batches show a bar, also inside an IngestionPipeline.",
+    )
+    default_headers: Mapping[str, str] | None = Field(
+        default=None, exclude=True, repr=False, description="Sent with each request."
+    )
+    http_client: Any = Field(
+        default=None, exclude=True, repr=False, description="An httpx.Client for sync calls."
+    )
+    async_http_client: Any = Field(
+        default=None, exclude=True, repr=False, description="An httpx.AsyncClient for async calls."
+    )
+    allow_http: bool = Field(
+        default=False,
+        exclude=True,
+        description="Whether the key may travel unencrypted to a host that is not this machine.",
+    )
+    num_workers: int | None = Field(
+        default=None, exclude=True, description="Windows under way at a time in async batches."
+    )
+    embeddings_cache: Any = Field(
+        default=None, exclude=True, repr=False, description="A KVStore of the framework."
+    )
+
+    _client: EmbeddingsClient | None = PrivateAttr(default=None)
+    _built_with: dict[str, Any] | None = PrivateAttr(default=None)
+
+    @property
+    def client(self) -> EmbeddingsClient:
+        """The shared client: `.usage` tells the cost so far, `.close()` closes connections."""
+        assert self._client is not None  # noqa: S101  (built by the validator)
+        return self._client
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_arguments(cls, values: Any) -> Any:
+        aliases = {"model_name": ("model",), "api_base": ("base_url",)}
+        check_arguments(
+            cls.__name__, values, [(name, *aliases.get(name, ())) for name in cls.model_fields]
+        )
+        return values
+
+    @model_validator(mode="after")
+    def _build_client(self) -> Self:
+        options = self._core_options()
+        if options != self._built_with:
+            self._client = EmbeddingsClient(provider=self._provider, **options)
+            self._built_with = options
+        return self
+
+    def _core_options(self) -> dict[str, Any]:
+        """Translate LlamaIndex's names into the client's."""
+        return {
+            "model": self.model_name,
+            "api_key": self.api_key,
+            "base_url": self.api_base,
+            "dimensions": self.dimensions,
+            "task_type": self.task_type,
+            "family": self.family,
+            "query_prefix": self.query_prefix,
+            "document_prefix": self.document_prefix,
+            "encoding_format": self.encoding_format,
+            "batch_size": self.batch_size,
+            "max_concurrency": self.max_concurrency,
+            "max_retries": self.max_retries,
+            "max_retry_wait": self.max_retry_wait,
+            "timeout": self.timeout,
+            "headers": self.default_headers,
+            "extra_body": self.additional_kwargs,
+            "http_client": self.http_client,
+            "async_http_client": self.async_http_client,
+            "allow_http": self.allow_http,
+        }
+
+    @field_serializer("task_type")
+    def _plain_task_type(self, task_type: TaskType | str | None) -> str | None:
+        return None if task_type is None else str(task_type)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name under which the framework stores this class."""
+        return cls.__name__
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return what events and callbacks may show: nothing secret."""
+        return {
+            **super().to_payload(),
+            "dimensions": self.dimensions,
+            "task_type": self._plain_task_type(self.task_type),
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()  # drops what cannot be pickled, with a log line
+        if lost := sorted(self.__dict__.keys() - state["__dict__"].keys()):
+            raise ConfigurationError(
+                f"{self.class_name()} cannot be pickled with {', '.join(lost)}: leave "
+                f"{'it' if len(lost) == 1 else 'them'} out where several processes work."
+            )
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # The base falls back to a half-built object when this fails.
+        self.__init__(**state["__dict__"])  # type: ignore[misc]
+
+    def _get_query_embedding(self, query: str) -> Embedding:
+        return self.client.embed([query], role="query").vectors[0]
+
+    async def _aget_query_embedding(self, query: str) -> Embedding:
+        return (await self.client.aembed([query], role="query")).vectors[0]
+
+    def _get_text_embedding(self, text: str) -> Embedding:
+        return self._get_text_embeddings([text])[0]
+
+    async def _aget_text_embedding(self, text: str) -> Embedding:
+        return (await self._aget_text_embeddings([text]))[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return self.client.embed(texts, progress=_window_progress()).vectors
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return (await self.client.aembed(texts, progress=_window_progress())).vectors
+
+    def get_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[Embedding]:
+        """Embed n texts that are to be searched.
+
+        Args:
+            texts: n strings, none empty.
+            show_progress: Whether to show a bar that moves with each finished request.
+            **kwargs: For the framework.
+
+        Returns:
+            n vectors of d floats, in the order of the texts.
+
+        Raises:
+            AIMLAPIError: See `aimlapi_embeddings`; `.partial` holds what was finished.
+        """
+        with self._shown(len(texts), show_progress):
+            return super().get_text_embedding_batch(texts, **kwargs)
+
+    async def aget_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[Embedding]:
+        """Embed n texts, like `get_text_embedding_batch`, with the same requests."""
+        with self._shown(len(texts), show_progress):
+            return await super().aget_text_embedding_batch(texts, **kwargs)
+
+    @contextmanager
+    def _shown(self, total: int, show_progress: bool) -> Iterator[None]:
+        if not (show_progress or self.show_progress):
+            yield
+            return
+        with progress_bar("Generating embeddings") as move:
+            token = _bar.set(_Bar(move, total))
+            try:
+                yield
+            finally:
+                _bar.reset(token)
+
+
+def _window_progress() -> Progress | None:
+    bar = _bar.get()
+    return bar.window() if bar else None
+
+
+class AIMLAPIEmbedding(_Embedding):
+    """Embedding models of the AI/ML API.
+
+    Args:
+        model_name (str): Id of the model (`model` is accepted too).
+        api_key (Optional[str]): The key; else `AIMLAPI_API_KEY`.
+        api_base (Optional[str]): The host (`base_url` is accepted too); else `AIMLAPI_API_BASE`.
+        dimensions (Optional[int]): Floats per vector, where the model lets one choose.
+        task_type (Optional[str]): What the vectors are for, where the model knows task types.
+
+    See the fields below for all of them.
+
+    Examples:
+        `pip install "aimlapi-embeddings[llama-index]"`
+
+        ```python
+        from llama_index.core import Settings
+        from llama_index_aimlapi_embeddings import AIMLAPIEmbedding
+
+        Settings.embed_model = AIMLAPIEmbedding(model_name="text-multilingual-embedding-002")
+        vector = Settings.embed_model.get_query_embedding("What does the fox jump over?")
+        ```
+    """
+
+    _provider = "aimlapi"
+
+
+class NugenEmbedding(_Embedding):
+    """Embedding models of Nugen.
+
+    Args:
+        model_name (str): Id of the model (`model` is accepted too).
+        api_key (Optional[str]): The key; else `NUGEN_API_KEY`.
+        api_base (Optional[str]): The host (`base_url` is accepted too); else `NUGEN_API_BASE`.
+        dimensions (Optional[int]): Floats per vector.
+
+    See the fields below for all of them.
+
+    Examples:
+        `pip install "aimlapi-embeddings[llama-index]"`
+
+        ```python
+        from llama_index_aimlapi_embeddings import NugenEmbedding
+
+        embedding = NugenEmbedding(model_name="nugen-flash-embed", dimensions=256)
+        vector = embedding.get_query_embedding("What does the fox jump over?")
+        ```
+    """
+
+    _provider = "nugen"

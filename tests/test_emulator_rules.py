@@ -1,0 +1,244 @@
+"""What the emulator takes and what it refuses, without a socket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from aimlapi_embeddings.emulator import Reply, Request, answer
+
+SMALL, LARGE, ADA = (
+    "text-embedding-3-small",
+    "text-embedding-3-large",
+    "text-embedding-ada-002",
+)
+GOOGLE, GECKO = "text-multilingual-embedding-002", "textembedding-gecko@001"
+VOYAGE, BGE = "voyage-law-2", "BAAI/bge-base-en-v1.5"
+M2, M2_OLD = (f"togethercomputer/m2-bert-80M-{size}-retrieval" for size in ("32k", "2k"))
+QWEN, QWEN_V4 = "alibaba/qwen-text-embedding-v3", "alibaba/qwen-text-embedding-v4"
+FLASH, QWEN3 = "nugen-flash-embed", "qwen3-embedding-8b"
+GATEWAY, NUGEN = "/v1/embeddings", "/api/v3/inference/embeddings"
+
+SENTENCE = "Laura is a DJ."
+
+
+def post(
+    model: str, text: object = SENTENCE, *, path: str = "", key: str = "k", **options: object
+) -> Request:
+    """Build a request; Nugen's models go to Nugen."""
+    body = json.dumps({"model": model, "input": text, **options}).encode()
+    path = path or (NUGEN if model in (FLASH, QWEN3) else GATEWAY)
+    return Request("POST", path, {"authorization": f"Bearer {key}"}, body)
+
+
+def decoded(reply: Reply) -> Any:
+    """Decode a body."""
+    return json.loads(reply.body)
+
+
+def vectors(request: Request) -> list[Any]:
+    """Get the vectors of a request that must succeed."""
+    reply = answer(request)
+    assert reply.status == 200, reply.body
+    return [item["embedding"] for item in decoded(reply)["data"]]
+
+
+TAKEN = [
+    (SMALL, {"dimensions": 1536}, 1536),
+    (SMALL, {"dimensions": None}, 1536),
+    (LARGE, {}, 3072),
+    (ADA, {"encoding_format": "float"}, 1536),
+    ("openai/text-embedding-3-large", {"dimensions": 3072}, 3072),
+    ("voyage-code-2", {"input_type": "document"}, 1536),
+    ("anthropic/voyage-law-2", {}, 1024),
+    (GOOGLE, {"dimensions": 1, "task_type": "CLUSTERING", "title": ""}, 1),
+    ("google/text-multilingual-embedding-002", {"auto_truncate": False}, 768),
+    (GECKO, {"dimensions": None, "title": "t"}, 768),
+    (BGE, {}, 768),
+    (M2, {}, 768),
+    (QWEN, {"dimensions": 64}, 64),
+    ("text-embedding-v4", {"dimensions": 2048}, 2048),
+    (QWEN_V4, {}, 1024),
+    ("test/dummy-embeddings", {"test": {"delay": 5}, "dimensions": 7}, 7),
+    ("emulated/of-tomorrow", {}, 64),
+    (FLASH, {"dimensions": 123}, 123),
+    (QWEN3, {"dimensions": None}, 4096),
+]
+
+
+@pytest.mark.parametrize(("model", "options", "size"), TAKEN)
+def test_every_listed_field_is_taken_and_sizes_the_vector(
+    model: str, options: Mapping[str, Any], size: int
+) -> None:
+    """What the contract lists for a model is accepted."""
+    assert [len(vector) for vector in vectors(post(model, **options))] == [size]
+
+
+REFUSED = [
+    (SMALL, {"dimensions": 1537}, "dimensions: Number must be less than or equal to 1536"),
+    (SMALL, {"dimensions": 0}, "dimensions: Number must be greater than or equal to 1"),
+    (SMALL, {"dimensions": "3"}, "dimensions: Expected integer, received string"),
+    (SMALL, {"dimensions": True}, "dimensions: Expected integer, received boolean"),
+    (SMALL, {"encoding_format": "hex"}, "encoding_format: Invalid enum value. Expected 'float'"),
+    (SMALL, {"user": "u"}, "user: Unrecognized key"),
+    (SMALL, {"task_type": "CLUSTERING"}, "task_type: Unrecognized key"),
+    (ADA, {"dimensions": 512}, "dimensions: Unrecognized key"),
+    (VOYAGE, {"input_type": "query"}, "input_type: Invalid enum value. Expected 'document', rec"),
+    (VOYAGE, {"encoding_format": "float"}, "encoding_format: Unrecognized key"),
+    (GOOGLE, {"dimensions": 769}, "dimensions: Number must be less"),
+    (GOOGLE, {"task_type": "QUERY"}, "task_type: Invalid enum value"),
+    (GOOGLE, {"task_type": None}, "task_type: Invalid enum value"),
+    (GOOGLE, {"title": 1}, "title: Expected string, received number"),
+    (GOOGLE, {"auto_truncate": 1}, "auto_truncate: Expected boolean, received number"),
+    (BGE, {"encoding_format": "float"}, "encoding_format: Unrecognized key"),
+    (M2, {"dimensions": 768}, "dimensions: Unrecognized key"),
+    (QWEN, {"dimensions": None}, "dimensions: Invalid enum value"),
+    (QWEN, {"dimensions": 2048}, "dimensions: Invalid enum value"),
+    (QWEN_V4, {"dimensions": 100}, "dimensions: Invalid enum value"),
+    ("test/dummy-embeddings", {"test": {"errorStatus": 200}}, "test: errorStatus: Number must"),
+    (FLASH, {}, "model: Invalid enum value"),
+    ("no-such-model", {}, "model: Invalid enum value. Expected 'text-embedding-3-small' | "),
+]
+
+
+@pytest.mark.parametrize(("model", "options", "hint"), REFUSED)
+def test_what_a_row_does_not_list_is_refused_with_a_hint(
+    model: str, options: Mapping[str, Any], hint: str
+) -> None:
+    """A 400 names the field and what was expected."""
+    reply = answer(post(model, path=GATEWAY, **options))
+    first, second = decoded(reply)["message"].split("\n")
+    assert (reply.status, first) == (400, "Body validation error!")
+    assert second.startswith(hint)
+
+
+BAD_INPUTS = [
+    (SMALL, "", "input: String must contain at least 1"),
+    (SMALL, [], "input: Array must contain at least 1"),
+    (SMALL, ["a", ""], "input.1: String must contain at least 1"),
+    (SMALL, [1, 2], "input.0: Expected string, received number"),
+    (SMALL, None, "input: Expected string, received null"),
+    (VOYAGE, [], "input: Array must contain at least 1"),
+    (VOYAGE, "x" * 8001, "input: String must contain at most 8000"),
+    (VOYAGE, ["a", "x" * 801], "input.1: String must contain at most 800"),
+    (M2_OLD, ["a"], "input: Expected string, received array"),
+    (M2_OLD, "x" * 3001, "input: String must contain at most 3000"),
+    (SMALL, ["a"] * 2049, "Invalid 'input': array too long."),
+    (SMALL, "word " * 8193, "This model's maximum context length is 8192 tokens"),
+    (SMALL, ["word " * 8000] * 38, "Invalid 'input': maximum request size is 300000 tokens"),
+    (VOYAGE, ["a"] * 1001, "The batch size limit is 1000."),
+    (VOYAGE, ["a " * 400] * 301, "Request to the model failed. The max allowed tokens"),
+    (GOOGLE, ["a"] * 251, "250 instance(s) is allowed per prediction. Actual: 251"),
+    (GOOGLE, ["word " * 1000] * 21, "Unable to submit request because the input token count"),
+    (GECKO, ["a"] * 6, "5 instance(s) is allowed per prediction."),
+    (QWEN, ["a"] * 11, "<400> InternalError.Algo.InvalidParameter: Value error, batch size"),
+    (QWEN, "word " * 8193, "<400> InternalError.Algo.InvalidParameter: Range of input length"),
+    (BGE, ["word " * 513], "This model's maximum context length is 512 tokens. However, you"),
+]
+
+
+@pytest.mark.parametrize(("model", "text", "message"), BAD_INPUTS)
+def test_inputs_beyond_a_limit_are_refused_in_the_words_of_who_sets_it(
+    model: str, text: object, message: str
+) -> None:
+    """The gateway's limits name the field; the vendors' own words are handed on."""
+    reply = answer(post(model, text))
+    assert reply.status == 400
+    assert decoded(reply)["message"].removeprefix("Body validation error!\n").startswith(message)
+
+
+@pytest.mark.parametrize("model", [GOOGLE, M2])
+def test_some_vendors_cut_long_texts_in_silence(model: str) -> None:
+    """What stands behind the last token that fits changes nothing."""
+    limit = 2048 if model == GOOGLE else 32_768
+    fits = "some " * limit
+    assert vectors(post(model, fits + "more")) == vectors(post(model, fits + "else"))
+
+
+def test_google_refuses_long_texts_when_told_not_to_cut() -> None:
+    """`auto_truncate` false turns the silent cut into a 400."""
+    assert answer(post(GOOGLE, "word " * 2049, auto_truncate=False)).status == 400
+
+
+def test_lenient_ignores_unknown_keys_and_serves_unknown_models() -> None:
+    """Lenient mode forgives names, but neither values nor counts."""
+    assert answer(post("of-tomorrow", user="u"), strict=False).status == 200
+    assert answer(post(SMALL, dimensions=0), strict=False).status == 400
+    assert answer(post(QWEN, ["a"] * 11), strict=False).status == 400
+
+
+def test_withdrawn_models_are_not_found_by_any_name() -> None:
+    """An alias leads to the same 404."""
+    for name in (QWEN, "text-embedding-v3"):
+        assert answer(post(name), withdrawn={QWEN}).status == 404
+
+
+UNAUTHORIZED = [
+    ({}, "This request requires a valid API key."),
+    ({"authorization": "Basic abc"}, "This request requires a valid API key."),
+    ({"authorization": "Bearer k-revoked"}, "This request requires a valid API key."),
+    ({"authorization": "Bearer "}, "You provided an empty string instead of valid API key."),
+]
+
+
+@pytest.mark.parametrize(("headers", "message"), UNAUTHORIZED)
+def test_a_bad_key_is_refused(headers: Mapping[str, str], message: str) -> None:
+    """The gateway says 401 in two wordings, Nugen 403 in one."""
+    reply = answer(post(SMALL)._replace(headers=headers))
+    assert reply.status == 401
+    assert decoded(reply)["message"].startswith(message)
+    nugen = answer(post(FLASH)._replace(headers=headers))
+    detail = "Could not validate credentials. Reason: API key not found"
+    assert (nugen.status, decoded(nugen)) == (403, {"detail": detail})
+
+
+def test_error_bodies_have_the_newest_or_the_documented_shape() -> None:
+    """Both shapes carry the same message and request id."""
+    broke = post(SMALL, key="k-broke")
+    newest, documented = answer(broke), answer(broke, error_shape="documented")
+    assert newest.headers["content-type"] == "application/problem+json; charset=utf-8"
+    body = decoded(newest)
+    assert body["requestId"] == newest.headers["x-request-id"]
+    assert (body["status"], body["title"]) == (403, "Forbidden")
+    assert body["error"] == {"name": "ForbiddenException", "message": body["message"]}
+    assert decoded(documented) == {
+        "message": body["message"],
+        "path": GATEWAY,
+        "requestId": body["requestId"],
+        "statusCode": "403",
+        "timestamp": body["timestamp"],
+    }
+
+
+def test_nugen_says_where_a_body_is_wrong() -> None:
+    """A 422 has FastAPI's list of details."""
+    reply = answer(post(FLASH, ["a", 3]))
+    [problem] = decoded(reply)["detail"]
+    assert (reply.status, problem["loc"]) == (422, ["body", "input", 1])
+    assert answer(post(SMALL, path=NUGEN)).status == 422
+
+
+PATHS = [(GATEWAY, 200), ("/embeddings", 200), ("/v2/embeddings", 200), ("/v1/chat", 404)]
+
+
+@pytest.mark.parametrize(("path", "status"), PATHS)
+def test_each_documented_path_is_served(path: str, status: int) -> None:
+    """Anything else is not found, in the shape of whose path it looks like."""
+    assert answer(post(SMALL, path=path)).status == status
+
+
+def test_unknown_paths_and_methods_are_not_found() -> None:
+    """Nugen's 404 is Nugen's."""
+    assert decoded(answer(post(FLASH, path="/api/v3/other"))) == {"detail": "Not Found"}
+    assert answer(post(SMALL)._replace(method="GET")).status == 404
+
+
+@pytest.mark.parametrize(("body", "field"), [(b"{", "body"), (b"[]", "body"), (b"{}", "model")])
+def test_a_body_that_is_no_order_is_refused(body: bytes, field: str) -> None:
+    """Broken JSON, another type, and missing fields are 400."""
+    reply = answer(post(SMALL)._replace(body=body))
+    assert reply.status == 400
+    assert decoded(reply)["message"].split("\n")[1].startswith(field)
