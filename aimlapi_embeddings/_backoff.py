@@ -36,7 +36,7 @@ class RetryPolicy:
     def delay(self, retry: int) -> float:
         """Draw the seconds to wait before repeat number `retry`, counted from 0."""
         bound = min(_FIRST_BOUND * 2.0**retry, _LARGEST_BOUND, self.max_retry_wait)
-        return random.uniform(0.0, bound)  # noqa: S311  (not a secret)
+        return random.uniform(0.0, bound)
 
 
 class Gate:
@@ -53,7 +53,7 @@ class Gate:
 
     def shut_for(self, seconds: float) -> None:
         """Shut the gate, unless it is already shut for longer."""
-        spread = seconds * random.uniform(0.0, _REOPENING_SPREAD)  # noqa: S311  (not a secret)
+        spread = seconds * random.uniform(0.0, _REOPENING_SPREAD)
         with self._lock:
             self._opens_at = max(self._opens_at, self._now() + seconds + spread)
 

@@ -168,7 +168,7 @@ class _Embedding(BaseEmbedding):
     @property
     def client(self) -> EmbeddingsClient:
         """The shared client: `.usage` tells the cost so far, `.close()` closes connections."""
-        assert self._client is not None  # noqa: S101  (built by the validator)
+        assert self._client is not None
         return self._client
 
     @model_validator(mode="before")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 from surfaces import COLOURS, SURFACES, Clock, Colour, Surface, SurfaceName, Wire
@@ -50,6 +49,6 @@ def surface_name(request: pytest.FixtureRequest) -> SurfaceName:
 
 
 @pytest.fixture
-def surface(surface_name: SurfaceName, colour: Colour, wire: Wire) -> Iterator[Surface]:
+def surface(surface_name: SurfaceName, colour: Colour, wire: Wire) -> Surface:
     """One of the six ways into the package, on the fake wire."""
-    yield Surface(surface_name, colour, wire)
+    return Surface(surface_name, colour, wire)

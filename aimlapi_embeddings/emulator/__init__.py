@@ -9,8 +9,8 @@ Its rules follow the providers' published schemas and samples; its vectors are l
 that share words are near each other, and no meaning is involved.
 """
 
-from ._answer import answer
-from ._faults import (
+from aimlapi_embeddings.emulator._answer import answer
+from aimlapi_embeddings.emulator._faults import (
     Fault,
     as_floats,
     cut_short,
@@ -29,8 +29,8 @@ from ._faults import (
     without_index,
     without_usage,
 )
-from ._server import Emulator, running
-from ._types import Reply, Request
+from aimlapi_embeddings.emulator._server import Emulator, running
+from aimlapi_embeddings.emulator._types import Reply, Request
 
 __all__ = [
     "Emulator",

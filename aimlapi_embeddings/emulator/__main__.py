@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import time
 
-from . import Emulator, running
+from aimlapi_embeddings.emulator import Emulator, running
 
 
 def main() -> None:

@@ -8,12 +8,12 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from zlib import crc32
 
-from ._errors import EMPTY_KEY, error_reply, request_id
-from ._numbers import GRIDS, to_base64
-from ._order import Order, read_order
-from ._rules import Rule
-from ._types import ErrorShape, Provider, Refusal, Reply, Request
-from ._vectors import lexical_vector
+from aimlapi_embeddings.emulator._errors import EMPTY_KEY, error_reply, request_id
+from aimlapi_embeddings.emulator._numbers import GRIDS, to_base64
+from aimlapi_embeddings.emulator._order import Order, read_order
+from aimlapi_embeddings.emulator._rules import Rule
+from aimlapi_embeddings.emulator._types import ErrorShape, Provider, Refusal, Reply, Request
+from aimlapi_embeddings.emulator._vectors import lexical_vector
 
 _CREDITS_PER_USD = 2_000_000  # github:aimlapi/api-docs docs/faq/how-can-i-track-my-funds.md
 

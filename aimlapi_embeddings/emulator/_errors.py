@@ -8,7 +8,7 @@ from hashlib import blake2b
 from http import HTTPStatus
 from uuid import UUID
 
-from ._types import ErrorShape, Provider, Refusal, Reply, Request
+from aimlapi_embeddings.emulator._types import ErrorShape, Provider, Refusal, Reply, Request
 
 TIMESTAMP = "2026-08-30T18:23:01.734Z"
 """The moment of the live probe that the error shape comes from; a pure function has no clock."""

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ._numbers import from_base64, to_base64
-from ._types import Reply
+from aimlapi_embeddings.emulator._numbers import from_base64, to_base64
+from aimlapi_embeddings.emulator._types import Reply
 
 Drop = Literal["before_headers", "in_headers", "in_body"]
 

@@ -13,10 +13,19 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
-from ._checks import integer, of_kind, one_of, record
-from ._nugen import FLASH_EMBED, QWEN3_EMBEDDING
-from ._rules import CREATED, Extra, Limits, Rule, Usage, Wording, both_counts, count_characters
-from ._types import Provider
+from aimlapi_embeddings.emulator._checks import integer, of_kind, one_of, record
+from aimlapi_embeddings.emulator._nugen import FLASH_EMBED, QWEN3_EMBEDDING
+from aimlapi_embeddings.emulator._rules import (
+    CREATED,
+    Extra,
+    Limits,
+    Rule,
+    Usage,
+    Wording,
+    both_counts,
+    count_characters,
+)
+from aimlapi_embeddings.emulator._types import Provider
 
 _ENCODINGS = {"encoding_format": one_of("float", "base64")}  # LIVE
 

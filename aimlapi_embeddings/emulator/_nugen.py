@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ._checks import integer
-from ._rules import CREATED, Extra, Rule, both_counts
+from aimlapi_embeddings.emulator._checks import integer
+from aimlapi_embeddings.emulator._rules import CREATED, Extra, Rule, both_counts
 
 
 def _fields(_: str) -> Extra:

@@ -6,10 +6,10 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from ._checks import kind
-from ._models import ALIASES, EMULATED_PREFIX, MODELS, PLAIN
-from ._rules import Rule, count_tokens, cut_to_tokens
-from ._types import Provider, Refusal
+from aimlapi_embeddings.emulator._checks import kind
+from aimlapi_embeddings.emulator._models import ALIASES, EMULATED_PREFIX, MODELS, PLAIN
+from aimlapi_embeddings.emulator._rules import Rule, count_tokens, cut_to_tokens
+from aimlapi_embeddings.emulator._types import Provider, Refusal
 
 _INVALID: Mapping[Provider, int] = {"aimlapi": 400, "nugen": 422}
 

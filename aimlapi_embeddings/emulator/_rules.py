@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
-from ._checks import Check
-from ._numbers import Grid
+from aimlapi_embeddings.emulator._checks import Check
+from aimlapi_embeddings.emulator._numbers import Grid
 
 CREATED = 1_767_000_663
 """When every reply was made: the capture of nugen-flash-embed, 2025-12-29."""

@@ -14,10 +14,10 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ._answer import answer, refuse
-from ._errors import phrase
-from ._faults import Drop, Fault
-from ._types import ErrorShape, Refusal, Reply, Request
+from aimlapi_embeddings.emulator._answer import answer, refuse
+from aimlapi_embeddings.emulator._errors import phrase
+from aimlapi_embeddings.emulator._faults import Drop, Fault
+from aimlapi_embeddings.emulator._types import ErrorShape, Refusal, Reply, Request
 
 _BACKLOG = 1024
 _CHUNK = 1 << 18
