@@ -20,6 +20,7 @@ from aimlapi_embeddings._errors import (
 )
 from aimlapi_embeddings._families import Family, Model
 from aimlapi_embeddings._options import supported_models
+from aimlapi_embeddings._planning import check_texts
 from aimlapi_embeddings._progress import progress_bar
 from aimlapi_embeddings._types import EmbeddingResult, PartialResult, Progress, TaskType, Usage
 from aimlapi_embeddings._version import __version__
@@ -49,6 +50,7 @@ __all__ = [
     "Usage",
     "__version__",
     "check_arguments",
+    "check_texts",
     "progress_bar",
     "supported_models",
 ]

@@ -218,6 +218,8 @@ class EmbeddingsClient:
         await self.aclose()
 
     def __repr__(self) -> str:
+        if "_url" not in self.__dict__:  # a traceback may show it half built
+            return "EmbeddingsClient()"
         return f"EmbeddingsClient(model={self._options.id!r}, url={self._url!r})"
 
     def __getstate__(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from langchain_core.utils import from_env, secret_from_env
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 from aimlapi_embeddings import (
+    ConfigurationError,
     EmbeddingsClient,
     Progress,
     TaskType,
@@ -75,7 +76,10 @@ class _Embeddings(BaseModel, Embeddings):
     @property
     def client(self) -> EmbeddingsClient:
         """The shared client: `.usage` tells the cost so far, `.close()` closes connections."""
-        assert self._client is not None
+        options = self._core_options()
+        if self._client is None or options != self._built_with:  # new, or fields were changed
+            self._client = EmbeddingsClient(provider=self._provider, **options)
+            self._built_with = options
         return self._client
 
     @model_validator(mode="before")
@@ -87,11 +91,8 @@ class _Embeddings(BaseModel, Embeddings):
         return values
 
     @model_validator(mode="after")
-    def _build_client(self) -> Self:
-        options = self._core_options()
-        if options != self._built_with:
-            self._client = EmbeddingsClient(provider=self._provider, **options)
-            self._built_with = options
+    def _check_options(self) -> Self:
+        _ = self.client  # which refuses options that cannot work
         return self
 
     def _core_options(self) -> dict[str, Any]:
@@ -117,6 +118,22 @@ class _Embeddings(BaseModel, Embeddings):
             "async_http_client": self.http_async_client,
             "allow_http": self.allow_http,
         }
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # Connections cannot be copied; every kind of copy shares them.
+        memo = {} if memo is None else memo
+        shared = (self.http_client, self.http_async_client, self._client)
+        memo.update((id(one), one) for one in shared)
+        return super().__deepcopy__(memo)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        clients = ("http_client", "http_async_client")
+        if given := [name for name in clients if getattr(self, name) is not None]:
+            raise ConfigurationError(
+                f"{type(self).__name__} cannot be pickled with {' and '.join(given)}: connections "
+                "belong to one process. Leave it out where several processes work."
+            )
+        return super().__getstate__()
 
     def _progress(self) -> AbstractContextManager[Progress | None]:
         return progress_bar() if self.show_progress_bar else nullcontext()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from pydantic import (
     AliasChoices,
+    BaseModel,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -24,6 +26,7 @@ from aimlapi_embeddings import (
     Progress,
     TaskType,
     check_arguments,
+    check_texts,
     progress_bar,
 )
 
@@ -168,7 +171,10 @@ class _Embedding(BaseEmbedding):
     @property
     def client(self) -> EmbeddingsClient:
         """The shared client: `.usage` tells the cost so far, `.close()` closes connections."""
-        assert self._client is not None
+        options = self._core_options()
+        if self._client is None or options != self._built_with:  # new, or fields were changed
+            self._client = EmbeddingsClient(provider=self._provider, **options)
+            self._built_with = options
         return self._client
 
     @model_validator(mode="before")
@@ -181,11 +187,8 @@ class _Embedding(BaseEmbedding):
         return values
 
     @model_validator(mode="after")
-    def _build_client(self) -> Self:
-        options = self._core_options()
-        if options != self._built_with:
-            self._client = EmbeddingsClient(provider=self._provider, **options)
-            self._built_with = options
+    def _check_options(self) -> Self:
+        _ = self.client  # which refuses options that cannot work
         return self
 
     def _core_options(self) -> dict[str, Any]:
@@ -229,18 +232,25 @@ class _Embedding(BaseEmbedding):
             "task_type": self._plain_task_type(self.task_type),
         }
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()  # drops what cannot be pickled, with a log line
-        if lost := sorted(self.__dict__.keys() - state["__dict__"].keys()):
-            raise ConfigurationError(
-                f"{self.class_name()} cannot be pickled with {', '.join(lost)}: leave "
-                f"{'it' if len(lost) == 1 else 'them'} out where several processes work."
-            )
-        return state
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # Connections cannot be copied; every kind of copy shares them.
+        memo = {} if memo is None else memo
+        shared = (self.http_client, self.async_http_client, self._client)
+        memo.update((id(one), one) for one in shared)
+        return super().__deepcopy__(memo)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        # The base falls back to a half-built object when this fails.
-        self.__init__(**state["__dict__"])  # type: ignore[misc]
+    # Pickled as pydantic does it. The base would drop what cannot be pickled, from this object
+    # too, with a log line; and where `__init__` then fails, it goes on with a half-built object.
+    def __getstate__(self) -> dict[Any, Any]:
+        if lost := [name for name, value in self.__dict__.items() if not _is_picklable(value)]:
+            raise ConfigurationError(
+                f"{self.class_name()} cannot be pickled with {' and '.join(lost)}: connections "
+                "and locks belong to one process. Leave it out where several processes work."
+            )
+        return BaseModel.__getstate__(self)
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        BaseModel.__setstate__(self, state)
 
     def _get_query_embedding(self, query: str) -> Embedding:
         return self.client.embed([query], role="query").vectors[0]
@@ -276,6 +286,7 @@ class _Embedding(BaseEmbedding):
         Raises:
             AIMLAPIError: See `aimlapi_embeddings`; `.partial` holds what was finished.
         """
+        texts = check_texts(texts)  # all of them, before the first window is paid for
         with self._shown(len(texts), show_progress):
             return super().get_text_embedding_batch(texts, **kwargs)
 
@@ -283,6 +294,7 @@ class _Embedding(BaseEmbedding):
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Embedding]:
         """Embed n texts, like `get_text_embedding_batch`, with the same requests."""
+        texts = check_texts(texts)
         with self._shown(len(texts), show_progress):
             return await super().aget_text_embedding_batch(texts, **kwargs)
 
@@ -297,6 +309,14 @@ class _Embedding(BaseEmbedding):
                 yield
             finally:
                 _bar.reset(token)
+
+
+def _is_picklable(value: object) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:  # whatever its type, the answer is no
+        return False
+    return True
 
 
 def _window_progress() -> Progress | None:
