@@ -12,6 +12,7 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from math import isfinite
 
@@ -35,7 +36,7 @@ class RetryPolicy:
 
     def delay(self, retry: int) -> float:
         """Draw the seconds to wait before repeat number `retry`, counted from 0."""
-        bound = min(_FIRST_BOUND * 2.0**retry, _LARGEST_BOUND, self.max_retry_wait)
+        bound = min(_FIRST_BOUND * 2.0 ** min(retry, 99), _LARGEST_BOUND, self.max_retry_wait)
         return random.uniform(0.0, bound)
 
 
@@ -70,7 +71,9 @@ def parse_retry_after(headers: Mapping[str, str], wall_clock: Callable[[], float
         seconds = float(value)
     except ValueError:
         try:
-            seconds = parsedate_to_datetime(value).timestamp() - wall_clock()
+            moment = parsedate_to_datetime(value)
+            # The oldest form of a date names no zone; RFC 9110, 5.6.7: it is GMT too.
+            seconds = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - wall_clock()
         except (ValueError, OverflowError, OSError):
             return None
     return max(seconds, 0.0) if isfinite(seconds) else None

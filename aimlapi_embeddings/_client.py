@@ -23,6 +23,7 @@ from aimlapi_embeddings._options import (
     check_integer,
     check_seconds,
     check_task_type,
+    check_too_long,
     endpoint,
     find_model,
     find_provider,
@@ -55,6 +56,8 @@ class EmbeddingsClient:
         family: Gives an id that is not known yet the rules of a known family.
         query_prefix: Put in front of each query, instead of the family's own prefix.
         document_prefix: The same for documents.
+        too_long: What the server does with a text over the model's limit: `"error"`, `"truncate"`,
+            or what it does by itself when None. Google's models can be asked for either.
         encoding_format: `"auto"` (base64 where the model documents it), `"float"` or `"base64"`.
         batch_size: Most texts in a request; can only lower the model's own limit.
         max_concurrency: Most requests under way at a time, over all calls of this client.
@@ -90,6 +93,7 @@ class EmbeddingsClient:
         family: str | None = None,
         query_prefix: str | None = None,
         document_prefix: str | None = None,
+        too_long: Literal["error", "truncate"] | None = None,
         encoding_format: Literal["auto", "float", "base64"] = "auto",
         batch_size: int | None = None,
         max_concurrency: int = 8,
@@ -115,6 +119,7 @@ class EmbeddingsClient:
             task_type=check_task_type(row.family, task_type),
             document_prefix=document_prefix,
             query_prefix=query_prefix,
+            too_long=check_too_long(row.family, too_long),
             encoding_format=check_encoding_format(row.family, encoding_format),
             extra_body=_check_extra_body(extra_body),
             batch_size=most

@@ -48,6 +48,8 @@ class Family:
         title_field: JSON field for the title of documents, or None.
         encoding_formats: Values of the field `encoding_format`; empty when there is no such field.
         auto_encoding_format: The value to send unless told otherwise, or None to send nothing.
+        too_long: Fields that make the server treat a too long text as asked, by the values of the
+            `too_long` option; no fields where it does so anyway.
         max_chars_alone: Longest text sent as a string, in characters, or None.
         max_chars_in_array: Longest text that may share a request; longer ones travel alone, as a
             string.
@@ -62,6 +64,7 @@ class Family:
     title_field: str | None = None
     encoding_formats: tuple[str, ...] = ()
     auto_encoding_format: str | None = None
+    too_long: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
     max_chars_alone: int | None = None
     max_chars_in_array: int | None = None
     source: str
@@ -120,12 +123,17 @@ GOOGLE = Family(
     role_field="task_type",  # LIVE: seven values, no default
     tasks=_google_tasks(),
     title_field="title",  # LIVE; VERTEX: only meaningful with RETRIEVAL_DOCUMENT
+    too_long={  # LIVE: default true
+        "error": {"auto_truncate": False},
+        "truncate": {"auto_truncate": True},
+    },
     source="LIVE, VERTEX",
 )
 OPENAI = Family(
     name="openai",
     encoding_formats=("float", "base64"),  # LIVE: the only family that documents the field
     auto_encoding_format="base64",  # a quarter of the bytes, and half the work to decode
+    too_long={"error": {}},  # OPENAI: no truncation
     source="LIVE, OPENAI",
 )
 VOYAGE = Family(
@@ -141,10 +149,11 @@ BGE = Family(
     name="bge",
     # BGE: for short queries that search long passages, never on passages.
     prefixes={"query": "Represent this sentence for searching relevant passages: "},
+    too_long={"error": {}},  # as vLLM answers, which its replies look like
     source="REPO, BGE",
 )
 M2_BERT = Family(name="m2-bert", source="REPO, M2")
-QWEN = Family(name="qwen", source="LIVE, QWEN")
+QWEN = Family(name="qwen", too_long={"error": {}}, source="LIVE, QWEN")
 NUGEN = Family(name="nugen", provider="nugen", source="NUGEN")
 GENERIC = Family(
     name="generic",

@@ -91,6 +91,7 @@ def embed_batch(batch: Batch, call: Call) -> Flow:
         AIMLAPIError: The batch cannot be embedded now.
     """
     culprit: BadRequestError | None = None
+    before = call.learned.max_texts
     todo = [batch]
     while todo:
         part = todo.pop()
@@ -102,6 +103,8 @@ def embed_batch(batch: Batch, call: Call) -> Flow:
             call.learned.max_texts = min(call.learned.max_texts, len(part) // 2)
             todo.append(part)
         elif refusal is not None:
+            if isinstance(refusal, RequestTooLargeError):
+                call.learned.max_texts = before  # this text was too long, not the batch too full
             found = yield from _narrow(part, refusal, call)
             culprit = culprit or found
     if culprit is not None:
@@ -165,7 +168,7 @@ def _attempt(batch: Batch, call: Call) -> Generator[Step, Reply | None, BadReque
             )
         yield Deliver(cost)
         if isinstance(failure, BadRequestError):
-            if encoding_format is None or "encoding_format" not in str(failure):
+            if encoding_format is None or "encoding_format" not in find_message(failure.body):
                 return failure
             learned.encoding_format = None  # asked by us, refused by the server: floats will do
             continue

@@ -33,6 +33,7 @@ class Options:
     document_prefix: str | None = None
     query_prefix: str | None = None
     encoding_format: str | None = None
+    too_long: str | None = None
     extra_body: Mapping[str, Any]
     batch_size: int
 
@@ -168,7 +169,7 @@ def check_task_type(family: Family, task_type: str | None) -> TaskType | None:
     except ValueError:
         raise ConfigurationError(
             f"task_type={task_type!r} does not exist; did you mean "
-            f"{nearest(str(task_type).upper(), TaskType)!r}?"
+            f"{nearest(str(task_type).upper(), TaskType.__members__)!r}?"
         ) from None
     if task is TaskType.NONE or task in family.tasks:
         return task
@@ -191,6 +192,17 @@ def check_encoding_format(family: Family, encoding_format: str) -> str | None:
     return encoding_format
 
 
+def check_too_long(family: Family, too_long: str | None) -> str | None:
+    """Return too_long, or say what the family can do."""
+    if too_long is None or one_of("too_long", too_long, ("error", "truncate")) in family.too_long:
+        return too_long
+    able = ", ".join(f.name for f in FAMILIES.values() if too_long in f.too_long)
+    raise ConfigurationError(
+        f"too_long={too_long!r} cannot be asked of the family {family.name!r}; {able} can. Leave "
+        "it out and the server decides."
+    )
+
+
 def check_integer(what: str, value: object, least: int) -> int:
     """Return value when it is an integer of at least `least`."""
     if type(value) is not int or value < least:
@@ -201,7 +213,7 @@ def check_integer(what: str, value: object, least: int) -> int:
 def check_seconds(what: str, value: object, *, allow_zero: bool = False) -> float:
     """Return value when it is a positive, finite number."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not (0 < value < float("inf") or (allow_zero and value == 0)):  # type: ignore[operator]
+    if not number or not (0 < value <= sys.float_info.max or (allow_zero and value == 0)):  # type: ignore[operator]
         raise ConfigurationError(f"{what}={value!r} is not a positive number of seconds.")
     return float(value)  # type: ignore[arg-type]
 
@@ -212,17 +224,18 @@ def endpoint(provider: Provider, base_url: str, *, allow_http: bool) -> str:
     A base URL of a host alone gets the provider's own path; one that names the endpoint is kept.
     """
     try:
-        parts = urlsplit(base_url)
+        parts = urlsplit(base_url.strip())
         parts.port  # noqa: B018  (raises on a port that is not a number)
     except (ValueError, AttributeError, TypeError):
         parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if "@" in str(base_url).partition("//")[2].partition("/")[0]:
+        raise ConfigurationError("base_url holds a user name or password; pass api_key instead.")
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not re.fullmatch(r"[\w.:%-]+", host):
         raise ConfigurationError(
             f"base_url={base_url!r} is not an http(s) URL; the usual one is {provider.base_url!r}."
         )
-    if parts.username or parts.password:
-        raise ConfigurationError("base_url holds a user name or password; pass api_key instead.")
-    if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not allow_http and not _is_loopback(host):
         raise ConfigurationError(
             f"base_url={base_url!r} would send the API key unencrypted to another machine. Use "
             "https, or allow it by name with allow_http=True."

@@ -70,8 +70,8 @@ def check_texts(texts: object) -> list[str]:
     if not isinstance(texts, Sequence) or isinstance(texts, str | bytes | bytearray | memoryview):
         kind = type(texts).__name__
         raise InvalidInputError(
-            f"texts must be a list of strings, not {_article(kind)} {kind}. "
-            + ("Put the one text into a list: [text]." if isinstance(texts, str) else "")
+            f"texts must be a list of strings, not {_article(kind)} {kind}."
+            + (" Put the one text into a list: [text]." if isinstance(texts, str) else "")
         )
     bad = [(i, why) for i, text in enumerate(texts) if (why := _why_bad(text))]
     if bad:

@@ -23,16 +23,16 @@ def condition(options: Options, role: Role, task_type: str | None) -> Conditioni
     """Find what a role and a task type come down to for the model's family."""
     family = options.model.family
     task = options.task_type if task_type is None else check_task_type(family, task_type)
+    fields: dict[str, Any] = dict(family.too_long[options.too_long]) if options.too_long else {}
     if role not in ("document", "query"):
         raise ConfigurationError(f"role={role!r} is neither 'document' nor 'query'.")
     if task is TaskType.NONE:
-        return Conditioning({}, "")
+        return Conditioning(fields, "")
     said = family.tasks.get(task, {}).get(role)
     prefix = options.query_prefix if role == "query" else options.document_prefix
-    return Conditioning(
-        {family.role_field: said} if family.role_field and said else {},
-        family.prefixes.get(role, "") if prefix is None else prefix,
-    )
+    if family.role_field and said:
+        fields = {family.role_field: said, **fields}
+    return Conditioning(fields, family.prefixes.get(role, "") if prefix is None else prefix)
 
 
 def check_titles(options: Options, conditioning: Conditioning) -> str:

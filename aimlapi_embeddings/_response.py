@@ -60,7 +60,7 @@ def parse_reply(
     """
     try:
         body = _decode(reply.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ReplyError(
             f"the reply (status {reply.status}) is not a list of embeddings: {error}; it starts "
             f"{reply.body[:80]!r}. Check base_url, or ask the provider."
@@ -103,7 +103,8 @@ def _check_sizes(rows: Sequence[Row], dimensions: int | None) -> None:
     for i, row in enumerate(rows):
         broken = not isinstance(row, list) and len(row) % _FLOAT32
         if broken or not row:
-            raise ReplyError(f"vector {i} of the reply has {len(row)} bytes of base64 or numbers.")
+            what = f"{len(row)} bytes long, not four for each number" if row else "empty"
+            raise ReplyError(f"vector {i} of the reply is {what}.")
         if size_of(row) != wanted:
             asked = "were asked for" if dimensions is not None else "are in vector 0"
             raise ReplyError(
@@ -114,7 +115,7 @@ def _check_sizes(rows: Sequence[Row], dimensions: int | None) -> None:
 def is_finite(row: Row) -> bool:
     """Tell whether all numbers of a row are finite."""
     if isinstance(row, list):
-        return math.isfinite(sum(row))
+        return math.isfinite(sum(row)) or all(map(math.isfinite, row))
     # The last byte of a little-endian float32 holds the upper seven bits of the exponent: NaN and
     # infinity have them all set, and so have only numbers above 1.7e38. Looking at these bytes
     # takes 2 us for 1,536 numbers, making Python floats of them 20.
@@ -154,6 +155,6 @@ def _number(source: Any, key: str) -> float | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) and number >= 0 else None

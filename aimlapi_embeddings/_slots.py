@@ -51,7 +51,11 @@ class Slots:
                 return None
             if ticket := self._take(wake.set):
                 return ticket
-            wake.wait()
+            try:
+                wake.wait()
+            except BaseException:  # Ctrl-C: the turn that may have come goes to the next one
+                self._forget(wake.set)
+                raise
 
     async def acquire_async(self) -> int:
         """Take a slot, waiting in this task."""

@@ -55,11 +55,12 @@ _SHOWN_MESSAGE = 500  # characters
 _KEPT_BODY = 4096  # bytes
 
 _TOO = (
-    r"too (?:large|long|many|big)|exceed|maximum|at most|(?:larger|greater|more|longer) than|limit"
+    r"too (?:large|long|many|big)|exceed|max\b|maximum|at most|up to|allowed per|range of|limit|"
+    r"(?:larger|greater|more|longer) than|(?:less|fewer) than\b(?! or equal)"
 )
 _SIZE = (
     r"tokens?|inputs?|items?|elements?|texts?|batch|array|characters?|length|size|content|payload|"
-    r"body|instances?"
+    r"body|entity|instances?|request (?:is )?too (?:large|long|big)"
 )
 _SPEAKS_OF_SIZE = re.compile(rf"(?=.*\b(?:{_TOO}))(?=.*\b(?:{_SIZE})\b)", re.I | re.S)
 # These can be of the wrong size too, but a smaller batch does not cure them.
@@ -121,7 +122,7 @@ def find_message(body: bytes) -> str:
     """Find the human word of an error body, whatever its shape; "" when there is none."""
     try:
         message = _message_in(msgspec.json.decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         message = _message_in_text(body.decode(errors="replace"))
     message = " ".join(message.split())
     return message if len(message) <= _SHOWN_MESSAGE else message[: _SHOWN_MESSAGE - 1] + "\u2026"
@@ -132,7 +133,7 @@ def _message_in(data: Any) -> str:
         # A vendor's error can arrive as JSON inside the gateway's message.
         try:
             return _message_in(msgspec.json.decode(data)) or data
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return data
     if isinstance(data, list):
         return "; ".join(filter(None, map(_message_in, data[:3])))

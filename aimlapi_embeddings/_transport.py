@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -142,6 +143,8 @@ class HTTPTransport:
         with self._lock:
             if self._client is None:
                 self._client = httpx.Client(limits=_LIMITS)
+                # Adapters are rarely closed by those who use them.
+                weakref.finalize(self, self._client.close)
             return self._client
 
     async def _open_async(self) -> httpx.AsyncClient:

@@ -45,6 +45,8 @@ class _Embeddings(BaseModel, Embeddings):
     """Put in front of each query, instead of the family's own prefix."""
     document_prefix: str | None = None
     """Put in front of each document, instead of the family's own prefix."""
+    too_long: Literal["error", "truncate"] | None = None
+    """What the server does with a text over the model's limit; its own way when None."""
     encoding_format: Literal["auto", "float", "base64"] = "auto"
     """How vectors travel; `"auto"` is base64 where the model documents it."""
     chunk_size: int | None = Field(default=None, alias="batch_size")
@@ -106,6 +108,7 @@ class _Embeddings(BaseModel, Embeddings):
             "family": self.family,
             "query_prefix": self.query_prefix,
             "document_prefix": self.document_prefix,
+            "too_long": self.too_long,
             "encoding_format": self.encoding_format,
             "batch_size": self.chunk_size,
             "max_concurrency": self.max_concurrency,

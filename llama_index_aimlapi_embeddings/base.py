@@ -102,6 +102,10 @@ class _Embedding(BaseEmbedding):
     document_prefix: str | None = Field(
         default=None, description="Put in front of each text, instead of the family's prefix."
     )
+    too_long: Literal["error", "truncate"] | None = Field(
+        default=None,
+        description="What the server does with a text over the model's limit; its way when None.",
+    )
     additional_kwargs: dict[str, Any] = Field(
         default_factory=dict, description="Fields added to the body of each request."
     )
@@ -202,6 +206,7 @@ class _Embedding(BaseEmbedding):
             "family": self.family,
             "query_prefix": self.query_prefix,
             "document_prefix": self.document_prefix,
+            "too_long": self.too_long,
             "encoding_format": self.encoding_format,
             "batch_size": self.batch_size,
             "max_concurrency": self.max_concurrency,

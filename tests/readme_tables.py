@@ -1,4 +1,4 @@
-"""The README's tables, written from the family table: `python tests/readme_tables.py` renews them."""
+"""The README's tables, from the family table; `python tests/readme_tables.py` renews them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def models() -> str:
 def _sizes(row: Model) -> str:
     sizes = row.dimensions
     if not sizes:
-        return "–"
+        return "-"
     if isinstance(sizes, range):
         return f"1 to {sizes.stop - 1:,}" if sizes.stop < 2**31 else "any"
     return ", ".join(map(str, sizes))
@@ -72,7 +72,7 @@ def roles() -> str:
                     if role in said  # type: ignore[comparison-overlap]
                     else f"“{prefix.strip()}” in front"
                     if (prefix := family.prefixes.get(role))  # type: ignore[call-overload]
-                    else "–"
+                    else "-"
                     for role in ("document", "query")
                 ),
             ]

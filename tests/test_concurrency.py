@@ -50,7 +50,6 @@ def test_the_bound_holds_over_all_calls_of_a_client(slow: tuple[Emulator, str]) 
 
     async def several() -> None:
         await asyncio.gather(*(client.aembed(texts) for _ in range(2)))
-        await client.aclose()
 
     callers = [threading.Thread(target=client.embed, args=(texts,)) for _ in range(3)]
     callers.append(threading.Thread(target=asyncio.run, args=(several(),)))

@@ -23,7 +23,6 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("offline")
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # examples leave clients open
 @pytest.mark.parametrize("code", CODE, ids=lambda code: code.splitlines()[0][:60])
 def test_the_readmes_code_runs(code: str) -> None:
     exec(compile(code, str(README), "exec"), {"__name__": "readme"})

@@ -164,6 +164,27 @@ def test_titles_that_cannot_be_sent_are_refused_before_any_request(
     assert wire.requests == []
 
 
+@pytest.mark.parametrize(
+    ("too_long", "sent"),
+    [(None, {}), ("error", {"auto_truncate": False}), ("truncate", {"auto_truncate": True})],
+)
+def test_google_is_told_what_to_do_with_too_long_texts(
+    surface: Surface, too_long: str | None, sent: dict[str, bool]
+) -> None:
+    surface.make(GOOGLE, too_long=too_long).documents(["a"])
+    surface.query("q")
+    for body in surface.wire.bodies:
+        assert {name: value for name, value in body.items() if name == "auto_truncate"} == sent
+
+
+@pytest.mark.parametrize("model", [OPENAI, VOYAGE, M2_BERT, QWEN, BGE])
+def test_truncation_is_not_promised_where_it_cannot_be_asked_for(
+    surface: Surface, model: str
+) -> None:
+    with pytest.raises(ValueError, match="too_long='truncate' cannot be asked"):
+        surface.make(model, too_long="truncate")
+
+
 def test_a_call_may_ask_for_another_task_type(wire: Any, colour: Any) -> None:
     surface = Surface("core", colour, wire).make(GOOGLE, task_type="CLUSTERING")
     surface.documents(["a"], task_type="CLASSIFICATION")

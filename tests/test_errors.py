@@ -1,0 +1,95 @@
+"""What can go wrong: a tree that is as it is drawn, of errors that pickle."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+from collections.abc import Callable
+
+import pytest
+
+from aimlapi_embeddings import PartialResult, Usage, _errors
+from aimlapi_embeddings._errors import AIMLAPIError, APIStatusError, InvalidInputError
+
+ERRORS = [
+    kind
+    for kind in vars(_errors).values()
+    if isinstance(kind, type) and issubclass(kind, AIMLAPIError)
+]
+STATUS_ERRORS = [kind for kind in ERRORS if issubclass(kind, APIStatusError)]
+PARTIAL = PartialResult([[1.0], None], Usage(requests=2))
+
+each = pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+each_of_a_status = pytest.mark.parametrize("kind", STATUS_ERRORS, ids=lambda kind: kind.__name__)
+copied = pytest.mark.parametrize(
+    "clone",
+    [copy.deepcopy, copy.copy, *(lambda e, p=p: pickle.loads(pickle.dumps(e, p)) for p in (2, 5))],
+    ids=["deepcopy", "copy", "pickle 2", "pickle 5"],
+)
+
+
+def drawn_tree() -> dict[str, str | None]:
+    """Read the drawing in the docstring: for each error the one above it, or None."""
+    above: list[str] = []
+    parents: dict[str, str | None] = {}
+    for branch, name in re.findall(r"^([ │├└─]*)(\w+Error)\b", str(_errors.__doc__), re.M):
+        depth = len(branch) // 3
+        parents[name] = above[depth - 1] if depth else None
+        above[depth:] = [name]
+    return parents
+
+
+def test_the_tree_is_as_it_is_drawn() -> None:
+    bases = {kind.__name__: kind.__bases__[0].__name__ for kind in ERRORS}
+    assert drawn_tree() == {**bases, "AIMLAPIError": None}
+
+
+def test_only_the_callers_own_faults_are_value_errors() -> None:
+    names = {kind.__name__ for kind in ERRORS if issubclass(kind, ValueError)}
+    assert names == {"ConfigurationError", "InvalidInputError"}
+
+
+@each
+def test_an_error_says_its_message(kind: type[AIMLAPIError]) -> None:
+    assert str(kind("what to do")) == "what to do"
+
+
+@each
+def test_nothing_is_partial_until_a_call_has_begun(kind: type[AIMLAPIError]) -> None:
+    assert kind("message").partial is None
+
+
+@copied
+@each
+def test_every_error_is_copied_with_its_message_and_what_was_finished(
+    kind: type[AIMLAPIError], clone: Callable[[AIMLAPIError], AIMLAPIError]
+) -> None:
+    error = kind("message")
+    error.partial = PARTIAL
+    twin = clone(error)
+    assert (type(twin), twin.args, twin.partial) == (kind, ("message",), PARTIAL)
+
+
+@copied
+@each_of_a_status
+def test_a_status_error_is_copied_with_what_the_server_said(
+    kind: type[APIStatusError], clone: Callable[[APIStatusError], APIStatusError]
+) -> None:
+    twin = clone(kind("message", 429, b"{}", "id-1", 2.5, (3, 4)))
+    said = (twin.status, twin.body, twin.request_id, twin.retry_after, twin.indices)
+    assert said == (429, b"{}", "id-1", 2.5, (3, 4))
+
+
+@copied
+def test_an_input_error_is_copied_with_the_places_of_the_bad_texts(
+    clone: Callable[[InvalidInputError], InvalidInputError],
+) -> None:
+    assert clone(InvalidInputError("message", (0, 7))).indices == (0, 7)
+
+
+@copied
+def test_notes_travel_with_an_error(clone: Callable[[AIMLAPIError], AIMLAPIError]) -> None:
+    error = AIMLAPIError("message")
+    error.add_note("while indexing")
+    assert clone(error).__notes__ == ["while indexing"]

@@ -1,0 +1,244 @@
+"""The table of models: complete, consistent, and with the numbers its sources publish."""
+
+from __future__ import annotations
+
+from datetime import date
+from itertools import chain
+
+import pytest
+
+from aimlapi_embeddings import TaskType
+from aimlapi_embeddings._families import FAMILIES, MODELS, Family, Model
+from aimlapi_embeddings._providers import PROVIDERS
+
+M2 = "togethercomputer/m2-bert-80M-{}-retrieval"
+ANY = range(1, 2**31)
+QWEN_V3 = (64, 128, 256, 512, 768, 1024)
+
+# Each model that was ever served: id, family, size of its vectors, sizes one may ask for, texts
+# and tokens per request, tokens per text, further ids.
+SERVED = [
+    ("text-embedding-3-small", "openai", 1536, range(1, 1537), 2048, 300_000, 8192),
+    ("text-embedding-3-large", "openai", 3072, range(1, 3073), 2048, 300_000, 8192),
+    ("text-embedding-ada-002", "openai", 1536, (), 2048, 300_000, 8192),
+    ("voyage-2", "voyage", 1024, (), 1000, 320_000, 4_000),
+    ("voyage-code-2", "voyage", 1536, (), 1000, 120_000, 16_000),
+    ("voyage-large-2", "voyage", 1536, (), 1000, 120_000, 16_000),
+    ("voyage-large-2-instruct", "voyage", 1024, (), 1000, 120_000, 16_000),
+    ("voyage-law-2", "voyage", 1024, (), 1000, 120_000, 16_000),
+    ("voyage-finance-2", "voyage", 1024, (), 1000, 120_000, 32_000),
+    ("voyage-multilingual-2", "voyage", 1024, (), 1000, 120_000, 32_000),
+    ("text-multilingual-embedding-002", "google", 768, range(1, 769), 250, 20_000, 2048),
+    ("textembedding-gecko@001", "google", 768, range(1, 769), 5, None, 3072),
+    ("textembedding-gecko@003", "google", 768, range(1, 769), 5, 20_000, 2048),
+    ("textembedding-gecko-multilingual@001", "google", 768, range(1, 769), 5, 20_000, 2048),
+    ("text-embedding-004", "google", 768, range(1, 769), 250, 20_000, 2048),
+    ("BAAI/bge-base-en-v1.5", "bge", 768, (), 100, None, 512),
+    ("BAAI/bge-large-en-v1.5", "bge", 1024, (), 100, None, 512),
+    (M2.format("2k"), "m2-bert", 768, (), 1, None, 2048),
+    (M2.format("8k"), "m2-bert", 768, (), 1, None, 8192),
+    (M2.format("32k"), "m2-bert", 768, (), 100, None, 32_768),
+    ("alibaba/qwen-text-embedding-v3", "qwen", 1024, QWEN_V3, 10, None, 8192),
+    ("alibaba/qwen-text-embedding-v4", "qwen", 1024, (*QWEN_V3, 1536, 2048), 10, None, 8192),
+    ("test/dummy-embeddings", "generic", None, range(1, 3073), 100, None, None),
+    ("nugen-flash-embed", "nugen", 768, ANY, 100, None, None),
+    ("qwen3-embedding-8b", "nugen", None, ANY, 100, None, None),
+]
+ALIASES = [
+    ("openai/text-embedding-3-small", "text-embedding-3-small"),
+    ("openai/text-embedding-3-large", "text-embedding-3-large"),
+    ("openai/text-embedding-ada-002", "text-embedding-ada-002"),
+    ("anthropic/voyage-2", "voyage-2"),
+    ("anthropic/voyage-code-2", "voyage-code-2"),
+    ("anthropic/voyage-large-2", "voyage-large-2"),
+    ("anthropic/voyage-large-2-instruct", "voyage-large-2-instruct"),
+    ("anthropic/voyage-law-2", "voyage-law-2"),
+    ("anthropic/voyage-finance-2", "voyage-finance-2"),
+    ("anthropic/voyage-multilingual-2", "voyage-multilingual-2"),
+    ("google/text-multilingual-embedding-002", "text-multilingual-embedding-002"),
+    ("alibaba/text-embedding-v3", "alibaba/qwen-text-embedding-v3"),
+    ("text-embedding-v3", "alibaba/qwen-text-embedding-v3"),
+    ("alibaba/text-embedding-v4", "alibaba/qwen-text-embedding-v4"),
+    ("text-embedding-v4", "alibaba/qwen-text-embedding-v4"),
+]
+RETIRED = [
+    ("textembedding-gecko@001", "2025-04-29"),
+    (M2.format("2k"), "2025-06-23"),
+    (M2.format("8k"), "2025-06-23"),
+    ("textembedding-gecko@003", "2026-01-14"),
+    ("textembedding-gecko-multilingual@001", "2026-01-14"),
+    ("BAAI/bge-large-en-v1.5", "2026-02-12"),
+    ("BAAI/bge-base-en-v1.5", "2026-03-30"),
+    (M2.format("32k"), "2026-03-30"),
+    ("text-embedding-004", "2026-09-16"),
+]
+
+by_id = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)
+by_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
+
+
+def row(id: str) -> Model:
+    [model] = [model for model in MODELS if model.id == id]
+    return model
+
+
+@pytest.mark.parametrize(
+    ("id", "family", "native", "sizes", "texts", "tokens", "tokens_per_text"), SERVED
+)
+def test_every_model_that_was_ever_served_has_the_numbers_of_its_sources(
+    id: str,
+    family: str,
+    native: int | None,
+    sizes: range | tuple[int, ...],
+    texts: int,
+    tokens: int | None,
+    tokens_per_text: int | None,
+) -> None:
+    model = row(id)
+    assert (model.family.name, model.native_dimensions, model.dimensions) == (family, native, sizes)
+    assert model.max_texts_per_request == texts
+    assert model.max_tokens_per_request == tokens
+    assert model.max_tokens_per_text == tokens_per_text
+
+
+def test_no_model_is_known_that_was_never_served() -> None:
+    assert {model.id for model in MODELS} == {id for id, *_ in SERVED}
+
+
+def test_every_alias_that_was_ever_served_leads_to_its_model() -> None:
+    known = {alias: model.id for model in MODELS for alias in model.aliases}
+    assert known == dict(ALIASES)
+
+
+def test_the_retired_models_are_those_that_left_the_list_on_that_day() -> None:
+    assert {model.id: model.retired for model in MODELS if model.retired} == dict(RETIRED)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_no_name_of_a_provider_means_two_models(provider: str) -> None:
+    rows = [model for model in MODELS if model.family.provider == provider]
+    names = list(chain.from_iterable((model.id, *model.aliases) for model in rows))
+    assert len(names) == len(set(names))
+
+
+@by_id
+def test_every_limit_is_positive(model: Model) -> None:
+    limits = (
+        model.max_texts_per_request,
+        model.max_tokens_per_request,
+        model.max_tokens_per_text,
+        model.native_dimensions,
+        *model.dimensions[:1],
+    )
+    assert all(limit > 0 for limit in limits if limit is not None)
+
+
+@by_id
+def test_a_model_that_takes_no_arrays_takes_one_text(model: Model) -> None:
+    assert model.takes_arrays is (model.max_texts_per_request > 1)
+
+
+@by_id
+def test_the_native_size_is_one_that_may_be_asked_for(model: Model) -> None:
+    if model.dimensions and model.native_dimensions:
+        assert model.native_dimensions in model.dimensions
+
+
+@by_id
+def test_a_model_is_retired_with_a_successor_or_neither(model: Model) -> None:
+    assert (model.retired is None) is (model.successor is None)
+
+
+@pytest.mark.parametrize("id", [id for id, _ in RETIRED])
+def test_a_successor_is_a_living_model_of_the_same_provider(id: str) -> None:
+    successor = row(str(row(id).successor))
+    assert successor.retired is None
+    assert successor.family.provider == row(id).family.provider
+
+
+@pytest.mark.parametrize("day", [day for _, day in RETIRED])
+def test_a_day_of_retirement_is_an_iso_date(day: str) -> None:
+    assert date.fromisoformat(day).isoformat() == day
+
+
+@by_id
+def test_every_model_shares_the_rules_of_a_listed_family(model: Model) -> None:
+    assert FAMILIES[model.family.name] is model.family
+
+
+@by_family
+def test_every_family_names_a_source_and_a_provider_that_exists(family: Family) -> None:
+    assert family.source
+    assert family.provider in PROVIDERS
+
+
+@by_family
+def test_what_is_sent_unless_told_otherwise_is_what_the_family_takes(family: Family) -> None:
+    assert family.auto_encoding_format in (None, *family.encoding_formats)
+
+
+# family: field of the role, field of titles, values of encoding_format, what "auto" sends,
+# longest text alone and in an array
+FIELDS = {
+    "google": ("task_type", "title", (), None, None, None),
+    "openai": (None, None, ("float", "base64"), "base64", None, None),
+    "voyage": ("input_type", None, (), None, 8000, 800),
+    "bge": (None, None, (), None, None, None),
+    "m2-bert": (None, None, (), None, None, None),
+    "qwen": (None, None, (), None, None, None),
+    "nugen": (None, None, (), None, None, None),
+    "generic": (None, None, ("float", "base64"), None, None, None),
+}
+
+
+def test_each_family_has_the_fields_that_the_schema_lists() -> None:
+    assert FIELDS == {
+        name: (
+            family.role_field,
+            family.title_field,
+            family.encoding_formats,
+            family.auto_encoding_format,
+            family.max_chars_alone,
+            family.max_chars_in_array,
+        )
+        for name, family in FAMILIES.items()
+    }
+
+
+GOOGLE_PAIRS = [  # task type, what documents say, what queries say
+    (None, "RETRIEVAL_DOCUMENT", "RETRIEVAL_QUERY"),
+    ("RETRIEVAL_DOCUMENT", "RETRIEVAL_DOCUMENT", "RETRIEVAL_QUERY"),
+    ("RETRIEVAL_QUERY", "RETRIEVAL_DOCUMENT", "RETRIEVAL_QUERY"),
+    ("SEMANTIC_SIMILARITY", "SEMANTIC_SIMILARITY", "SEMANTIC_SIMILARITY"),
+    ("CLASSIFICATION", "CLASSIFICATION", "CLASSIFICATION"),
+    ("CLUSTERING", "CLUSTERING", "CLUSTERING"),
+    ("QUESTION_ANSWERING", "RETRIEVAL_DOCUMENT", "QUESTION_ANSWERING"),
+    ("FACT_VERIFICATION", "RETRIEVAL_DOCUMENT", "FACT_VERIFICATION"),
+]
+
+
+@pytest.mark.parametrize(("task", "document", "query"), GOOGLE_PAIRS)
+def test_google_pairs_each_task_type_for_documents_and_queries(
+    task: str | None, document: str, query: str
+) -> None:
+    key = None if task is None else TaskType(task)
+    assert FAMILIES["google"].tasks[key] == {"document": document, "query": query}
+
+
+def test_google_knows_every_task_type_but_none() -> None:
+    assert set(FAMILIES["google"].tasks) == {None, *TaskType} - {TaskType.NONE}
+
+
+def test_voyage_tells_the_role_of_documents_only() -> None:
+    assert FAMILIES["voyage"].tasks == {None: {"document": "document"}}
+
+
+def test_only_bge_queries_get_an_instruction_in_front() -> None:
+    assert {name: family.prefixes for name, family in FAMILIES.items() if family.prefixes} == {
+        "bge": {"query": "Represent this sentence for searching relevant passages: "}
+    }
+
+
+def test_the_table_of_families_cannot_be_changed() -> None:
+    with pytest.raises(TypeError):
+        FAMILIES["mine"] = FAMILIES["google"]  # type: ignore[index]

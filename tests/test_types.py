@@ -1,0 +1,117 @@
+"""The values that travel through the package."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aimlapi_embeddings import EmbeddingResult, TaskType, Usage
+from aimlapi_embeddings._types import Row, to_vector
+
+FUZZ = settings(deadline=None, max_examples=50)
+VECTORS = [[1.0, -2.5, 3.25], [0.0, 0.5, -0.125]]  # exact in float32
+
+
+def packed(vector: list[float]) -> bytes:
+    return struct.pack(f"<{len(vector)}f", *vector)
+
+
+def result(rows: Iterable[Row]) -> EmbeddingResult:
+    return EmbeddingResult("m", list(rows), Usage())
+
+
+in_each_form = pytest.mark.parametrize(
+    "rows",
+    [
+        [form(vector) for form, vector in zip(forms, VECTORS, strict=True)]
+        for forms in [(list, list), (packed, packed), (list, packed), (packed, list)]
+    ],
+    ids=["numbers", "base64", "numbers first", "base64 first"],
+)
+
+
+def test_usage_adds_each_figure() -> None:
+    ones = range(1, len(fields(Usage)) + 1)
+    tens, both = [10 * n for n in ones], [11 * n for n in ones]
+    assert Usage(*ones) + Usage(*tens) == Usage(*both)
+
+
+def test_usage_starts_at_nothing() -> None:
+    assert sum([Usage(requests=2), Usage(requests=3)], Usage()) == Usage(requests=5)
+
+
+def test_usage_cannot_be_changed_behind_the_owners_back() -> None:
+    with pytest.raises(AttributeError):
+        Usage().requests = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("task", TaskType)
+@pytest.mark.parametrize("spell", [str.upper, str.lower, str.title])
+def test_task_types_are_found_in_any_case(task: TaskType, spell: Callable[[str], str]) -> None:
+    assert TaskType(spell(task.value)) is task
+
+
+@pytest.mark.parametrize("value", ["", "RETRIEVAL", "clustering ", 1, None, b"CLUSTERING", []])
+def test_what_is_no_task_type_is_a_value_error(value: object) -> None:
+    with pytest.raises(ValueError, match="is not a valid TaskType"):
+        TaskType(value)
+
+
+def test_a_task_type_is_its_name_on_the_wire() -> None:
+    assert f"{TaskType.CLUSTERING}" == "CLUSTERING" == TaskType.CLUSTERING
+
+
+@in_each_form
+def test_vectors_are_lists_of_floats_from_either_form(rows: list[Row]) -> None:
+    assert result(rows).vectors == VECTORS
+
+
+@in_each_form
+def test_an_array_is_float32_with_a_row_for_each_text_from_either_form(rows: list[Row]) -> None:
+    array = result(rows).array()
+    assert (array.shape, array.dtype) == ((2, 3), np.dtype(np.float32))
+    assert array.tolist() == VECTORS
+
+
+@in_each_form
+def test_an_array_is_the_callers_own_to_change(rows: list[Row]) -> None:
+    embedded = result(rows)
+    embedded.array()[:] = 7.0
+    assert embedded.array().tolist() == VECTORS
+
+
+def test_an_array_is_the_same_after_the_vectors_were_read() -> None:
+    embedded = result(map(packed, VECTORS))
+    before = embedded.array()
+    assert embedded.vectors == VECTORS
+    assert np.array_equal(embedded.array(), before)
+
+
+def test_vectors_are_made_once() -> None:
+    embedded = result(map(packed, VECTORS))
+    assert embedded.vectors is embedded.vectors
+
+
+@FUZZ
+@given(st.lists(st.floats(width=32, allow_nan=False), min_size=1))
+def test_packed_floats_come_back_to_the_last_bit(vector: list[float]) -> None:
+    assert to_vector(packed(vector)) == vector
+    assert result([packed(vector)]).array()[0].tobytes() == packed(vector)
+
+
+def test_no_texts_are_an_empty_result() -> None:
+    empty = result([])
+    assert (len(empty), empty.vectors) == (0, [])
+    assert (empty.array().shape, empty.array().dtype) == ((0, 0), np.dtype(np.float32))
+
+
+def test_a_result_shows_its_size_and_cost_but_no_numbers() -> None:
+    shown = repr(result(map(packed, VECTORS)))
+    assert shown.startswith("EmbeddingResult(2 vectors, model='m', usage=Usage(prompt_tokens=0,")
+    assert "2.5" not in shown
