@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -159,7 +158,8 @@ class EmbeddingsClient:
             role: `"document"` for what is searched, `"query"` for what is searched with.
             task_type: Instead of the client's.
             titles: n titles or None, for families that take titles.
-            progress: Called as `progress(done, total)`, in texts, with each finished request.
+            progress: Called as `progress(done, total)`, in texts, at the start and with each
+                finished request, in this thread (or event loop).
 
         Returns:
             n vectors of d floats in the order of the texts, and what they cost.
@@ -272,7 +272,7 @@ class EmbeddingsClient:
             ),
             slots=Slots(self._max_concurrency),
             gate=Gate(self._clock.monotonic),
-            learned=Learned(sys.maxsize, self._options.encoding_format),
+            learned=Learned(self._options.encoding_format),
             clock=self._clock,
         )
 
@@ -305,6 +305,7 @@ class EmbeddingsClient:
             fields=conditioning.fields,
             policy=self._policy,
             gate=runtime.gate,
+            slots=runtime.slots,
             learned=runtime.learned,
             url=self._url,
             wall_clock=self._clock.time,

@@ -23,6 +23,8 @@ class Collector:
         self._done = 0
         self._size: int | None = None
         self._refusal: BadRequestError | None = None
+        if progress is not None and texts:
+            progress(0, texts)
 
     def deliver(self, delivery: Deliver) -> None:
         """Place vectors, add usage, move the progress."""

@@ -10,9 +10,11 @@ at fault.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, TypeAlias
 
 from aimlapi_embeddings._backoff import Gate, RetryPolicy
@@ -27,18 +29,30 @@ from aimlapi_embeddings._options import Options
 from aimlapi_embeddings._planning import Batch
 from aimlapi_embeddings._request import build_body
 from aimlapi_embeddings._response import parse_reply
+from aimlapi_embeddings._slots import Slots
 from aimlapi_embeddings._status import error_of, find_message, is_success
 from aimlapi_embeddings._types import Reply, Row, Usage
 
 _RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})
 _SHOWN_TEXT = 60  # characters
+_SPEAKS_OF_TOKENS = re.compile(r"tokens?\b", re.I)
+_SPEAKS_OF_TEXTS = re.compile(r"\b(?:inputs?|items?|elements?|texts|batch|array|instance)", re.I)
+
+
+class _Outcome(Enum):
+    DELIVERED = "its vectors are handed over"
+    STALE = "not sent: others have learned that it is too large"
+
+
+_DELIVERED, _STALE = _Outcome.DELIVERED, _Outcome.STALE
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send this body; answer with the reply, or None when the gate was shut in between."""
+    """Send this body, answer with the reply; with None when it may not leave, its turn come."""
 
     body: bytes
+    may_leave: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +79,24 @@ Flow: TypeAlias = Generator[Step, Reply | None, None]
 class Learned:
     """What replies taught about the server; shared by all batches of a client."""
 
-    max_texts: int
     encoding_format: str | None
+    max_texts: float = math.inf
+    max_tokens: float = math.inf
+
+    def fits(self, batch: Batch) -> bool:
+        """Tell whether a batch is as small as the server wants it, or cannot be cut."""
+        return len(batch) == 1 or (
+            len(batch) <= self.max_texts and sum(batch.tokens) <= self.max_tokens
+        )
+
+    def halve(self, batch: Batch, said: str) -> None:
+        """Note that a batch was too large, in the measure that the server speaks of, or in both."""
+        of_tokens = _SPEAKS_OF_TOKENS.search(said) is not None
+        of_texts = _SPEAKS_OF_TEXTS.search(said) is not None
+        if of_texts or not of_tokens:
+            self.max_texts = min(self.max_texts, len(batch) // 2)
+        if of_tokens or not of_texts:
+            self.max_tokens = min(self.max_tokens, sum(batch.tokens) / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +108,7 @@ class Call:
     fields: dict[str, Any]
     policy: RetryPolicy
     gate: Gate
+    slots: Slots
     learned: Learned
     url: str
     wall_clock: Callable[[], float]
@@ -90,22 +121,29 @@ def embed_batch(batch: Batch, call: Call) -> Flow:
         BadRequestError: One text, or the request itself, is refused; the rest was delivered.
         AIMLAPIError: The batch cannot be embedded now.
     """
+    learned = call.learned
+    before = (learned.max_texts, learned.max_tokens)
     culprit: BadRequestError | None = None
-    before = call.learned.max_texts
     todo = [batch]
     while todo:
         part = todo.pop()
-        if len(part) > call.learned.max_texts:
-            todo.extend(reversed(list(part.cut(call.learned.max_texts))))
+        if not learned.fits(part):
+            todo.extend(reversed(list(part.cut(learned.max_texts, learned.max_tokens))))
             continue
-        refusal = yield from _attempt(part, call)
-        if isinstance(refusal, RequestTooLargeError) and len(part) > 1:
-            call.learned.max_texts = min(call.learned.max_texts, len(part) // 2)
+        outcome = yield from _attempt(part, call, learned.fits)
+        if outcome is _STALE:
             todo.append(part)
-        elif refusal is not None:
-            if isinstance(refusal, RequestTooLargeError):
-                call.learned.max_texts = before  # this text was too long, not the batch too full
-            found = yield from _narrow(part, refusal, call)
+        elif isinstance(outcome, RequestTooLargeError) and len(part) > 1:
+            if learned.fits(part):  # or others have learned it in between
+                learned.halve(part, find_message(outcome.body))
+                call.slots.try_one()
+            todo.append(part)
+        elif isinstance(outcome, BadRequestError):
+            if isinstance(outcome, RequestTooLargeError):
+                # A text was too long, not the batch too full: later ones need not be small.
+                learned.max_texts, learned.max_tokens = before
+                call.slots.try_all()
+            found = yield from _narrow(part, outcome, call)
             culprit = culprit or found
     if culprit is not None:
         raise culprit
@@ -118,15 +156,16 @@ def _narrow(
     if len(batch) == 1:
         return refusal
     halves = list(batch.cut((len(batch) + 1) // 2))
-    refusals = []
+    outcomes = []
     for half in halves:
-        refusals.append((yield from _attempt(half, call)))
-    if None not in refusals and len({reason_of(r) for r in refusals if r}) == 1:
+        outcomes.append((yield from _attempt(half, call, lambda _: True)))
+    refusals = [outcome for outcome in outcomes if isinstance(outcome, BadRequestError)]
+    if len(refusals) == len(halves) and len({reason_of(each) for each in refusals}) == 1:
         raise refusal  # whatever half is sent: the request is at fault, not a text
     culprit = None
-    for half, half_refusal in zip(halves, refusals, strict=True):
-        if half_refusal is not None:
-            found = yield from _narrow(half, half_refusal, call)
+    for half, outcome in zip(halves, outcomes, strict=True):
+        if isinstance(outcome, BadRequestError):
+            found = yield from _narrow(half, outcome, call)
             culprit = culprit or found
     return culprit
 
@@ -136,7 +175,9 @@ def reason_of(refusal: BadRequestError) -> str:
     return re.sub(r"\d+", "", find_message(refusal.body))
 
 
-def _attempt(batch: Batch, call: Call) -> Generator[Step, Reply | None, BadRequestError | None]:
+def _attempt(
+    batch: Batch, call: Call, fits: Callable[[Batch], bool]
+) -> Generator[Step, Reply | None, BadRequestError | _Outcome]:
     """Send one request until it succeeds, is refused for what it holds, or runs out of retries."""
     policy, gate, learned = call.policy, call.gate, call.learned
     retries = 0
@@ -144,12 +185,14 @@ def _attempt(batch: Batch, call: Call) -> Generator[Step, Reply | None, BadReque
         if (pause := gate.remaining()) > 0:
             yield Sleep(pause)
             continue
+        if not fits(batch):
+            return _STALE
         encoding_format = learned.encoding_format
         body = build_body(call.options, call.fields, batch.texts, batch.title, encoding_format)
         failure: APIConnectionError | APIStatusError
         cost = Usage(requests=1, retries=min(retries, 1))
         try:
-            reply = yield Send(body)
+            reply = yield Send(body, lambda: gate.remaining() <= 0 and fits(batch))
         except APIConnectionError as error:
             failure = _with_place(error, batch, call, retries)
         else:
@@ -157,7 +200,7 @@ def _attempt(batch: Batch, call: Call) -> Generator[Step, Reply | None, BadReque
                 continue
             if is_success(reply):
                 yield from _deliver(reply, batch, call, cost)
-                return None
+                return _DELIVERED
             failure = error_of(
                 reply,
                 provider=call.options.provider,

@@ -235,7 +235,7 @@ def endpoint(provider: Provider, base_url: str, *, allow_http: bool) -> str:
         raise ConfigurationError(
             f"base_url={base_url!r} is not an http(s) URL; the usual one is {provider.base_url!r}."
         )
-    if parts.scheme == "http" and not allow_http and not _is_loopback(host):
+    if parts.scheme == "http" and not allow_http and not is_loopback(base_url):
         raise ConfigurationError(
             f"base_url={base_url!r} would send the API key unencrypted to another machine. Use "
             "https, or allow it by name with allow_http=True."
@@ -246,7 +246,9 @@ def endpoint(provider: Provider, base_url: str, *, allow_http: bool) -> str:
     return parts._replace(path=path, fragment="").geturl()
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(url: str) -> bool:
+    """Tell whether a URL leads to this machine."""
+    host = urlsplit(url).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -3,7 +3,7 @@
 How this works: texts are checked, put behind their prefix, and stripped of duplicates; what is left
 is packed in order. A batch is full when it holds as many texts or estimated tokens as a request may
 carry. Texts that must not share a request (too long for an array, or for the model) travel alone,
-and texts with different titles travel apart, since a request has one title. Batches are cut so that
+texts with different titles travel apart, since a request has one title. Batches are cut so that
 they fill whole waves of `max_concurrency`: five requests at a bound of four would take two round
 trips, and eight smaller ones take the same two.
 """
@@ -37,19 +37,28 @@ class Batch:
         title: Of all of them, or None.
     """
 
-    indices: Sequence[int]
-    texts: Sequence[str]
-    tokens: Sequence[int]
+    indices: list[int]
+    texts: list[str]
+    tokens: list[int]
     title: str | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
 
-    def cut(self, size: int) -> Iterator[Batch]:
-        """Cut into batches of at most `size` texts."""
-        for start in range(0, len(self), size):
-            part = slice(start, start + size)
-            yield Batch(self.indices[part], self.texts[part], self.tokens[part], self.title)
+    def cut(self, max_texts: float, max_tokens: float = math.inf) -> Iterator[Batch]:
+        """Cut into batches of so many texts and tokens at most; a text may have more tokens."""
+        start, tokens = 0, 0
+        for i, weight in enumerate(self.tokens):
+            if i > start and (i - start == max_texts or tokens + weight > max_tokens):
+                yield self.part(start, i)
+                start, tokens = i, 0
+            tokens += weight
+        yield self.part(start, len(self))
+
+    def part(self, start: int, stop: int) -> Batch:
+        """Take the texts from start to stop."""
+        part = slice(start, stop)
+        return Batch(self.indices[part], self.texts[part], self.tokens[part], self.title)
 
 
 class Plan(NamedTuple):
@@ -150,58 +159,52 @@ def plan_batches(
         place = first.setdefault(key, i)
         if place != i:
             copies.append((i, place))
-    groups: dict[str | None, list[int]] = {}
+    alone: list[Batch] = []
+    together: dict[str | None, Batch] = {}
     for i in first.values():
-        groups.setdefault(titles[i] if titles else None, []).append(i)
-    batches = [
-        batch
-        for title, indices in groups.items()
-        for batch in _pack(
-            Batch(
-                indices,
-                [prefix + texts[i] for i in indices] if prefix else [texts[i] for i in indices],
-                [estimate_tokens(texts[i]) + len(prefix) // _BYTES_PER_TOKEN for i in indices],
-                title,
-            ),
-            model,
-            batch_size,
-            max_concurrency,
-        )
-    ]
-    return Plan(batches, copies)
+        title = titles[i] if titles else None
+        sent = prefix + texts[i]
+        tokens = estimate_tokens(sent)
+        if _travels_alone(sent, tokens, model):
+            alone.append(Batch([i], [sent], [tokens], title))
+        else:
+            whole = together.setdefault(title, Batch([], [], [], title))
+            whole.indices.append(i)
+            whole.texts.append(sent)
+            whole.tokens.append(tokens)
+    batches = _fill_waves([*together.values()], alone, model, batch_size, max_concurrency)
+    return Plan(sorted(batches, key=lambda batch: batch.indices[0]), copies)
 
 
-def _pack(group: Batch, model: Model, batch_size: int, max_concurrency: int) -> Iterator[Batch]:
-    """Pack texts of one title in order; those that must travel alone come as they are met."""
-    most_tokens = model.max_tokens_per_request or math.inf
-    longest = model.family.max_chars_in_array or math.inf
-    alone_above = min(most_tokens, model.max_tokens_per_text or math.inf)
-    size = _wave_size(len(group), sum(group.tokens), batch_size, most_tokens, max_concurrency)
-    start, tokens = 0, 0
-    for i, (text, weight) in enumerate(zip(group.texts, group.tokens, strict=True)):
-        alone = len(text) > longest or weight > alone_above
-        if i > start and (alone or i - start == size or tokens + weight > most_tokens):
-            yield _part(group, start, i)
-            start, tokens = i, 0
-        tokens += weight
-        if alone:
-            yield _part(group, start, i + 1)
-            start, tokens = i + 1, 0
-    if start < len(group):
-        yield _part(group, start, len(group))
-
-
-def _part(group: Batch, start: int, stop: int) -> Batch:
-    return Batch(
-        group.indices[start:stop], group.texts[start:stop], group.tokens[start:stop], group.title
+def _travels_alone(text: str, tokens: int, model: Model) -> bool:
+    """Tell whether the documents call a text too long for company, or altogether."""
+    longest = model.family.max_chars_in_array
+    limits = (model.max_tokens_per_text, model.max_tokens_per_request)
+    return (longest is not None and len(text) > longest) or any(
+        limit is not None and tokens > limit for limit in limits
     )
 
 
-def _wave_size(
-    texts: int, tokens: int, batch_size: int, most_tokens: float, max_concurrency: int
-) -> int:
-    """Find the batch size that fills whole waves, if that takes no more waves than full batches."""
-    fewest = max(math.ceil(texts / batch_size), math.ceil(tokens / most_tokens), 1)
-    waves = math.ceil(fewest / max_concurrency)
-    even = math.ceil(texts / (waves * max_concurrency))
-    return min(batch_size, max(even, _LEAST_TEXTS_PER_WAVE_CUT))
+def _fill_waves(
+    wholes: Sequence[Batch],
+    alone: Sequence[Batch],
+    model: Model,
+    batch_size: int,
+    max_concurrency: int,
+) -> list[Batch]:
+    """Cut into even batches, as many as take no more waves than full batches would."""
+
+    def cut(size: int) -> list[Batch]:
+        most_tokens = model.max_tokens_per_request or math.inf
+        return [*alone, *(part for whole in wholes for part in whole.cut(size, most_tokens))]
+
+    full = cut(batch_size)
+    most = math.ceil(len(full) / max_concurrency) * max_concurrency
+    texts = sum(map(len, wholes))
+    size = max(_LEAST_TEXTS_PER_WAVE_CUT, math.ceil(texts / max(most - len(alone), 1)))
+    while size < min(batch_size, texts):
+        even = cut(size)
+        if len(even) <= most:
+            return even
+        size += math.ceil(size / 4)  # titles and tokens cut in too: try less even
+    return full

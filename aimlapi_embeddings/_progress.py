@@ -22,7 +22,7 @@ def progress_bar(description: str = "Embedding") -> Iterator[Progress]:
             'a progress bar needs tqdm: pip install "aimlapi-embeddings[langchain]" '
             "(or [llama-index]), or pass a callback"
         ) from error
-    with tqdm(desc=description, unit="text") as bar:
+    with tqdm(desc=description, unit=" texts") as bar:
 
         def move(done: int, total: int) -> None:
             bar.total = total

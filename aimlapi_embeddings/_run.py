@@ -21,6 +21,7 @@ from aimlapi_embeddings._backoff import Gate
 from aimlapi_embeddings._errors import APIConnectionError, BadRequestError
 from aimlapi_embeddings._flow import Deliver, Flow, Learned, Send, Sleep
 from aimlapi_embeddings._slots import Slots
+from aimlapi_embeddings._status import is_success
 from aimlapi_embeddings._types import Reply
 
 
@@ -77,9 +78,9 @@ class Runtime:
 
     def settle(self, ticket: int, reply: Reply) -> None:
         """Tell the bound how a request fared. A 429 that names a wait shuts the gate instead."""
-        if reply.status != 429:
-            self.slots.succeeded()
-        elif "retry-after" not in reply.headers:
+        if is_success(reply):
+            self.slots.succeeded(ticket)
+        elif reply.status == 429 and "retry-after" not in reply.headers:
             self.slots.refused(ticket)
 
 
@@ -168,14 +169,14 @@ def _drive(
 ) -> None:
     """Run a flow to its end in this thread, performing each step it asks for."""
 
-    def send(body: bytes) -> Reply | None:
+    def send(step: Send) -> Reply | None:
         ticket = runtime.slots.acquire(thread.wake, thread.stopped)
         if ticket is None:
             raise _Stopped
         try:
-            if runtime.gate.remaining() > 0:
+            if not step.may_leave():
                 return None
-            reply = runtime.wire.send(body)
+            reply = runtime.wire.send(step.body)
         finally:
             runtime.slots.release()
         runtime.settle(ticket, reply)
@@ -193,7 +194,7 @@ def _drive(
         while True:
             if isinstance(step, Send):
                 try:
-                    reply = send(step.body)
+                    reply = send(step)
                 except APIConnectionError as error:
                     step = flow.throw(error)
                 else:
@@ -220,12 +221,12 @@ async def _drive_async(
 ) -> None:
     """Run a flow to its end in this task, performing each step it asks for."""
 
-    async def send(body: bytes) -> Reply | None:
+    async def send(step: Send) -> Reply | None:
         ticket = await runtime.slots.acquire_async()
         try:
-            if runtime.gate.remaining() > 0:
+            if not step.may_leave():
                 return None
-            reply = await runtime.wire.send_async(body)
+            reply = await runtime.wire.send_async(step.body)
         finally:
             runtime.slots.release()
         runtime.settle(ticket, reply)
@@ -236,7 +237,7 @@ async def _drive_async(
         while True:
             if isinstance(step, Send):
                 try:
-                    reply = await send(step.body)
+                    reply = await send(step)
                 except APIConnectionError as error:
                     step = flow.throw(error)
                 else:

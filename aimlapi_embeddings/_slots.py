@@ -1,8 +1,14 @@
 """How many requests are under way?
 
 One bound for all threads, tasks and event loops that share a client. A slot is held while a
-request is on the wire and never across a wait. A refused rate (429 without a word on how long)
-halves the bound; it then grows back by one each time as many requests as it allows have succeeded.
+request is on the wire and never across a wait. Two things lower the bound for a while:
+
+- A rate that is refused (429 without a word on how long) halves it. It grows back fast to just
+  below where it was refused, and from there on slowly, with more patience each time the same bound
+  is refused again: the server's own limit is found, and seldom run into.
+- A request that is too large leaves one slot until a smaller one has succeeded, so that a size is
+  tried out by one request and not by all.
+
 Who waited longest is woken first, but whoever asks in between may be faster: no fairness promised.
 """
 
@@ -19,6 +25,12 @@ def _resolve(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
+# Rounds (as many successes as the bound allows) before a bound that was refused is tried again.
+# With a server that takes 8 at once and 8 at first, one request in 65 is refused, then in 129.
+_FIRST_PATIENCE = 8
+_MOST_PATIENCE = 64
+
+
 class Slots:
     """At most `limit` holders at a time."""
 
@@ -26,16 +38,19 @@ class Slots:
         self.most = limit
         self._limit = limit
         self._taken = 0
-        self._granted = 0  # slots given so far, to tell requests from before a halving
+        self._granted = 0  # slots given so far; a slot's number tells what it left under
         self._halved_at = 0
+        self._ceiling = limit + 1  # the bound that was refused last
+        self._patience = _FIRST_PATIENCE
         self._successes = 0
+        self._trying_since: int | None = None
         self._lock = threading.Lock()
         self._sleepers: deque[Callable[[], None]] = deque()
 
     @property
     def limit(self) -> int:
         """The bound as it is now."""
-        return self._limit
+        return self._limit if self._trying_since is None else 1
 
     def acquire(self, wake: threading.Event, stopped: Callable[[], bool]) -> int | None:
         """Take a slot, waiting in this thread; None when stopped.
@@ -75,34 +90,54 @@ class Slots:
                 raise
 
     def release(self) -> None:
-        """Give a slot back and wake one who waits for it."""
+        """Give a slot back and wake those who wait for it."""
         with self._lock:
             self._taken -= 1
         self._wake_next()
 
-    def succeeded(self) -> None:
-        """Note a request that was not refused; the bound grows back by one now and then."""
+    def succeeded(self, ticket: int) -> None:
+        """Note a request that brought vectors: a size is proven, the bound grows back."""
         with self._lock:
-            if self._limit == self.most:
-                return
-            self._successes += 1
-            if self._successes < self._limit:
-                return
-            self._successes = 0
-            self._limit += 1
+            if self._trying_since is not None and ticket > self._trying_since:
+                self._trying_since = None
+            if self._limit < self.most:
+                self._successes += 1
+                if self._successes >= self._successes_to_grow():
+                    self._limit += 1
+                    self._successes = 0
         self._wake_next()
+
+    def _successes_to_grow(self) -> int:
+        if self._limit + 1 < self._ceiling:
+            return 1
+        return self._limit * (self._patience if self._limit < self._ceiling else 1)
 
     def refused(self, ticket: int) -> None:
         """Halve the bound, once for all requests that left under the old one."""
         with self._lock:
-            if ticket > self._halved_at:
-                self._limit = max(1, self._limit // 2)
-                self._halved_at = self._granted
-                self._successes = 0
+            if ticket <= self._halved_at:
+                return
+            again = self._limit == self._ceiling
+            self._patience = min(self._patience * 2, _MOST_PATIENCE) if again else _FIRST_PATIENCE
+            self._ceiling = self._limit
+            self._limit = max(1, self._limit // 2)
+            self._halved_at = self._granted
+            self._successes = 0
+
+    def try_one(self) -> None:
+        """Leave one slot until a request that takes it from now on has succeeded."""
+        with self._lock:
+            self._trying_since = self._granted
+
+    def try_all(self) -> None:
+        """Take `try_one` back: the size was not at fault."""
+        with self._lock:
+            self._trying_since = None
+        self._wake_next()
 
     def _take(self, wake: Callable[[], None]) -> int | None:
         with self._lock:
-            if self._taken < self._limit:
+            if self._taken < self.limit:
                 self._taken += 1
                 self._granted += 1
                 return self._granted
@@ -110,16 +145,21 @@ class Slots:
             return None
 
     def _wake_next(self) -> None:
-        while True:
-            with self._lock:
-                if not self._sleepers or self._taken >= self._limit:
-                    return
-                wake = self._sleepers.popleft()
-            try:
-                wake()
-            except RuntimeError:  # its event loop is closed: nobody waits there any more
-                continue
-            return
+        """Wake as many as there are free slots for."""
+        while wakes := self._next_sleepers():
+            gone = 0
+            for wake in wakes:
+                try:
+                    wake()
+                except RuntimeError:  # its event loop is closed: nobody waits there any more
+                    gone += 1
+            if not gone:
+                return
+
+    def _next_sleepers(self) -> list[Callable[[], None]]:
+        with self._lock:
+            free = max(0, self.limit - self._taken)
+            return [self._sleepers.popleft() for _ in range(min(free, len(self._sleepers)))]
 
     def _forget(self, wake: Callable[[], None]) -> None:
         """Take a sleeper out; when it was already woken, its turn goes to the next one."""

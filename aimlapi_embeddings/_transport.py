@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 import httpx
 
 from aimlapi_embeddings._errors import APIConnectionError, APITimeoutError
+from aimlapi_embeddings._options import is_loopback
 from aimlapi_embeddings._types import Reply
 
 
@@ -48,6 +49,15 @@ class SecretLike(Protocol):
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
 
 
+def _without_frames(error: BaseException) -> BaseException:
+    """Drop the frames of an HTTP library's error: their locals hold the request with its key."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
+
+
 class HTTPTransport:
     """Posts bodies to one URL, from threads and from tasks."""
 
@@ -64,6 +74,8 @@ class HTTPTransport:
         self._key = api_key
         self._headers = {"Content-Type": "application/json", **headers}
         self._timeout = timeout
+        # What is sent to this machine is not for the environment's proxies to see.
+        self._trust_env = not is_loopback(url)
         self._given = http_client
         self._given_async = async_http_client
         self._client: httpx.Client | None = None
@@ -78,7 +90,7 @@ class HTTPTransport:
         except Exception as error:
             if (known := self._translate(error)) is None:
                 raise
-            raise known from error
+            raise known from _without_frames(error)
         return self._reply(response)
 
     async def send_async(self, body: bytes) -> Reply:
@@ -89,7 +101,7 @@ class HTTPTransport:
         except Exception as error:
             if (known := self._translate(error)) is None:
                 raise
-            raise known from error
+            raise known from _without_frames(error)
         return self._reply(response)
 
     def close(self) -> None:
@@ -122,7 +134,8 @@ class HTTPTransport:
         body: bytes = response.content
         if response.status_code >= 400:  # some servers repeat the key they refuse
             body = body.replace(self._key.get_secret_value().encode(), b"**********")
-        return Reply(response.status_code, response.headers, body)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Reply(response.status_code, headers, body)
 
     def _translate(self, error: Exception) -> APIConnectionError | None:
         """Turn a failure to get a reply into our error; None for all others."""
@@ -142,7 +155,7 @@ class HTTPTransport:
     def _open(self) -> httpx.Client:
         with self._lock:
             if self._client is None:
-                self._client = httpx.Client(limits=_LIMITS)
+                self._client = httpx.Client(limits=_LIMITS, trust_env=self._trust_env)
                 # Adapters are rarely closed by those who use them.
                 weakref.finalize(self, self._client.close)
             return self._client
@@ -152,7 +165,7 @@ class HTTPTransport:
         if held := self._async_clients.get(loop):
             return held.client
         # Nothing suspends from here to the end, so two tasks of a loop cannot both get here.
-        holder = _hold(httpx.AsyncClient(limits=_LIMITS))
+        holder = _hold(httpx.AsyncClient(limits=_LIMITS, trust_env=self._trust_env))
         client = await anext(holder)
         with self._lock:
             for other in [other for other in self._async_clients if other.is_closed()]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Role: TypeAlias = Literal["document", "query"]
 Vector: TypeAlias = list[float]
 Progress: TypeAlias = Callable[[int, int], None]
-"""Called as `progress(done, total)`, in texts, each time a request has finished."""
+"""Called as `progress(done, total)`, in texts: at the start, then as each request finishes."""
 
 
 class TaskType(StrEnum):

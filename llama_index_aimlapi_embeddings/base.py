@@ -305,7 +305,7 @@ class _Embedding(BaseEmbedding):
 
     @contextmanager
     def _shown(self, total: int, show_progress: bool) -> Iterator[None]:
-        if not (show_progress or self.show_progress):
+        if not (total and (show_progress or self.show_progress)):
             yield
             return
         with progress_bar("Generating embeddings") as move:

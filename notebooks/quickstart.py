@@ -39,6 +39,7 @@ from aimlapi_embeddings import Usage, emulator
 from langchain_aimlapi_embeddings import AIMLAPIEmbeddings
 from llama_index_aimlapi_embeddings import AIMLAPIEmbedding
 
+Passage = tuple[str, str]  # a name, and the text that goes by it
 Questions = Mapping[str, Set[str]]  # to each the names that answer it, where they are known
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -47,7 +48,10 @@ QUESTIONS: Questions = {
     "How do I find the three largest elements of a dataset?": {"heapq.nlargest"},
     "How can I copy a whole directory tree to another place?": {"shutil.copytree"},
     "How do I wrap a paragraph to a given width?": {"textwrap.wrap", "textwrap.fill"},
-    "How do I guess the type of a file from its name or URL?": {"mimetypes.guess_type"},
+    "How do I guess the type of a file from its name or URL?": {
+        "mimetypes.guess_type",
+        "mimetypes.guess_file_type",
+    },
     "How can I prompt for a password without showing it?": {"getpass", "getpass.unix_getpass"},
     "How do I wait for a coroutine, but with a timeout?": {"asyncio.tasks.wait_for"},
 }
@@ -57,13 +61,6 @@ RULE = "\n\n* * *\n\n"
 SKIPPED = {"test", "tests", "idlelib", "lib2to3", "turtledemo", "site-packages", "dist-packages"}
 # Words are counted because the tokens that LlamaIndex would count may need a download.
 SPLITTER = SentenceSplitter(chunk_size=200, chunk_overlap=20, tokenizer=str.split)
-
-
-class Passage(NamedTuple):
-    """A text to be found, and the name it goes by."""
-
-    name: str
-    text: str
 
 
 class Outcome(NamedTuple):
@@ -79,22 +76,20 @@ def api() -> Iterator[dict[str, Any]]:
     """Yield the arguments that lead an adapter to the live API, or to an emulator."""
     if os.environ.get("AIMLAPI_API_KEY"):
         base_url = os.environ.get("AIMLAPI_API_BASE", "https://api.aimlapi.com")
-        print(f"Live: AIMLAPI_API_KEY is set, so {base_url} embeds.", flush=True)
+        print(f"Live API, as AIMLAPI_API_KEY is set: {base_url} embeds.", flush=True)
         yield {}
         return
     os.environ["no_proxy"] = "127.0.0.1"  # HTTP_PROXY would be asked for the emulator, too
     with emulator.running() as base_url:
         print(
-            "Emulator: AIMLAPI_API_KEY is not set, so vectors are only lexical "
+            "Emulator, as AIMLAPI_API_KEY is not set: its vectors are only lexical "
             "(words in common, no meaning).",
             flush=True,
         )
         yield {"api_key": "emulator", "base_url": base_url}
 
 
-def search_with_langchain(
-    passages: list[Passage], questions: Questions, connection: dict[str, Any]
-) -> Outcome:
+def ask_langchain(passages: list[Passage], questions: Questions, **connection: Any) -> Outcome:
     """Embed the passages into LangChain's own vector store, then ask."""
     started = time.perf_counter()
     embeddings = AIMLAPIEmbeddings(model=MODEL, show_progress_bar=True, **connection)
@@ -111,28 +106,25 @@ def search_with_langchain(
             for question in questions
         }
         chain = answering_chain(store.as_retriever(search_kwargs={"k": TOP}))
-        answer = chain.invoke(next(iter(questions)))
-        print(f"\nA chain, retriever | prompt | quote_nearest, says:\n{answer}\n", flush=True)
+        question = next(iter(questions))
+        print(f'\nA whole chain, asked "{question}", quotes:\n{chain.invoke(question)}', flush=True)
     return Outcome(hits, client.usage, time.perf_counter() - started)
 
 
 def answering_chain(retriever: BaseRetriever) -> Runnable[str, str]:
     """Compose the chain from a question to its answer."""
-    prompt = PromptTemplate.from_template(RULE.join(("{question}", "{passages}")))
+    prompt = PromptTemplate.from_template("Quote what answers: {question}" + RULE + "{passages}")
     passages = retriever | (lambda found: RULE.join(document.page_content for document in found))
     return {"passages": passages, "question": RunnablePassthrough()} | prompt | quote_nearest
 
 
 def quote_nearest(prompt: PromptValue) -> str:
     """Stand where a chat model would, and quote the first passage: it is the nearest."""
-    question, nearest, *_ = prompt.to_string().split(RULE)
-    quote = textwrap.fill(textwrap.shorten(nearest, 300, placeholder=" ..."), 96)
-    return textwrap.indent(f"{question}\n{quote}", "> ")
+    _, nearest, *_ = prompt.to_string().split(RULE)
+    return textwrap.fill(textwrap.shorten(nearest, 300, placeholder=" ..."), 96)
 
 
-def search_with_llama_index(
-    passages: list[Passage], questions: Questions, connection: dict[str, Any]
-) -> Outcome:
+def ask_llama_index(passages: list[Passage], questions: Questions, **connection: Any) -> Outcome:
     """Split the passages into nodes and embed those, in a pipeline; index them, then ask."""
     started = time.perf_counter()
     embedding = AIMLAPIEmbedding(model_name=MODEL, show_progress=True, **connection)
@@ -167,7 +159,7 @@ def documented(node: ast.Module | ast.ClassDef | Function, name: str) -> Iterato
     """Yield what a definition says about itself, and about the public ones inside it."""
     signature = f"\n\n{name}({ast.unparse(node.args)})" if isinstance(node, Function) else ""
     if docstring := ast.get_docstring(node):
-        yield Passage(name, docstring + signature)
+        yield name, docstring + signature
     for child in [] if isinstance(node, Function) else node.body:
         if isinstance(child, ast.ClassDef | Function) and not child.name.startswith("_"):
             yield from documented(child, f"{name}.{child.name}")
@@ -180,7 +172,7 @@ def read_prose(root: Path) -> Iterator[Passage]:
         sections = re.split(r"^(?=#+ )", text, flags=re.MULTILINE)
         pieces = (piece for section in sections for piece in SPLITTER.split_text(section))
         for number, piece in enumerate(filter(None, pieces), start=1):
-            yield Passage(f"{path.relative_to(root)}#{number}", piece)
+            yield f"{path.relative_to(root)}#{number}", piece
 
 
 def files(root: Path, *suffixes: str) -> Iterator[Path]:
@@ -193,8 +185,7 @@ def files(root: Path, *suffixes: str) -> Iterator[Path]:
 def headlines(passages: list[Passage]) -> Questions:
     """Make about six questions of the first lines of passages, each answered by its own."""
     chosen = passages[:: -(-len(passages) // 6)]
-    lines = {text.strip("# ").partition("\n")[0]: {name} for name, text in chosen}
-    return {line: names for line, names in lines.items() if line}
+    return {text.lstrip("# ").partition("\n")[0] or name: {name} for name, text in chosen}
 
 
 def report(questions: Questions, outcomes: dict[str, Outcome]) -> list[int]:
@@ -240,18 +231,17 @@ def main() -> int:
 
     with api() as connection:
         passages = list(read_docstrings(options.folder or Path(sysconfig.get_path("stdlib"))))
-        questions = QUESTIONS
         if options.folder:
             passages += read_prose(options.folder)
-            questions = headlines(passages)
-        if options.ask:
-            questions = dict.fromkeys(options.ask, frozenset())
         if not passages:
             parser.error("nothing to index: neither texts nor docstrings were found")
+        questions = headlines(passages) if options.folder else QUESTIONS
+        if options.ask:
+            questions = dict.fromkeys(options.ask, frozenset())
         print(f"Indexing {len(passages):,} passages, once with each framework.", flush=True)
         outcomes = {
-            "LangChain": search_with_langchain(passages, questions, connection),
-            "LlamaIndex": search_with_llama_index(passages, questions, connection),
+            "LangChain": ask_langchain(passages, questions, **connection),
+            "LlamaIndex": ask_llama_index(passages, questions, **connection),
         }
     answered = report(questions, outcomes)
     return int(bool(connection) and questions is QUESTIONS and min(answered) < ENOUGH)

@@ -20,8 +20,10 @@ class Bar(tqdm):  # type: ignore[type-arg]
 
     def update(self, n: float | None = 1) -> bool | None:
         shown = super().update(n)
-        self.moves.append((self.n, self.total))
-        self.moved.set()
+        if (self.n, self.total) not in self.moves:
+            self.moves.append((self.n, self.total))
+        if self.n:
+            self.moved.set()
         return shown
 
 

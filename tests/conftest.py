@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import recording
+from scenarios import Scenario
 from surfaces import COLOURS, SURFACES, Clock, Colour, Surface, SurfaceName, Wire
 
 from aimlapi_embeddings import EmbeddingsClient
@@ -52,3 +57,82 @@ def surface_name(request: pytest.FixtureRequest) -> SurfaceName:
 def surface(surface_name: SurfaceName, colour: Colour, wire: Wire) -> Surface:
     """One of the six ways into the package, on the fake wire."""
     return Surface(surface_name, colour, wire)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cassettes",
+        type=Path,
+        default=recording.CASSETTES,
+        help="folder of the recordings (%(default)s)",
+    )
+
+
+@pytest.hookimpl(trylast=True)  # after the order was shuffled
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Record first, and look at what is on tape afterwards."""
+    if config.getoption("--record-mode") not in (None, "none"):
+        items.sort(key=lambda item: item.get_closest_marker("vcr") is None)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    terminalreporter.write_line(recording.summary(config.getoption("--cassettes")))
+
+
+@pytest.fixture(scope="session")
+def cassettes(pytestconfig: pytest.Config) -> Path:
+    """The folder of the recordings."""
+    folder: Path = pytestconfig.getoption("--cassettes")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recorded() -> set[str]:
+    """The scenarios that this session has recorded."""
+    return set()
+
+
+@pytest.fixture(scope="module")
+def vcr_cassette_dir(cassettes: Path) -> str:
+    return str(cassettes)
+
+
+@pytest.fixture
+def default_cassette_name(scenario: Scenario) -> str:
+    return str(scenario)
+
+
+@pytest.fixture
+def source(
+    scenario: Scenario, record_mode: str, cassettes: Path, recorded: set[str]
+) -> recording.Source:
+    """Where the replies of this test come from."""
+    source = recording.source_of(scenario, record_mode, cassettes, recorded)
+    if source != "tape":
+        recorded.add(str(scenario))
+    return source
+
+
+@pytest.fixture
+def vcr_config(scenario: Scenario, source: recording.Source) -> dict[str, Any]:
+    return recording.vcr_config(scenario, source)
+
+
+@pytest.fixture
+def service(
+    scenario: Scenario,
+    source: recording.Source,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Iterator[dict[str, Any]]:
+    """The client's options for a recording or a replay of this scenario."""
+    if source == "tape":
+        # Nothing is connected to, and loading all certificates takes 20 ms for each client.
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        monkeypatch.setenv("SSL_CERT_DIR", os.devnull)
+    if source == "live":
+        request.getfixturevalue("socket_enabled")
+    with recording.serving(scenario, source) as options:
+        yield {**options, "max_concurrency": 1, "max_retries": 0}

@@ -127,6 +127,7 @@ def test_wrong_arguments_are_refused_by_name_and_never_by_value(
     [
         ({"dimensions": 8}, {"dimensions": 8}),
         ({"model_kwargs": {"auto_truncate": False}}, {"auto_truncate": False}),
+        ({"too_long": "error"}, {"auto_truncate": False}),
         ({"task_type": "CLUSTERING"}, {"task_type": "CLUSTERING"}),
         ({"model": OPENAI, "encoding_format": "float"}, {"encoding_format": "float"}),
         ({"document_prefix": "passage: "}, {"input": ["passage: a"]}),
@@ -220,7 +221,7 @@ def test_the_bar_moves_with_each_finished_request(
     wire.answer = answer_once_the_bar_moved
     langchain.make(show_progress_bar=True, chunk_size=2, max_concurrency=1)
     langchain.documents(list("abcde"))
-    assert [bar.moves for bar in made] == [[(2, 5), (4, 5), (5, 5)]]
+    assert [bar.moves for bar in made] == [[(0, 5), (2, 5), (4, 5), (5, 5)]]
     assert made[0].disable, "closed at the end"
 
 

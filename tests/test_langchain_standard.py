@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
-from langchain_core.embeddings import Embeddings
 from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 from surfaces import GOOGLE, KEY
@@ -63,18 +62,9 @@ def served(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("served")
-class _OverLoopback(EmbeddingsIntegrationTests):
+class TestAIMLAPIIntegration(EmbeddingsIntegrationTests):
     base_url: ClassVar[str]
 
-    @pytest.fixture
-    def model(self) -> Iterator[Embeddings]:
-        """The suite's own fixture, which leaves the connections open."""
-        model = self.embeddings_class(**self.embedding_model_params)
-        yield model
-        model.client.close()
-
-
-class TestAIMLAPIIntegration(_OverLoopback):
     @property
     def embeddings_class(self) -> type[AIMLAPIEmbeddings]:
         return AIMLAPIEmbeddings
@@ -84,7 +74,10 @@ class TestAIMLAPIIntegration(_OverLoopback):
         return {"model": GOOGLE, "api_key": KEY, "base_url": self.base_url}
 
 
-class TestNugenIntegration(_OverLoopback):
+@pytest.mark.usefixtures("served")
+class TestNugenIntegration(EmbeddingsIntegrationTests):
+    base_url: ClassVar[str]
+
     @property
     def embeddings_class(self) -> type[NugenEmbeddings]:
         return NugenEmbeddings

@@ -132,11 +132,12 @@ def test_retry_after_closes_the_gate_for_every_batch(surface: Surface, clock: Cl
 
 
 def test_a_429_without_a_word_halves_the_concurrency(surface: Surface, clock: Clock) -> None:
-    surface.make(OPENAI, max_concurrency=8)
+    surface.make(OPENAI, max_concurrency=8, max_retries=0)
     surface.wire.will(Fault(429))
-    surface.documents(["a"])
+    with pytest.raises(RateLimitError):
+        surface.documents(["a"])
     assert surface.client._runtime.slots.limit == 4
-    for i in range(40):
+    for i in range(60):
         surface.documents([f"text {i}"])
     assert surface.client._runtime.slots.limit == 8
 

@@ -1,0 +1,175 @@
+"""Law 11: copies and pickles keep everything, the key included, or say what they cannot keep."""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import pytest
+import workers
+from adapters import ADAPTERS, make
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.rate_limiter import TokenBucketRateLimiter
+from surfaces import GOOGLE, KEY, Colour, Surface, SurfaceName, Wire
+
+from aimlapi_embeddings import ConfigurationError, emulator
+from llama_index_aimlapi_embeddings import AIMLAPIEmbedding
+
+
+@pytest.fixture(params=ADAPTERS)
+def cls(request: pytest.FixtureRequest) -> type[Any]:
+    """Each adapter class."""
+    adapter: type[Any] = request.param
+    return adapter
+
+
+def through_pickle(embedder: Any) -> Any:
+    return pickle.loads(pickle.dumps(embedder))
+
+
+COPIES = [through_pickle, copy.deepcopy, copy.copy]
+
+
+def fields(embedder: Any) -> dict[str, Any]:
+    """All fields but the one that LlamaIndex makes anew, and cannot compare."""
+    return {name: value for name, value in embedder if name != "callback_manager"}
+
+
+def query(embedder: Any) -> list[float]:
+    vector: list[float] = (
+        embedder.get_query_embedding("q")
+        if isinstance(embedder, BaseEmbedding)
+        else embedder.embed_query("q")
+    )
+    return vector
+
+
+@pytest.mark.parametrize("copied", COPIES)
+@pytest.mark.parametrize("key_from", ["argument", "environment"])
+def test_copies_and_pickles_keep_everything(
+    cls: type[Any], copied: Callable[[Any], Any], key_from: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = "NUGEN_API_KEY" if "Nugen" in cls.__name__ else "AIMLAPI_API_KEY"
+    if key_from == "environment":
+        monkeypatch.setenv(variable, KEY)
+    server = emulator.Emulator()
+    with emulator.running(server) as base_url:
+        original = make(
+            cls,
+            api_key=KEY if key_from == "argument" else None,
+            base_url=base_url,
+            dimensions=8,
+            timeout=7,
+            default_headers={"X-Team": "search"},
+        )
+        monkeypatch.delenv(variable, raising=False)
+        twin = copied(original)
+        assert fields(twin) == fields(original)
+        assert len(query(twin)) == 8
+        twin.client.close()
+    headers = server.requests[0].headers
+    assert (headers["authorization"], headers["x-team"]) == (f"Bearer {KEY}", "search")
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_a_copy_goes_its_own_way(cls: type[Any], copied: Callable[[Any], Any]) -> None:
+    original = make(cls)
+    twin = copied(original)
+    twin.dimensions = 8
+    assert original.dimensions is None
+    assert twin.client is not original.client
+
+
+def test_a_pickle_with_a_client_of_the_users_is_an_error_and_changes_nothing(
+    surface_name: SurfaceName, wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    surface = Surface(surface_name, "sync", wire).make()
+    names = "http_client and http_async_client"
+    if surface_name != "langchain":
+        names = "http_client and async_http_client"
+    with pytest.raises(ConfigurationError, match=f"{names}.*Leave it out") as caught:
+        pickle.dumps(surface.embedder)
+    assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args
+    assert caplog.messages == []
+    assert len(surface.query("q")) == 768
+
+
+def callbacks_with_a_lock() -> CallbackManager:
+    manager = CallbackManager([])
+    manager.lock = threading.Lock()
+    return manager
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("rate_limiter", TokenBucketRateLimiter(requests_per_minute=1)),
+        ("callback_manager", callbacks_with_a_lock()),
+    ],
+)
+def test_llama_index_loses_nothing_in_a_pickle_without_an_error(
+    field: str, value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    embedding = make(AIMLAPIEmbedding, **{field: value})
+    with pytest.raises(ConfigurationError, match=f"cannot be pickled with {field}"):
+        pickle.dumps(embedding)
+    assert caplog.messages == []
+    assert getattr(embedding, field) is value
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy])
+def test_copies_share_connections_until_they_differ(
+    cls: type[Any], copied: Callable[[Any], Any]
+) -> None:
+    original = make(cls)
+    twin = copied(original)
+    assert twin.client is original.client
+    twin.max_retries = 1
+    assert twin.client is not original.client
+
+
+@pytest.mark.parametrize("name", ["langchain", "llama_index"])
+def test_a_deep_copy_shares_the_clients_of_the_users(
+    name: SurfaceName, colour: Colour, wire: Wire
+) -> None:
+    surface = Surface(name, colour, wire).make()
+    original, surface.embedder = surface.embedder, copy.deepcopy(surface.embedder)
+    assert surface.embedder.http_client is original.http_client
+    surface.embedder.dimensions = 8
+    assert len(surface.query("q")) == 8
+    assert len(wire.requests) == 1
+
+
+def test_a_pickle_is_the_one_dump_that_holds_the_key(cls: type[Any]) -> None:
+    assert KEY.encode() in pickle.dumps(make(cls))
+
+
+@pytest.fixture(scope="module")
+def spawned() -> Iterator[ProcessPoolExecutor]:
+    """Another process, which shares nothing but what is pickled."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+@pytest.mark.timeout(60)
+def test_a_pickle_works_in_a_spawned_process(
+    surface_name: SurfaceName, colour: Colour, spawned: ProcessPoolExecutor
+) -> None:
+    server = emulator.Emulator()
+    texts = list("abcd")
+    with emulator.running(server) as base_url:
+        surface = Surface(surface_name, colour, Wire()).make_plain(
+            model=GOOGLE, api_key=KEY, base_url=base_url, batch_size=2, dimensions=8
+        )
+        future = spawned.submit(workers.embed, surface_name, colour, surface.embedder, texts, "q")
+        there = future.result()
+        assert len(server.requests) == 3, "one for each batch, one for the query"
+        assert there == [*surface.documents(texts), surface.query("q")]
+        surface.client.close()
+    assert {request.headers["authorization"] for request in server.requests} == {f"Bearer {KEY}"}

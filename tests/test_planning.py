@@ -1,0 +1,269 @@
+"""Texts -> batches: without duplicates, within the limits, in whole waves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aimlapi_embeddings import supported_models
+from aimlapi_embeddings._families import Model
+from aimlapi_embeddings._planning import (
+    Batch,
+    Plan,
+    estimate_tokens,
+    plan_batches,
+)
+
+FUZZ = settings(deadline=None, max_examples=100)
+MODEL = {model.id: model for model in supported_models()}
+OPENAI = MODEL["text-embedding-3-small"]
+GOOGLE = MODEL["text-multilingual-embedding-002"]
+VOYAGE = MODEL["voyage-2"]
+M2_2K = MODEL["togethercomputer/m2-bert-80M-2k-retrieval"]
+
+
+class Job(NamedTuple):
+    """What a plan is made for."""
+
+    texts: Sequence[str]
+    model: Model = OPENAI
+    max_concurrency: int = 8
+    titles: Sequence[str | None] | None = None
+    prefix: str = ""
+    batch_size: int | None = None
+
+    def plan(self) -> Plan:
+        return plan_batches(
+            self.texts,
+            self.model,
+            batch_size=self.batch_size or self.model.max_texts_per_request,
+            max_concurrency=self.max_concurrency,
+            prefix=self.prefix,
+            titles=self.titles,
+        )
+
+
+def sizes(plan: Plan) -> list[int]:
+    return [len(batch) for batch in plan.batches]
+
+
+def numbered(count: int) -> list[str]:
+    return [f"text {i}" for i in range(count)]
+
+
+@st.composite
+def jobs(draw: st.DrawFn, *, titled: bool | None = None) -> Job:
+    """Texts that repeat and differ in length, for a model with small limits."""
+    texts = draw(st.lists(st.text("ab é", min_size=1, max_size=40), max_size=60))
+    model = replace(
+        OPENAI,
+        family=replace(OPENAI.family, max_chars_in_array=draw(st.none() | st.integers(1, 30))),
+        max_texts_per_request=draw(st.integers(1, 20)),
+        max_tokens_per_request=draw(st.none() | st.integers(1, 60)),
+        max_tokens_per_text=draw(st.none() | st.integers(1, 15)),
+    )
+    titles = None
+    if draw(st.booleans()) if titled is None else titled:
+        one = st.sampled_from([None, "one", "two"])
+        titles = draw(st.lists(one, min_size=len(texts), max_size=len(texts)))
+    return Job(texts, model, draw(st.integers(1, 9)), titles, draw(st.sampled_from(["", "> "])))
+
+
+@FUZZ
+@given(jobs())
+def test_every_different_text_is_sent_once(job: Job) -> None:
+    titles = job.titles or [None] * len(job.texts)
+    sent = [(text, batch.title) for batch in job.plan().batches for text in batch.texts]
+    wanted = {(job.prefix + text, title) for text, title in zip(job.texts, titles, strict=True)}
+    assert len(sent) == len(wanted)
+    assert set(sent) == wanted
+
+
+@FUZZ
+@given(jobs())
+def test_every_place_is_sent_or_copied_from_one_that_is(job: Job) -> None:
+    plan = job.plan()
+    sent = [i for batch in plan.batches for i in batch.indices]
+    assert sorted([*sent, *(i for i, _ in plan.copies)]) == list(range(len(job.texts)))
+    assert {place for _, place in plan.copies} <= set(sent)
+
+
+@FUZZ
+@given(jobs())
+def test_a_copy_is_of_the_same_text_with_the_same_title_that_came_before(job: Job) -> None:
+    titles = job.titles or [None] * len(job.texts)
+    for i, place in job.plan().copies:
+        assert place < i
+        assert (job.texts[i], titles[i]) == (job.texts[place], titles[place])
+
+
+@FUZZ
+@given(jobs())
+def test_texts_stand_at_their_places_behind_the_prefix(job: Job) -> None:
+    for batch in job.plan().batches:
+        assert list(batch.texts) == [job.prefix + job.texts[i] for i in batch.indices]
+
+
+@FUZZ
+@given(jobs(titled=False))
+def test_batches_and_the_texts_in_them_keep_the_callers_order(job: Job) -> None:
+    batches = job.plan().batches
+    assert all(list(batch.indices) == sorted(batch.indices) for batch in batches)
+    firsts = [batch.indices[0] for batch in batches]
+    assert firsts == sorted(firsts)
+
+
+@FUZZ
+@given(jobs())
+def test_every_batch_keeps_the_limits_unless_one_text_alone_breaks_them(job: Job) -> None:
+    model = job.model
+    for batch in job.plan().batches:
+        assert 1 <= len(batch) <= model.max_texts_per_request
+        if len(batch) > 1:
+            assert sum(batch.tokens) <= (model.max_tokens_per_request or math.inf)
+            assert max(batch.tokens) <= (model.max_tokens_per_text or math.inf)
+            assert max(map(len, batch.texts)) <= (model.family.max_chars_in_array or math.inf)
+
+
+def full_batches(job: Job) -> int:
+    """Count the requests of the plainest plan: fill each as far as the limits allow."""
+    count = 0
+    titles = job.titles or [None] * len(job.texts)
+    most_tokens = job.model.max_tokens_per_request or math.inf
+    alone_above = min(most_tokens, job.model.max_tokens_per_text or math.inf)
+    longest = job.model.family.max_chars_in_array or math.inf
+    for title in dict.fromkeys(titles):
+        room, left = 0, 0.0  # texts and tokens that still fit
+        for text in dict.fromkeys(
+            t for t, of in zip(job.texts, titles, strict=True) if of == title
+        ):
+            tokens = estimate_tokens(text) + len(job.prefix) // 3
+            alone = tokens > alone_above or len(job.prefix + text) > longest
+            if alone or not room or tokens > left:
+                count += 1
+                room, left = (job.batch_size or job.model.max_texts_per_request), most_tokens
+            room, left = (0, 0.0) if alone else (room - 1, left - tokens)
+    return count
+
+
+def waves(requests: int, max_concurrency: int) -> int:
+    return math.ceil(requests / max_concurrency)
+
+
+@FUZZ
+@given(
+    st.integers(1, 6000),
+    st.integers(1, 32),
+    st.sampled_from([model for model in MODEL.values() if model.max_texts_per_request > 10]),
+)
+def test_short_texts_take_no_more_waves_than_full_batches_would(
+    count: int, max_concurrency: int, model: Model
+) -> None:
+    job = Job(numbered(count), model, max_concurrency)
+    assert waves(len(job.plan().batches), max_concurrency) == waves(
+        full_batches(job), max_concurrency
+    )
+
+
+LONG = "word " * 2000  # more tokens than Google takes: travels alone
+HEAVY = "word " * 400
+
+
+@pytest.mark.parametrize(
+    ("texts", "titles"),
+    [
+        ([LONG + str(i) if i % 100 == 50 else f"text {i}" for i in range(300)], None),
+        ([HEAVY + str(i) if i < 90 else f"text {i}" for i in range(500)], None),
+        (numbered(1200), [f"title {i % 4}" for i in range(1200)]),
+    ],
+    ids=["texts that travel alone", "heavy texts in front", "titles"],
+)
+def test_uneven_texts_take_no_more_waves_than_full_batches_would(
+    texts: list[str], titles: list[str] | None
+) -> None:
+    job = Job(texts, GOOGLE, 4, titles)
+    assert waves(len(job.plan().batches), 4) <= waves(full_batches(job), 4)
+
+
+@pytest.mark.parametrize(
+    ("count", "max_concurrency", "batches"),
+    [
+        (5000, 16, [313] * 15 + [305]),  # three full ones would leave thirteen idle
+        (2048, 8, [256] * 8),
+        (512, 8, [64] * 8),
+        (130, 8, [64, 64, 2]),
+        (64, 8, [64]),
+        (20_000, 8, [1250] * 16),
+        (2049, 1, [1025, 1024]),
+        (1, 8, [1]),
+        (0, 8, []),
+    ],
+)
+def test_batches_fill_whole_waves_but_none_is_smaller_for_it_than_64(
+    count: int, max_concurrency: int, batches: list[int]
+) -> None:
+    assert sizes(Job(numbered(count), OPENAI, max_concurrency).plan()) == batches
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "batches"), [(10, [10] * 10), (63, [63, 37]), (200, [64, 36])]
+)
+def test_a_lower_limit_is_kept(batch_size: int, batches: list[int]) -> None:
+    assert sizes(Job(numbered(100), batch_size=batch_size).plan()) == batches
+
+
+def test_a_text_that_is_too_long_for_the_model_travels_alone_and_parts_nobody() -> None:
+    texts = ["a", "b", "long " * 10_000, "c", "d"]
+    assert [list(batch.indices) for batch in Job(texts).plan().batches] == [[0, 1, 3, 4], [2]]
+
+
+def test_a_batch_is_full_when_it_holds_the_tokens_of_a_request() -> None:
+    texts = [f"{i} " + "word " * 1000 for i in range(25)]  # 1,668 tokens each, Google takes 20,000
+    assert sizes(Job(texts, GOOGLE).plan()) == [11, 11, 3]
+
+
+def test_what_an_array_of_voyage_cannot_hold_travels_alone() -> None:
+    texts = ["a" * 800, "b" * 801, "c"]
+    assert [list(batch.indices) for batch in Job(texts, VOYAGE).plan().batches] == [[0, 2], [1]]
+    assert sizes(Job([texts[0], texts[2]], VOYAGE).plan()) == [2]
+
+
+def test_the_prefix_counts_towards_what_an_array_can_hold() -> None:
+    assert sizes(Job(["a" * 799, "b"], VOYAGE, prefix="> ").plan()) == [1, 1]
+
+
+def test_a_model_without_arrays_gets_one_text_at_a_time() -> None:
+    assert sizes(Job(numbered(5), M2_2K).plan()) == [1] * 5
+
+
+def test_titles_travel_apart() -> None:
+    plan = Job(["a", "b", "c", "d"], GOOGLE, titles=["x", None, "x", "y"]).plan()
+    assert [(batch.title, list(batch.indices)) for batch in plan.batches] == [
+        ("x", [0, 2]),
+        (None, [1]),
+        ("y", [3]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("a", 1), ("word", 2), ("w" * 300, 101), ("日本", 3), ("é", 1), ("🙂", 2)]
+)
+def test_tokens_are_estimated_at_three_bytes_and_never_none(text: str, tokens: int) -> None:
+    assert estimate_tokens(text) == tokens
+
+
+@FUZZ
+@given(st.integers(1, 9), st.integers(1, 9))
+def test_a_batch_is_cut_into_parts_that_follow_each_other(count: int, size: int) -> None:
+    batch = Batch(range(count), numbered(count), [7] * count, "title")
+    parts = list(batch.cut(size))
+    assert [i for part in parts for i in part.indices] == list(range(count))
+    assert [text for part in parts for text in part.texts] == numbered(count)
+    assert all(1 <= len(part) == len(part.tokens) <= size for part in parts)
+    assert {part.title for part in parts} == {"title"}

@@ -1,0 +1,115 @@
+"""What does the server say? The human word of an error body, whatever its shape."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aimlapi_embeddings._status import find_message
+
+
+def said(value: Any) -> str:
+    """Find the message in this JSON."""
+    return find_message(json.dumps(value).encode())
+
+
+HTML = "<!doctype html><head><style>b{}</style>%s</head><body><b>Bad</b> gateway%s</body></html>"
+PROBLEM = {
+    "title": "Unauthorized",
+    "status": 401,
+    "message": "This request requires a valid API key.",
+    "error": {"name": "UnauthorizedException", "message": "inner"},
+}
+FASTAPI = [
+    {"loc": ["body", "input", 1], "msg": "str type expected", "type": "type_error.str"},
+    {"loc": ["body", "model"], "msg": "field required", "type": "value_error.missing"},
+]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"message": "no"}, "no"),
+        ({"error": {"message": "no"}}, "no"),
+        ({"error": "no"}, "no"),
+        ({"detail": "no"}, "no"),
+        ({"detail": FASTAPI}, "body.input.1: str type expected; body.model: field required"),
+        ({"detail": [{"msg": "field required"}]}, "field required"),
+        ({"detail": {"message": "no"}}, "no"),
+        ({"errors": ["one", {"message": "two"}, None]}, "one; two"),
+        ({"title": "Unauthorized", "status": 401}, "Unauthorized"),
+        (PROBLEM, "This request requires a valid API key."),
+        ({"message": "", "error": {"message": "no"}}, "no"),
+        ({"message": None, "title": "no"}, "no"),
+        ({"message": {"description": "no"}}, "no"),
+        ({"message": json.dumps({"error": {"message": "no"}})}, "no"),
+        ({"message": json.dumps(json.dumps({"detail": "no"}))}, "no"),
+        ({"message": "5"}, "5"),
+        ({"message": "{half of some JSON"}, "{half of some JSON"),
+        ("no", "no"),
+        (["no", "yes"], "no; yes"),
+    ],
+)  # fmt: skip
+def test_the_message_is_found_wherever_it_is(value: Any, message: str) -> None:
+    assert said(value) == message
+
+
+@pytest.mark.parametrize("value", [{}, [], None, 5, True, {"code": 5}, {"message": 5}, "", [[[]]]])
+def test_json_without_a_message_says_nothing(value: Any) -> None:
+    assert said(value) == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", ""),
+        (b"upstream connect error\n  or disconnect", "upstream connect error or disconnect"),
+        (HTML % ("<title>502: Bad &amp; gateway</title>", ""), "502: Bad & gateway"),
+        (HTML % ('<TITLE lang="en">\n Down \n</TITLE>', ""), "Down"),
+        (HTML % ("", "<script>var x = '<p>';</script> &lt;5&gt;"), "Bad gateway <5>"),
+        (HTML % ("<title> </title>", ""), "Bad gateway"),
+        (b"\xff\xfe caf\xe9", "\ufffd\ufffd caf\ufffd"),
+        (b'{"message": "caf\xe9 closed"}', '{"message": "caf\ufffd closed"}'),
+        (b'{"message": "half', '{"message": "half'),
+    ],
+)  # fmt: skip
+def test_what_is_no_json_is_read_as_text_or_by_its_html_title(
+    body: bytes | str, message: str
+) -> None:
+    assert find_message(body.encode() if isinstance(body, str) else body) == message
+
+
+def test_a_long_message_is_cut() -> None:
+    assert said({"message": "a" * 501}) == "a" * 499 + "…"
+    assert said({"message": "a" * 500}) == "a" * 500
+
+
+DEEP = 100_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * DEEP,
+        b"[" * DEEP + b"]" * DEEP,
+        b'{"error":' * 600 + b'"x"' + b"}" * 600,
+        b'{"error":' * DEEP + b'"x"' + b"}" * DEEP,
+        json.dumps({"message": "[" * DEEP}).encode(),
+        json.dumps({"message": '{"error":' * 600 + '"x"' + "}" * 600}).encode(),
+    ],
+    ids=["open", "closed", "errors", "many errors", "in a message", "errors in a message"],
+)
+def test_deeply_nested_json_does_not_blow_the_stack(body: bytes) -> None:
+    assert len(find_message(body)) <= 500
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.binary() | st.text().map(str.encode))
+def test_any_body_has_a_message_of_one_short_line(body: bytes) -> None:
+    message = find_message(body)
+    assert len(message.splitlines()) <= 1
+    assert len(message) <= 500
