@@ -15,6 +15,7 @@ from aimlapi_embeddings._collect import Collector
 from aimlapi_embeddings._errors import AIMLAPIError, ConfigurationError
 from aimlapi_embeddings._families import Model
 from aimlapi_embeddings._flow import Call, Flow, Learned, embed_batch
+from aimlapi_embeddings._limiter import Limiter
 from aimlapi_embeddings._options import (
     Options,
     check_dimensions,
@@ -63,6 +64,8 @@ class EmbeddingsClient:
         max_retries: Repeats of a request after its first attempt.
         max_retry_wait: Longest wait in seconds that a server may ask for; a longer one raises.
         timeout: Seconds that connecting, sending, and each wait for more of a reply may take.
+        rate_limiter: Of LangChain or LlamaIndex; asked once for each request, with its estimated
+            tokens where it takes them.
         headers: Sent with each request, beside our own.
         extra_body: Fields added to the body of each request, over our own.
         http_client: An `httpx.Client` to use for sync calls; it is not closed by us.
@@ -99,6 +102,7 @@ class EmbeddingsClient:
         max_retries: int = 5,
         max_retry_wait: float = 60.0,
         timeout: float = 60.0,
+        rate_limiter: Any = None,
         headers: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         http_client: Any = None,
@@ -139,6 +143,7 @@ class EmbeddingsClient:
             base_url or os.environ.get(where.api_base_variable) or where.base_url,
             allow_http=allow_http,
         )
+        self._limiter = None if rate_limiter is None else Limiter(rate_limiter)
         self._http_client, self._async_http_client = http_client, async_http_client
         self._start()
 
@@ -274,6 +279,7 @@ class EmbeddingsClient:
             gate=Gate(self._clock.monotonic),
             learned=Learned(self._options.encoding_format),
             clock=self._clock,
+            limiter=self._limiter,
         )
 
     def _prepare(
@@ -332,6 +338,7 @@ _STATE = (
     "_policy",
     "_timeout",
     "_headers",
+    "_limiter",
     "_key",
     "_url",
 )

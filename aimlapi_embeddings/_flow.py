@@ -1,11 +1,11 @@
 """What happens next for one batch?
 
-How this works: a flow is a generator that yields steps (`Send` this body, `Sleep` so long,
-`Deliver` these vectors) and is sent the reply to each `Send`, or has a connection error thrown in.
-It does no I/O, so the same lines serve threads and tasks, and a test can drive them by hand. A
-batch that is too large is halved; a batch that is refused for another reason may hide one bad text,
-so its halves are tried too, and where both are refused for the same reason the request itself is
-at fault.
+How this works: a flow is a generator that yields steps (ask for a `Permit`, `Send` this body,
+`Sleep` so long, `Deliver` these vectors) and is sent the reply to each `Send`, or has a connection
+error thrown in. It does no I/O, so the same lines serve threads and tasks, and a test can drive
+them by hand. A batch that is too large is halved; a batch that is refused for another reason may
+hide one bad text, so its halves are tried too, and where both are refused for the same reason the
+request itself is at fault.
 """
 
 from __future__ import annotations
@@ -56,6 +56,13 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Permit:
+    """Ask the rate limiter, if there is one, for a request of so many tokens."""
+
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sleep:
     """Wait this many seconds."""
 
@@ -71,7 +78,7 @@ class Deliver:
     rows: Sequence[Row] = ()
 
 
-Step: TypeAlias = Send | Sleep | Deliver
+Step: TypeAlias = Permit | Send | Sleep | Deliver
 Flow: TypeAlias = Generator[Step, Reply | None, None]
 
 
@@ -122,7 +129,7 @@ def embed_batch(batch: Batch, call: Call) -> Flow:
         AIMLAPIError: The batch cannot be embedded now.
     """
     learned = call.learned
-    before = (learned.max_texts, learned.max_tokens)
+    before_halving: tuple[float, float] | None = None
     culprit: BadRequestError | None = None
     todo = [batch]
     while todo:
@@ -135,13 +142,15 @@ def embed_batch(batch: Batch, call: Call) -> Flow:
             todo.append(part)
         elif isinstance(outcome, RequestTooLargeError) and len(part) > 1:
             if learned.fits(part):  # or others have learned it in between
+                before_halving = before_halving or (learned.max_texts, learned.max_tokens)
                 learned.halve(part, find_message(outcome.body))
                 call.slots.try_one()
             todo.append(part)
         elif isinstance(outcome, BadRequestError):
-            if isinstance(outcome, RequestTooLargeError):
+            if isinstance(outcome, RequestTooLargeError) and before_halving:
                 # A text was too long, not the batch too full: later ones need not be small.
-                learned.max_texts, learned.max_tokens = before
+                learned.max_texts = max(learned.max_texts, before_halving[0])
+                learned.max_tokens = max(learned.max_tokens, before_halving[1])
                 call.slots.try_all()
             found = yield from _narrow(part, outcome, call)
             culprit = culprit or found
@@ -181,7 +190,11 @@ def _attempt(
     """Send one request until it succeeds, is refused for what it holds, or runs out of retries."""
     policy, gate, learned = call.policy, call.gate, call.learned
     retries = 0
+    permitted = False
     while True:
+        if not permitted:
+            yield Permit(sum(batch.tokens))
+            permitted = True
         if (pause := gate.remaining()) > 0:
             yield Sleep(pause)
             continue
@@ -210,6 +223,7 @@ def _attempt(
                 wall_clock=call.wall_clock,
             )
         yield Deliver(cost)
+        permitted = False
         if isinstance(failure, BadRequestError):
             if encoding_format is None or "encoding_format" not in find_message(failure.body):
                 return failure

@@ -19,7 +19,8 @@ from typing import Protocol
 
 from aimlapi_embeddings._backoff import Gate
 from aimlapi_embeddings._errors import APIConnectionError, BadRequestError
-from aimlapi_embeddings._flow import Deliver, Flow, Learned, Send, Sleep
+from aimlapi_embeddings._flow import Deliver, Flow, Learned, Permit, Send, Sleep
+from aimlapi_embeddings._limiter import Limiter
 from aimlapi_embeddings._slots import Slots
 from aimlapi_embeddings._status import is_success
 from aimlapi_embeddings._types import Reply
@@ -75,6 +76,7 @@ class Runtime:
     gate: Gate
     learned: Learned
     clock: Clock
+    limiter: Limiter | None
 
     def settle(self, ticket: int, reply: Reply) -> None:
         """Tell the bound how a request fared. A 429 that names a wait shuts the gate instead."""
@@ -200,7 +202,10 @@ def _drive(
                 else:
                     step = flow.send(reply)
                 continue
-            if isinstance(step, Sleep):
+            if isinstance(step, Permit):
+                if runtime.limiter is not None:
+                    runtime.limiter.acquire(step.tokens)
+            elif isinstance(step, Sleep):
                 sleep(step.seconds)
             else:
                 deliver(step)
@@ -243,7 +248,10 @@ async def _drive_async(
                 else:
                     step = flow.send(reply)
                 continue
-            if isinstance(step, Sleep):
+            if isinstance(step, Permit):
+                if runtime.limiter is not None:
+                    await runtime.limiter.acquire_async(step.tokens)
+            elif isinstance(step, Sleep):
                 await runtime.clock.sleep_async(step.seconds)
             else:
                 deliver(step)

@@ -6,8 +6,8 @@ request is on the wire and never across a wait. Two things lower the bound for a
 - A rate that is refused (429 without a word on how long) halves it. It grows back fast to just
   below where it was refused, and from there on slowly, with more patience each time the same bound
   is refused again: the server's own limit is found, and seldom run into.
-- A request that is too large leaves one slot until a smaller one has succeeded, so that a size is
-  tried out by one request and not by all.
+- A request that is too large leaves one slot; each smaller one that succeeds doubles that again. So
+  a size is tried out by one request and not by all.
 
 Who waited longest is woken first, but whoever asks in between may be faster: no fairness promised.
 """
@@ -43,14 +43,15 @@ class Slots:
         self._ceiling = limit + 1  # the bound that was refused last
         self._patience = _FIRST_PATIENCE
         self._successes = 0
-        self._trying_since: int | None = None
+        self._tried_since = 0
+        self._trial = limit  # the bound while a size is tried out
         self._lock = threading.Lock()
         self._sleepers: deque[Callable[[], None]] = deque()
 
     @property
     def limit(self) -> int:
         """The bound as it is now."""
-        return self._limit if self._trying_since is None else 1
+        return min(self._limit, self._trial)
 
     def acquire(self, wake: threading.Event, stopped: Callable[[], bool]) -> int | None:
         """Take a slot, waiting in this thread; None when stopped.
@@ -98,8 +99,8 @@ class Slots:
     def succeeded(self, ticket: int) -> None:
         """Note a request that brought vectors: a size is proven, the bound grows back."""
         with self._lock:
-            if self._trying_since is not None and ticket > self._trying_since:
-                self._trying_since = None
+            if self._trial < self.most and ticket > self._tried_since:
+                self._trial *= 2
             if self._limit < self.most:
                 self._successes += 1
                 if self._successes >= self._successes_to_grow():
@@ -125,14 +126,15 @@ class Slots:
             self._successes = 0
 
     def try_one(self) -> None:
-        """Leave one slot until a request that takes it from now on has succeeded."""
+        """Leave one slot, and double it with each request from now on that succeeds."""
         with self._lock:
-            self._trying_since = self._granted
+            self._tried_since = self._granted
+            self._trial = 1
 
     def try_all(self) -> None:
         """Take `try_one` back: the size was not at fault."""
         with self._lock:
-            self._trying_since = None
+            self._trial = self.most
         self._wake_next()
 
     def _take(self, wake: Callable[[], None]) -> int | None:

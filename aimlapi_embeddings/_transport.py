@@ -23,6 +23,9 @@ from aimlapi_embeddings._errors import APIConnectionError, APITimeoutError
 from aimlapi_embeddings._options import is_loopback
 from aimlapi_embeddings._types import Reply
 
+# A shorter key is a placeholder, and hiding it would garble words.
+_SHORTEST_SECRET = 8
+
 
 class Secret:
     """A key that shows only where it is asked for by name, like pydantic's `SecretStr`."""
@@ -47,6 +50,12 @@ class SecretLike(Protocol):
 
 # How many requests are under way is decided before they come here.
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+
+
+def _hide(key: SecretLike, body: bytes) -> bytes:
+    if len(key.get_secret_value()) < _SHORTEST_SECRET:
+        return body
+    return body.replace(key.get_secret_value().encode(), b"**********")
 
 
 def _without_frames(error: BaseException) -> BaseException:
@@ -133,7 +142,7 @@ class HTTPTransport:
     def _reply(self, response: Any) -> Reply:
         body: bytes = response.content
         if response.status_code >= 400:  # some servers repeat the key they refuse
-            body = body.replace(self._key.get_secret_value().encode(), b"**********")
+            body = _hide(self._key, body)
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Reply(response.status_code, headers, body)
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal, Self
 
 from langchain_core.embeddings import Embeddings
+from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.utils import from_env, secret_from_env
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
@@ -59,6 +60,8 @@ class _Embeddings(BaseModel, Embeddings):
     """Longest wait in seconds that the server may ask for; a longer one raises."""
     request_timeout: float = Field(default=60.0, alias="timeout")
     """Seconds that connecting, sending, and each wait for more of a reply may take."""
+    rate_limiter: BaseRateLimiter | None = Field(default=None, exclude=True, repr=False)
+    """Asked once for each request."""
     show_progress_bar: bool = False
     """Whether `embed_documents` shows a bar."""
     default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
@@ -115,6 +118,7 @@ class _Embeddings(BaseModel, Embeddings):
             "max_retries": self.max_retries,
             "max_retry_wait": self.max_retry_wait,
             "timeout": self.request_timeout,
+            "rate_limiter": self.rate_limiter,
             "headers": self.default_headers,
             "extra_body": self.model_kwargs,
             "http_client": self.http_client,

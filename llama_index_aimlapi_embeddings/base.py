@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any, ClassVar, Literal, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
+from llama_index.core.rate_limiter import BaseRateLimiter
 from pydantic import (
     AliasChoices,
     BaseModel,
@@ -17,6 +18,7 @@ from pydantic import (
     PrivateAttr,
     SecretStr,
     field_serializer,
+    field_validator,
     model_validator,
 )
 
@@ -54,6 +56,22 @@ class _Bar:
 
 # The framework's batch methods do not pass `show_progress` on to the methods we implement.
 _bar: ContextVar[_Bar | None] = ContextVar("_bar", default=None)
+
+
+class _AskedByTheClient(BaseRateLimiter):
+    """A limiter that the client asks for each request, and the base class for nothing.
+
+    The base would ask once for each window, without tokens, or never.
+    """
+
+    def __init__(self, limiter: Any) -> None:
+        self.limiter = limiter
+
+    def acquire(self, num_tokens: int = 0) -> None:
+        """Leave it to the client."""
+
+    async def async_acquire(self, num_tokens: int = 0) -> None:
+        """Leave it to the client."""
 
 
 class _Embedding(BaseEmbedding):
@@ -213,12 +231,19 @@ class _Embedding(BaseEmbedding):
             "max_retries": self.max_retries,
             "max_retry_wait": self.max_retry_wait,
             "timeout": self.timeout,
+            "rate_limiter": getattr(self.rate_limiter, "limiter", None),
             "headers": self.default_headers,
             "extra_body": self.additional_kwargs,
             "http_client": self.http_client,
             "async_http_client": self.async_http_client,
             "allow_http": self.allow_http,
         }
+
+    @field_validator("rate_limiter")
+    @classmethod
+    def _hand_over(cls, limiter: Any) -> Any:
+        handed_over = limiter is None or isinstance(limiter, _AskedByTheClient)
+        return limiter if handed_over else _AskedByTheClient(limiter)
 
     @field_serializer("task_type")
     def _plain_task_type(self, task_type: TaskType | str | None) -> str | None:

@@ -9,6 +9,7 @@ recording to the next is replaced.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -134,7 +135,7 @@ def serving(scenario: Scenario, source: Source) -> Iterator[dict[str, Any]]:
         yield {"api_key": _LIVE_KEYS[scenario.provider] if live else key}
         return
     behaviour = emulator.Emulator(
-        faults=[emulator.Fault(scenario.fault)] if scenario.fault else [],
+        faults=itertools.repeat(emulator.Fault(scenario.fault) if scenario.fault else None),
         withdrawn=frozenset({scenario.model} if scenario.withdrawn else ()),
     )
     with emulator.running(behaviour) as base_url:
@@ -159,14 +160,15 @@ class Exchange:
         return answered
 
     @property
-    def tokens(self) -> int:
-        usage = self.answered.get("usage") or {}
-        return usage.get("total_tokens") or 0
+    def good(self) -> bool:
+        status: int = self.reply["status"]["code"]
+        return 200 <= status < 300
 
     @property
-    def status(self) -> int:
-        code: int = self.reply["status"]["code"]
-        return code
+    def tokens(self) -> int:
+        """What was billed, as the reply tells it."""
+        usage = (self.answered.get("usage") or {}) if self.good else {}
+        return usage.get("total_tokens") or usage.get("prompt_tokens") or 0
 
     @property
     def origin(self) -> str:

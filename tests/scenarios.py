@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from subjects import EIGHT, GOOGLE, M2, MODELS, SUBJECTS, UNKNOWN
 from surfaces import SURFACES, SurfaceName
 
 from aimlapi_embeddings import (
@@ -45,8 +46,9 @@ class Scenario:
         options: The client's, under the core's names.
         size: Floats in each vector.
         error: What the last call raises.
+        fails: How many of the last calls raise it.
         key_end: Ends that make the emulator refuse a key.
-        fault: A status that the emulator is told to answer.
+        fault: A status that the emulator is told to answer every request with.
         withdrawn: Whether the emulator has lost the model.
         served: Whether the live service can be asked for this: it has the model, and the call is
             about its reply.
@@ -60,6 +62,7 @@ class Scenario:
     options: Mapping[str, Any] = field(default_factory=dict)
     size: int = 0
     error: type[APIStatusError] | None = None
+    fails: int = 1
     key_end: str = ""
     fault: int | None = None
     withdrawn: bool = False
@@ -88,76 +91,6 @@ def query(text: str) -> Call:
     return Call("query", (text,))
 
 
-class Subject(NamedTuple):
-    """What stands for a family where any of its models would do."""
-
-    model: str
-    size: int
-    small: Mapping[str, Any]
-    small_size: int
-    refused: Mapping[str, Any]
-    """Fields that do not pass the family's validation."""
-    served: bool = True
-
-
-GOOGLE = "text-multilingual-embedding-002"
-M2 = "togethercomputer/m2-bert-80M-{}-retrieval"
-UNKNOWN = "emulated/of-tomorrow"
-_EIGHT = {"dimensions": 8}
-_NONE = {"dimensions": 0}
-SUBJECTS: Mapping[str, Subject] = {
-    "google": Subject(GOOGLE, 768, _EIGHT, 8, _NONE),
-    "openai": Subject("text-embedding-3-small", 1536, _EIGHT, 8, _NONE),
-    "voyage": Subject("voyage-2", 1024, {}, 1024, {"input_type": "query"}),
-    "bge": Subject("BAAI/bge-base-en-v1.5", 768, {}, 768, _EIGHT, served=False),
-    "m2-bert": Subject(M2.format("32k"), 768, {}, 768, _EIGHT, served=False),
-    "qwen": Subject("alibaba/qwen-text-embedding-v3", 1024, {"dimensions": 64}, 64, _EIGHT),
-    "nugen": Subject("nugen-flash-embed", 768, _EIGHT, 8, _NONE),
-    "generic": Subject(UNKNOWN, 64, _EIGHT, 8, _NONE, served=False),
-}
-
-# Every model of the family table: family, id, floats of a vector, whether it is served today, and
-# its further ids.
-MODELS: tuple[tuple[str, str, int, bool, tuple[str, ...]], ...] = (
-    ("google", GOOGLE, 768, True, (f"google/{GOOGLE}",)),
-    ("google", "textembedding-gecko@001", 768, False, ()),
-    ("google", "textembedding-gecko@003", 768, False, ()),
-    ("google", "textembedding-gecko-multilingual@001", 768, False, ()),
-    ("google", "text-embedding-004", 768, False, ()),
-    ("openai", "text-embedding-3-small", 1536, True, ("openai/text-embedding-3-small",)),
-    ("openai", "text-embedding-3-large", 3072, True, ("openai/text-embedding-3-large",)),
-    ("openai", "text-embedding-ada-002", 1536, True, ("openai/text-embedding-ada-002",)),
-    ("voyage", "voyage-2", 1024, True, ("anthropic/voyage-2",)),
-    ("voyage", "voyage-code-2", 1536, True, ("anthropic/voyage-code-2",)),
-    ("voyage", "voyage-large-2", 1536, True, ("anthropic/voyage-large-2",)),
-    ("voyage", "voyage-large-2-instruct", 1024, True, ("anthropic/voyage-large-2-instruct",)),
-    ("voyage", "voyage-law-2", 1024, True, ("anthropic/voyage-law-2",)),
-    ("voyage", "voyage-finance-2", 1024, True, ("anthropic/voyage-finance-2",)),
-    ("voyage", "voyage-multilingual-2", 1024, True, ("anthropic/voyage-multilingual-2",)),
-    ("bge", "BAAI/bge-base-en-v1.5", 768, False, ()),
-    ("bge", "BAAI/bge-large-en-v1.5", 1024, False, ()),
-    ("m2-bert", M2.format("2k"), 768, False, ()),
-    ("m2-bert", M2.format("8k"), 768, False, ()),
-    ("m2-bert", M2.format("32k"), 768, False, ()),
-    (
-        "qwen",
-        "alibaba/qwen-text-embedding-v3",
-        1024,
-        True,
-        ("alibaba/text-embedding-v3", "text-embedding-v3"),
-    ),
-    (
-        "qwen",
-        "alibaba/qwen-text-embedding-v4",
-        1024,
-        True,
-        ("alibaba/text-embedding-v4", "text-embedding-v4"),
-    ),
-    ("generic", "test/dummy-embeddings", 1024, False, ()),
-    ("nugen", "nugen-flash-embed", 768, True, ()),
-    ("nugen", "qwen3-embedding-8b", 4096, True, ()),
-)
-
 LAURA = "Laura is a DJ."
 TEXTS = (LAURA, "Zürich ist schön. 東京も。 🎧", "The fox jumps over the dog.")
 QUESTION = "Who is a DJ?"
@@ -176,9 +109,7 @@ def _slug(id: str) -> str:
     return re.sub(r"[^\w.-]", "_", id)
 
 
-def _plain(
-    family: str, name: str, model: str, calls: tuple[Call, ...], **details: Any
-) -> Scenario:
+def _plain(family: str, name: str, model: str, calls: tuple[Call, ...], **details: Any) -> Scenario:
     return Scenario(family=family, name=name, model=model, calls=calls, **details)
 
 
@@ -250,14 +181,14 @@ def _too_long() -> Iterator[Scenario]:
             f"too_long_{too_long}".lower(),
             GOOGLE,
             (query("short"), documents("a " * 2100)),
-            options={**_EIGHT, "too_long": too_long},
+            options={**EIGHT, "too_long": too_long},
             size=8,
             error=RequestTooLargeError if refused else None,
         )
 
 
 def _limits() -> Iterator[Scenario]:
-    """How much the first request carries when there is more; its refusal ends the call.
+    """How much the first request carries; its refusal ends the call.
 
     A refused request shows the limit as well as an answered one, and thousands of vectors less.
     """
@@ -274,8 +205,8 @@ def _limits() -> Iterator[Scenario]:
         ("generic", UNKNOWN, 100),
         ("generic", "test/dummy-embeddings", 100),
     ):
-        texts = documents(*map(str, range(most + 1)))
-        yield _limit(family, f"limit_texts_{_slug(model)}", model, texts)
+        full, over = documents(*map(str, range(most))), documents(*map(str, range(most + 1)))
+        yield _limit(family, f"limit_texts_{_slug(model)}", model, full, over)
     # A token is estimated as three bytes, and one more for the rest.
     for family, model, most, tokens in (
         ("google", GOOGLE, 20_000, 2_000),
@@ -297,9 +228,9 @@ def _limits() -> Iterator[Scenario]:
         yield _limit(family, f"limit_tokens_of_a_text_{_slug(model)}", model, texts)
 
 
-def _limit(family: str, name: str, model: str, call: Call) -> Scenario:
-    provoked: dict[str, Any] = {"fault": 401, "error": AuthenticationError, "served": False}
-    return _plain(family, name, model, (call,), **provoked)
+def _limit(family: str, name: str, model: str, *calls: Call) -> Scenario:
+    refused: dict[str, Any] = {"fault": 401, "error": AuthenticationError, "served": False}
+    return _plain(family, name, model, calls, fails=len(calls), **refused)
 
 
 _TASKS = (
@@ -318,10 +249,10 @@ def _special() -> Iterator[Scenario]:
     """What only some families have."""
     both = (documents(LAURA), query(QUESTION))
     for task in _TASKS:
-        options = {**_EIGHT, "task_type": task}
+        options = {**EIGHT, "task_type": task}
         yield _plain("google", f"task_{task}".lower(), GOOGLE, both, options=options, size=8)
     titled = documents("one", "two", "three", titles=("Numbers", None, "Numbers"))
-    yield _plain("google", "titles", GOOGLE, (titled,), options=_EIGHT, size=8)
+    yield _plain("google", "titles", GOOGLE, (titled,), options=EIGHT, size=8)
     yield _plain(
         "google",
         "published_reply",

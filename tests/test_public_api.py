@@ -29,7 +29,7 @@ CORE = Path(aimlapi_embeddings.__file__).parent
 LAYERS = [
     {"_types", "_errors", "_version"},
     {"_providers", "_families"},
-    {"_backoff", "_progress", "_slots"},
+    {"_backoff", "_limiter", "_progress", "_slots"},
     {"_options", "_response", "_status"},
     {"_arguments", "_planning", "_request"},
     {"_flow"},
