@@ -19,7 +19,7 @@ from aimlapi_embeddings._errors import (
     RequestTooLargeError,
 )
 from aimlapi_embeddings._families import Family, Model
-from aimlapi_embeddings._options import supported_models
+from aimlapi_embeddings._models import supported_models
 from aimlapi_embeddings._planning import check_texts
 from aimlapi_embeddings._progress import progress_bar
 from aimlapi_embeddings._types import EmbeddingResult, PartialResult, Progress, TaskType, Usage

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from aimlapi_embeddings._errors import ConfigurationError
-from aimlapi_embeddings._options import nearest
+from aimlapi_embeddings._models import nearest
 
 
 def check_arguments(owner: str, given: Collection[str], known: Iterable[Sequence[str]]) -> None:

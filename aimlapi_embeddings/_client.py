@@ -8,34 +8,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, Self
 
-import msgspec
-
 from aimlapi_embeddings._backoff import Gate, RetryPolicy
 from aimlapi_embeddings._collect import Collector
+from aimlapi_embeddings._endpoint import endpoint
 from aimlapi_embeddings._errors import AIMLAPIError, ConfigurationError
 from aimlapi_embeddings._families import Model
 from aimlapi_embeddings._flow import Call, Flow, Learned, embed_batch
 from aimlapi_embeddings._limiter import Limiter
+from aimlapi_embeddings._models import find_model, find_provider
 from aimlapi_embeddings._options import (
     Options,
     check_dimensions,
     check_encoding_format,
+    check_extra_body,
+    check_headers,
     check_integer,
+    check_prefix,
     check_seconds,
     check_task_type,
     check_too_long,
-    endpoint,
-    find_model,
-    find_provider,
 )
 from aimlapi_embeddings._planning import check_texts, check_titles_fit, plan_batches
-from aimlapi_embeddings._providers import Provider
 from aimlapi_embeddings._request import check_titles, condition
 from aimlapi_embeddings._run import Clock, Runtime, run_tasks, run_threads
+from aimlapi_embeddings._secrets import Secret, SecretLike, find_key
 from aimlapi_embeddings._slots import Slots
-from aimlapi_embeddings._transport import HTTPTransport, Secret, SecretLike
+from aimlapi_embeddings._transport import HTTPTransport
 from aimlapi_embeddings._types import EmbeddingResult, Progress, Role, TaskType, Usage
-from aimlapi_embeddings._version import __version__
 
 
 class EmbeddingsClient:
@@ -114,30 +113,30 @@ class EmbeddingsClient:
         where = find_provider(model, provider)
         row = find_model(model, where, family)
         most = row.max_texts_per_request
+        task = check_task_type(row.family, task_type)
         self._options = Options(
             id=model,
             model=row,
             provider=where,
             dimensions=check_dimensions(row, dimensions),
-            task_type=check_task_type(row.family, task_type),
-            document_prefix=document_prefix,
-            query_prefix=query_prefix,
+            task_type=task,
+            document_prefix=check_prefix("document_prefix", document_prefix, task),
+            query_prefix=check_prefix("query_prefix", query_prefix, task),
             too_long=check_too_long(row.family, too_long),
             encoding_format=check_encoding_format(row.family, encoding_format),
-            extra_body=_check_extra_body(extra_body),
+            extra_body=check_extra_body(extra_body),
             batch_size=most
             if batch_size is None
             else min(most, check_integer("batch_size", batch_size, 1)),
         )
-        _check_prefixes(self._options)
         self._max_concurrency = check_integer("max_concurrency", max_concurrency, 1)
         self._policy = RetryPolicy(
             check_integer("max_retries", max_retries, 0),
             check_seconds("max_retry_wait", max_retry_wait, allow_zero=True),
         )
         self._timeout = check_seconds("timeout", timeout)
-        self._headers = _check_headers(headers)
-        self._key = _find_key(where, api_key)
+        self._headers = check_headers(headers)
+        self._key = find_key(where, api_key)
         self._url = endpoint(
             where,
             base_url or os.environ.get(where.api_base_variable) or where.base_url,
@@ -178,7 +177,12 @@ class EmbeddingsClient:
         """
         flows, collector = self._prepare(texts, role, task_type, titles, progress)
         with self._accounted(collector):
-            run_threads(flows, self._runtime, collector)
+            try:
+                run_threads(flows, self._runtime, collector)
+            except (KeyboardInterrupt, SystemExit):
+                # Threads still wait for replies that nobody wants; the next call starts afresh.
+                self._forget_runtime()
+                raise
             return EmbeddingResult(self._options.id, collector.rows(), collector.usage)
 
     async def aembed(
@@ -250,6 +254,9 @@ class EmbeddingsClient:
         """Begin with what cannot be shared with another process."""
         self._usage = Usage()
         self._lock = threading.Lock()
+        self._forget_runtime()
+
+    def _forget_runtime(self) -> None:
         self._running: tuple[int, Runtime] | None = None
 
     @property
@@ -342,41 +349,3 @@ _STATE = (
     "_key",
     "_url",
 )
-
-
-def _find_key(provider: Provider, api_key: SecretLike | None) -> SecretLike:
-    key = api_key or Secret(os.environ.get(provider.api_key_variable, ""))
-    if not key.get_secret_value().strip():
-        raise ConfigurationError(
-            f"no API key: set {provider.api_key_variable}, or pass api_key. Keys are made at "
-            f"{provider.keys_page}."
-        )
-    return key
-
-
-def _check_prefixes(options: Options) -> None:
-    given = options.document_prefix is not None or options.query_prefix is not None
-    if given and options.task_type is TaskType.NONE:
-        raise ConfigurationError(
-            "task_type='NONE' sends no prefix; leave out query_prefix and document_prefix."
-        )
-
-
-def _check_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    ours = {"User-Agent": f"aimlapi-embeddings/{__version__}"}
-    for name, value in (headers or {}).items():
-        if name.lower() == "authorization":
-            raise ConfigurationError("headers cannot hold Authorization; pass api_key instead.")
-        ours = {k: v for k, v in ours.items() if k.lower() != name.lower()} | {name: value}
-    return ours
-
-
-def _check_extra_body(extra_body: Mapping[str, Any] | None) -> dict[str, Any]:
-    extra = dict(extra_body or {})
-    if ours := sorted({"model", "input"} & extra.keys()):
-        raise ConfigurationError(f"extra_body cannot hold {' and '.join(ours)}.")
-    try:
-        msgspec.json.encode(extra)
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"extra_body cannot be written as JSON: {error}.") from error
-    return extra

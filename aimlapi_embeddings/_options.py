@@ -1,24 +1,25 @@
-"""Which model is meant, and do the options fit it and each other?"""
+"""Do the options fit the model and each other?"""
 
 from __future__ import annotations
 
-import difflib
-import ipaddress
 import re
 import sys
-import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+
+import msgspec
 
 from aimlapi_embeddings._errors import ConfigurationError
-from aimlapi_embeddings._families import ANY_SIZE, FAMILIES, GENERIC, MODELS, NUGEN, Family, Model
-from aimlapi_embeddings._providers import PROVIDERS, Provider
+from aimlapi_embeddings._families import ANY_SIZE, FAMILIES, Family, Model
+from aimlapi_embeddings._models import nearest, one_of
+from aimlapi_embeddings._providers import Provider
 from aimlapi_embeddings._types import TaskType
+from aimlapi_embeddings._version import __version__
 
-_UNKNOWN = {"aimlapi": GENERIC, "nugen": NUGEN}
-_INSIDE = re.compile(r"((langchain_|llama_index_)?aimlapi_embeddings|pydantic)\b")
+# RFC 9110, 5.1 and 5.5: a token; printable characters.
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,101 +37,6 @@ class Options:
     too_long: str | None = None
     extra_body: Mapping[str, Any]
     batch_size: int
-
-
-def supported_models() -> tuple[Model, ...]:
-    """Tell which models are known, with their family, sizes and limits.
-
-    Other ids work too: they get a plain OpenAI-shaped request, or the rules of `family=`.
-    """
-    return MODELS
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Find the name that was most likely meant."""
-    return difflib.get_close_matches(name, list(names), n=1, cutoff=0.0)[0]
-
-
-def one_of(what: str, value: object, choices: Iterable[str]) -> str:
-    """Return value, or say which choices there are."""
-    choices = list(choices)
-    if value in choices:
-        return str(value)
-    raise ConfigurationError(
-        f"{what}={value!r} is not one of {', '.join(map(repr, choices))}; "
-        f"did you mean {nearest(str(value), choices)!r}?"
-    )
-
-
-def find_provider(model: str, provider: str | None) -> Provider:
-    """Take the provider as given, else from the model, else the gateway."""
-    if provider is not None:
-        return PROVIDERS[one_of("provider", provider, PROVIDERS)]
-    known = _known(model)
-    return PROVIDERS[known[0].family.provider if known else "aimlapi"]
-
-
-def find_model(model: str, provider: Provider, family: str | None) -> Model:
-    """Find the row of a model; warn when it is unknown or retired.
-
-    An unknown id gets the rules of `family`, with the limits of that family's first model.
-    """
-    if not isinstance(model, str) or not model.strip():
-        raise ConfigurationError(
-            f"model={model!r} is not a model id. There is no default, because vectors of different "
-            "models cannot be compared: name the one your index was built with."
-        )
-    rules = FAMILIES[one_of("family", family, FAMILIES)] if family is not None else None
-    known = [row for row in _known(model) if row.family.provider == provider.name]
-    if known:
-        row = known[0]
-        if rules not in (None, row.family):
-            raise ConfigurationError(
-                f"family={family!r} contradicts model={model!r}, which is of the family "
-                f"{row.family.name!r}. Leave family out."
-            )
-        if row.retired:
-            _warn(
-                f"{model} left the list of {provider.name} on {row.retired} and may answer 404. "
-                f"A living neighbour is {row.successor}; its vectors cannot be compared with "
-                "those of an existing index, which has to be embedded anew."
-            )
-        return row
-    if rules is None:
-        rules = _UNKNOWN[provider.name]
-        ids = [id for row in MODELS if row.family.provider == provider.name for id in names(row)]
-        _warn(
-            f"{model} is not a model this version knows for {provider.name}; it gets a plain "
-            f"request without a role. The nearest known id is {nearest(model, ids)}. "
-            f"If it follows the rules of a known family, say so with family=..."
-        )
-    return _unknown_model(model, rules)
-
-
-def names(row: Model) -> tuple[str, ...]:
-    """List the id and the aliases of a row."""
-    return (row.id, *row.aliases)
-
-
-def _known(model: str) -> list[Model]:
-    return [row for row in MODELS if model in names(row)]
-
-
-def _unknown_model(model: str, family: Family) -> Model:
-    pattern = next((row for row in MODELS if row.family is family and not row.retired), None)
-    takes_dimensions = family is GENERIC or (pattern is not None and bool(pattern.dimensions))
-    dimensions = ANY_SIZE if takes_dimensions else ()
-    if pattern is None:
-        return Model(id=model, family=family, dimensions=dimensions)
-    return replace(pattern, id=model, aliases=(), native_dimensions=None, dimensions=dimensions)
-
-
-def _warn(message: str) -> None:
-    """Warn at the line outside of this project (and pydantic) that built the client."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back and _INSIDE.match(frame.f_globals.get("__name__", "")):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, UserWarning, stacklevel=level)
 
 
 def check_dimensions(model: Model, dimensions: int | None) -> int | None:
@@ -218,40 +124,50 @@ def check_seconds(what: str, value: object, *, allow_zero: bool = False) -> floa
     return float(value)  # type: ignore[arg-type]
 
 
-def endpoint(provider: Provider, base_url: str, *, allow_http: bool) -> str:
-    """Put the URL of the endpoint together.
+def check_prefix(what: str, prefix: object, task_type: TaskType | None) -> str | None:
+    """Return prefix when it is text that can be sent."""
+    if prefix is None:
+        return None
+    if not isinstance(prefix, str) or not _is_utf8(prefix):
+        raise ConfigurationError(f"{what} is not a string that can be sent.")
+    if task_type is TaskType.NONE:
+        raise ConfigurationError(f"task_type='NONE' sends no prefix; leave out {what}.")
+    return prefix
 
-    A base URL of a host alone gets the provider's own path; one that names the endpoint is kept.
-    """
+
+def _is_utf8(text: str) -> bool:
     try:
-        parts = urlsplit(base_url.strip())
-        parts.port  # noqa: B018  (raises on a port that is not a number)
-    except (ValueError, AttributeError, TypeError):
-        parts = urlsplit("")
-    if "@" in str(base_url).partition("//")[2].partition("/")[0]:
-        raise ConfigurationError("base_url holds a user name or password; pass api_key instead.")
-    host = parts.hostname or ""
-    if parts.scheme not in ("http", "https") or not re.fullmatch(r"[\w.:%-]+", host):
-        raise ConfigurationError(
-            f"base_url={base_url!r} is not an http(s) URL; the usual one is {provider.base_url!r}."
-        )
-    if parts.scheme == "http" and not allow_http and not is_loopback(base_url):
-        raise ConfigurationError(
-            f"base_url={base_url!r} would send the API key unencrypted to another machine. Use "
-            "https, or allow it by name with allow_http=True."
-        )
-    path = parts.path.rstrip("/") or urlsplit(provider.base_url).path
-    if not path.endswith("/embeddings"):
-        path += "/embeddings"
-    return parts._replace(path=path, fragment="").geturl()
-
-
-def is_loopback(url: str) -> bool:
-    """Tell whether a URL leads to this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
+        text.encode()
+    except UnicodeEncodeError:
         return False
+    return True
+
+
+def check_headers(headers: object) -> dict[str, str]:
+    """Return the headers of each request: the user's over ours."""
+    if not isinstance(headers, Mapping | None):
+        raise ConfigurationError("headers is not a mapping of names to strings.")
+    ours = {"User-Agent": f"aimlapi-embeddings/{__version__}"}
+    for name, value in (headers or {}).items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ConfigurationError(f"headers has a name that HTTP does not allow: {name!r}.")
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            raise ConfigurationError(f"headers has a value for {name!r} that HTTP does not allow.")
+        if name.lower() == "authorization":
+            raise ConfigurationError("headers cannot hold Authorization; pass api_key instead.")
+        ours = {k: v for k, v in ours.items() if k.lower() != name.lower()} | {name: value}
+    return ours
+
+
+def check_extra_body(extra_body: object) -> dict[str, Any]:
+    """Return the fields to add to each body."""
+    if not isinstance(extra_body, Mapping | None):
+        raise ConfigurationError("extra_body is not a mapping.")
+    extra = dict(extra_body or {})
+    if ours := sorted({"model", "input"} & extra.keys()):
+        raise ConfigurationError(f"extra_body cannot hold {' and '.join(ours)}.")
+    try:
+        msgspec.json.encode(extra)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"extra_body cannot be written as JSON: {error}.") from error
+    return extra

@@ -1,4 +1,4 @@
-"""HTTP. The only module that imports httpx, and the only one that opens the API key.
+"""HTTP. The only module that imports httpx, and the only one that opens the key.
 
 The sync client is made on first use. An async client belongs to the event loop it was made in:
 using it in another one ends in "Event loop is closed"
@@ -15,47 +15,17 @@ import asyncio
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import httpx
 
+from aimlapi_embeddings._endpoint import is_loopback
 from aimlapi_embeddings._errors import APIConnectionError, APITimeoutError
-from aimlapi_embeddings._options import is_loopback
+from aimlapi_embeddings._secrets import SecretLike, hide
 from aimlapi_embeddings._types import Reply
-
-# A shorter key is a placeholder, and hiding it would garble words.
-_SHORTEST_SECRET = 8
-
-
-class Secret:
-    """A key that shows only where it is asked for by name, like pydantic's `SecretStr`."""
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def get_secret_value(self) -> str:
-        """Return the key itself."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret('**********')"
-
-
-class SecretLike(Protocol):
-    """pydantic's `SecretStr`, or anything that hides a string the same way."""
-
-    def get_secret_value(self) -> str:
-        """Return the string itself."""
-
 
 # How many requests are under way is decided before they come here.
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-
-
-def _hide(key: SecretLike, body: bytes) -> bytes:
-    if len(key.get_secret_value()) < _SHORTEST_SECRET:
-        return body
-    return body.replace(key.get_secret_value().encode(), b"**********")
 
 
 def _without_frames(error: BaseException) -> BaseException:
@@ -142,7 +112,7 @@ class HTTPTransport:
     def _reply(self, response: Any) -> Reply:
         body: bytes = response.content
         if response.status_code >= 400:  # some servers repeat the key they refuse
-            body = _hide(self._key, body)
+            body = hide(self._key, body)
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Reply(response.status_code, headers, body)
 

@@ -128,11 +128,11 @@ def service(
     request: pytest.FixtureRequest,
 ) -> Iterator[dict[str, Any]]:
     """The client's options for a recording or a replay of this scenario."""
-    if source == "tape":
-        # Nothing is connected to, and loading all certificates takes 20 ms for each client.
-        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-        monkeypatch.setenv("SSL_CERT_DIR", os.devnull)
     if source == "live":
         request.getfixturevalue("socket_enabled")
+    else:
+        # Nothing is encrypted, and loading all certificates takes 20 ms for each client.
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        monkeypatch.setenv("SSL_CERT_DIR", os.devnull)
     with recording.serving(scenario, source) as options:
         yield {**options, "max_concurrency": 1, "max_retries": 0}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from recording import CASSETTES, ORIGINS, count, read_all
 
 from aimlapi_embeddings import Model, TaskType, supported_models
 
@@ -80,7 +83,32 @@ def roles() -> str:
     return table(["family", "documents", "queries"], rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"models": models, "tasks": tasks, "roles": roles}
+def recordings(folder: Path = CASSETTES) -> str:
+    counts = count(read_all(folder))
+    rows = [
+        [
+            family,
+            str(counted.models),
+            str(counted.cassettes),
+            *(str(counted.origins[origin]) for origin in ORIGINS),
+        ]
+        for family, counted in counts.items()
+    ]
+    sums = (sum(int(row[i]) for row in rows) for i in range(1, len(rows[0])))
+    origins = sum((counted.origins for counted in counts.values()), Counter[str]())
+    replies = ", ".join(f"{origins[origin]} {origin}" for origin in ORIGINS)
+    return f"Recorded replies: {replies}.\n\n" + table(
+        ["family", "models", "cassettes", *(f"replies: {origin}" for origin in ORIGINS)],
+        [*rows, ["all", *map(str, sums)]],
+    )
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "models": models,
+    "tasks": tasks,
+    "roles": roles,
+    "recordings": recordings,
+}
 
 
 def renewed(text: str) -> str:

@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import ConfigurationError
-from aimlapi_embeddings._options import check_integer, check_seconds, endpoint, one_of
+from aimlapi_embeddings._endpoint import endpoint
+from aimlapi_embeddings._models import one_of
+from aimlapi_embeddings._options import check_integer, check_seconds
 from aimlapi_embeddings._providers import PROVIDERS
 
 FUZZ = settings(deadline=None, max_examples=100)

@@ -10,15 +10,13 @@ import pytest
 
 from aimlapi_embeddings import ConfigurationError, EmbeddingsClient, TaskType
 from aimlapi_embeddings._families import FAMILIES, MODELS, Model
+from aimlapi_embeddings._models import find_model, find_provider, names
 from aimlapi_embeddings._options import (
     check_dimensions,
     check_encoding_format,
     check_task_type,
     check_too_long,
     describe_sizes,
-    find_model,
-    find_provider,
-    names,
 )
 from aimlapi_embeddings._providers import PROVIDERS
 from langchain_aimlapi_embeddings import AIMLAPIEmbeddings, NugenEmbeddings

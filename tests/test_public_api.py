@@ -29,9 +29,9 @@ CORE = Path(aimlapi_embeddings.__file__).parent
 LAYERS = [
     {"_types", "_errors", "_version"},
     {"_providers", "_families"},
-    {"_backoff", "_limiter", "_progress", "_slots"},
-    {"_options", "_response", "_status"},
-    {"_arguments", "_planning", "_request"},
+    {"_backoff", "_endpoint", "_limiter", "_models", "_progress", "_secrets", "_slots"},
+    {"_arguments", "_options", "_response", "_status"},
+    {"_planning", "_request"},
     {"_flow"},
     {"_collect", "_run", "_transport"},
     {"_client"},

@@ -1,0 +1,49 @@
+"""Where does a request go, and may the key travel there?"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+from aimlapi_embeddings._errors import ConfigurationError
+from aimlapi_embeddings._providers import Provider
+
+
+def endpoint(provider: Provider, base_url: str, *, allow_http: bool) -> str:
+    """Put the URL of the endpoint together.
+
+    A base URL of a host alone gets the provider's own path; one that names the endpoint is kept.
+    """
+    try:
+        parts = urlsplit(base_url.strip())
+        parts.port  # noqa: B018  (raises on a port that is not a number)
+    except (ValueError, AttributeError, TypeError):
+        parts = urlsplit("")
+    if "@" in str(base_url).partition("//")[2].partition("/")[0]:
+        raise ConfigurationError("base_url holds a user name or password; pass api_key instead.")
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not re.fullmatch(r"[\w.:%-]+", host):
+        raise ConfigurationError(
+            f"base_url={base_url!r} is not an http(s) URL; the usual one is {provider.base_url!r}."
+        )
+    if parts.scheme == "http" and not allow_http and not is_loopback(base_url):
+        raise ConfigurationError(
+            f"base_url={base_url!r} would send the API key unencrypted to another machine. Use "
+            "https, or allow it by name with allow_http=True."
+        )
+    path = parts.path.rstrip("/") or urlsplit(provider.base_url).path
+    if not path.endswith("/embeddings"):
+        path += "/embeddings"
+    return parts._replace(path=path, fragment="").geturl()
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether a URL leads to this machine."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,112 @@
+"""Which model is meant, and who serves it?"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+import warnings
+from collections.abc import Iterable
+from dataclasses import replace
+
+from aimlapi_embeddings._errors import ConfigurationError
+from aimlapi_embeddings._families import ANY_SIZE, FAMILIES, GENERIC, MODELS, NUGEN, Family, Model
+from aimlapi_embeddings._providers import PROVIDERS, Provider
+
+_UNKNOWN = {"aimlapi": GENERIC, "nugen": NUGEN}
+_INSIDE = re.compile(r"((langchain_|llama_index_)?aimlapi_embeddings|pydantic)\b")
+
+
+def supported_models() -> tuple[Model, ...]:
+    """Tell which models are known, with their family, sizes and limits.
+
+    Other ids work too: they get a plain OpenAI-shaped request, or the rules of `family=`.
+    """
+    return MODELS
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Find the name that was most likely meant."""
+    return difflib.get_close_matches(name, list(names), n=1, cutoff=0.0)[0]
+
+
+def one_of(what: str, value: object, choices: Iterable[str]) -> str:
+    """Return value, or say which choices there are."""
+    choices = list(choices)
+    if value in choices:
+        return str(value)
+    raise ConfigurationError(
+        f"{what}={value!r} is not one of {', '.join(map(repr, choices))}; "
+        f"did you mean {nearest(str(value), choices)!r}?"
+    )
+
+
+def find_provider(model: str, provider: str | None) -> Provider:
+    """Take the provider as given, else from the model, else the gateway."""
+    if provider is not None:
+        return PROVIDERS[one_of("provider", provider, PROVIDERS)]
+    known = _known(model)
+    return PROVIDERS[known[0].family.provider if known else "aimlapi"]
+
+
+def find_model(model: str, provider: Provider, family: str | None) -> Model:
+    """Find the row of a model; warn when it is unknown or retired.
+
+    An unknown id gets the rules of `family`, with the limits of that family's first model.
+    """
+    if not isinstance(model, str) or not model.strip():
+        raise ConfigurationError(
+            f"model={model!r} is not a model id. There is no default, because vectors of different "
+            "models cannot be compared: name the one your index was built with."
+        )
+    rules = FAMILIES[one_of("family", family, FAMILIES)] if family is not None else None
+    known = [row for row in _known(model) if row.family.provider == provider.name]
+    if known:
+        row = known[0]
+        if rules not in (None, row.family):
+            raise ConfigurationError(
+                f"family={family!r} contradicts model={model!r}, which is of the family "
+                f"{row.family.name!r}. Leave family out."
+            )
+        if row.retired:
+            _warn(
+                f"{model} left the list of {provider.name} on {row.retired} and may answer 404. "
+                f"A living neighbour is {row.successor}; its vectors cannot be compared with "
+                "those of an existing index, which has to be embedded anew."
+            )
+        return row
+    if rules is None:
+        rules = _UNKNOWN[provider.name]
+        ids = [id for row in MODELS if row.family.provider == provider.name for id in names(row)]
+        _warn(
+            f"{model} is not a model this version knows for {provider.name}; it gets a plain "
+            f"request without a role. The nearest known id is {nearest(model, ids)}. "
+            f"If it follows the rules of a known family, say so with family=..."
+        )
+    return _unknown_model(model, rules)
+
+
+def names(row: Model) -> tuple[str, ...]:
+    """List the id and the aliases of a row."""
+    return (row.id, *row.aliases)
+
+
+def _known(model: str) -> list[Model]:
+    return [row for row in MODELS if model in names(row)]
+
+
+def _unknown_model(model: str, family: Family) -> Model:
+    pattern = next((row for row in MODELS if row.family is family and not row.retired), None)
+    takes_dimensions = family is GENERIC or (pattern is not None and bool(pattern.dimensions))
+    dimensions = ANY_SIZE if takes_dimensions else ()
+    if pattern is None:
+        return Model(id=model, family=family, dimensions=dimensions)
+    return replace(pattern, id=model, aliases=(), native_dimensions=None, dimensions=dimensions)
+
+
+def _warn(message: str) -> None:
+    """Warn at the line outside of this project (and pydantic) that built the client."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and _INSIDE.match(frame.f_globals.get("__name__", "")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, UserWarning, stacklevel=level)
