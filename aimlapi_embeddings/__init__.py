@@ -22,7 +22,8 @@ from aimlapi_embeddings._families import Family, Model
 from aimlapi_embeddings._models import supported_models
 from aimlapi_embeddings._planning import check_texts
 from aimlapi_embeddings._progress import progress_bar
-from aimlapi_embeddings._types import EmbeddingResult, PartialResult, Progress, TaskType, Usage
+from aimlapi_embeddings._result import EmbeddingResult
+from aimlapi_embeddings._types import PartialResult, Progress, TaskType, Usage
 from aimlapi_embeddings._version import __version__
 
 __all__ = [

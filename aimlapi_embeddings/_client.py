@@ -30,11 +30,12 @@ from aimlapi_embeddings._options import (
 )
 from aimlapi_embeddings._planning import check_texts, check_titles_fit, plan_batches
 from aimlapi_embeddings._request import check_titles, condition
+from aimlapi_embeddings._result import EmbeddingResult
 from aimlapi_embeddings._run import Clock, Runtime, run_tasks, run_threads
 from aimlapi_embeddings._secrets import Secret, SecretLike, find_key
 from aimlapi_embeddings._slots import Slots
 from aimlapi_embeddings._transport import HTTPTransport
-from aimlapi_embeddings._types import EmbeddingResult, Progress, Role, TaskType, Usage
+from aimlapi_embeddings._types import Progress, Role, TaskType, Usage
 
 
 class EmbeddingsClient:
@@ -183,7 +184,7 @@ class EmbeddingsClient:
                 # Threads still wait for replies that nobody wants; the next call starts afresh.
                 self._forget_runtime()
                 raise
-            return EmbeddingResult(self._options.id, collector.rows(), collector.usage)
+            return collector.result(self._options.id)
 
     async def aembed(
         self,
@@ -198,7 +199,7 @@ class EmbeddingsClient:
         flows, collector = self._prepare(texts, role, task_type, titles, progress)
         with self._accounted(collector):
             await run_tasks(flows, self._runtime, collector)
-            return EmbeddingResult(self._options.id, collector.rows(), collector.usage)
+            return collector.result(self._options.id)
 
     @property
     def model(self) -> Model:

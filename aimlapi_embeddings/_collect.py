@@ -6,9 +6,10 @@ from collections import Counter
 
 from aimlapi_embeddings._errors import BadRequestError, ReplyError
 from aimlapi_embeddings._flow import Deliver, reason_of
+from aimlapi_embeddings._matrix import Matrix, size_of
 from aimlapi_embeddings._planning import Plan
-from aimlapi_embeddings._response import size_of
-from aimlapi_embeddings._types import PartialResult, Progress, Row, Usage, to_vector
+from aimlapi_embeddings._result import EmbeddingResult
+from aimlapi_embeddings._types import PartialResult, Progress, Usage
 
 
 class Collector:
@@ -16,7 +17,7 @@ class Collector:
 
     def __init__(self, texts: int, plan: Plan, progress: Progress | None) -> None:
         self.usage = Usage(deduplicated=len(plan.copies))
-        self._rows: list[Row | None] = [None] * texts
+        self.matrix = Matrix(texts)
         self._copies = plan.copies
         self._times = Counter(place for _, place in plan.copies)
         self._progress = progress
@@ -38,13 +39,12 @@ class Collector:
                 "provider seems to have changed the model in between."
             )
         self._size = size
-        for i, row in zip(delivery.indices, delivery.rows, strict=True):
-            self._rows[i] = row
+        self.matrix.place(delivery.indices, delivery.rows)
         self._done += len(delivery.indices)
         if self._times:
             self._done += sum(self._times[i] for i in delivery.indices)
         if self._progress is not None:
-            self._progress(self._done, len(self._rows))
+            self._progress(self._done, len(self.matrix))
 
     def refuse(self, refusal: BadRequestError) -> None:
         """Keep the refusal of a text for later, so that the other batches can finish.
@@ -60,20 +60,18 @@ class Collector:
         elif self._size is None and reason_of(first) == reason_of(refusal):
             raise first
 
-    def rows(self) -> list[Row]:
+    def result(self, model: str) -> EmbeddingResult:
         """Return all vectors; raise what was kept when some are missing."""
         if self._refusal is not None:
             raise self._refusal
         self._fill_copies()
-        return self._rows  # type: ignore[return-value]  # every flow ended, so all are there
+        return EmbeddingResult(model, self.matrix, self.usage)
 
     def partial(self) -> PartialResult:
         """Return what is there."""
         self._fill_copies()
-        vectors = [None if row is None else to_vector(row) for row in self._rows]
-        return PartialResult(vectors, self.usage)
+        return PartialResult(self.matrix.vectors(), self.usage)
 
     def _fill_copies(self) -> None:
-        for i, place in self._copies:
-            row = self._rows[place]
-            self._rows[i] = row.copy() if isinstance(row, list) else row
+        for place, source in self._copies:
+            self.matrix.copy(place, source)

@@ -27,7 +27,7 @@ def endpoint(provider: Provider, base_url: str, *, allow_http: bool) -> str:
         raise ConfigurationError(
             f"base_url={base_url!r} is not an http(s) URL; the usual one is {provider.base_url!r}."
         )
-    if parts.scheme == "http" and not allow_http and not is_loopback(base_url):
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.geturl()):
         raise ConfigurationError(
             f"base_url={base_url!r} would send the API key unencrypted to another machine. Use "
             "https, or allow it by name with allow_http=True."

@@ -56,7 +56,7 @@ _KEPT_BODY = 4096  # bytes
 
 _TOO = (
     r"too (?:large|long|many|big)|exceed|max\b|maximum|at most|up to|allowed per|range of|limit|"
-    r"(?:larger|greater|more|longer) than|(?:less|fewer) than\b(?! or equal)"
+    r"(?:larger|greater|more|longer) than|(?:less|fewer) than"
 )
 _SIZE = (
     r"tokens?|inputs?|items?|elements?|texts?|batch|array|characters?|length|size|content|payload|"

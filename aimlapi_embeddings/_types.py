@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from typing import Literal, NamedTuple, TypeAlias
 
 Role: TypeAlias = Literal["document", "query"]
 Vector: TypeAlias = list[float]
@@ -81,65 +75,6 @@ class Usage:
 
 Row: TypeAlias = bytes | list[float]
 """One vector as it was decoded: little-endian float32 from base64, or a list from JSON numbers."""
-
-
-def to_vector(row: Row) -> Vector:
-    """Turn a row into Python floats."""
-    if isinstance(row, list):
-        return row
-    numbers = array("f", row)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers.tolist()
-
-
-class EmbeddingResult:
-    """n texts -> n vectors of d floats, in the order of the texts.
-
-    Attributes:
-        model: The id that was asked for.
-        usage: What this call cost.
-    """
-
-    def __init__(self, model: str, rows: list[Row], usage: Usage) -> None:
-        self.model = model
-        self.usage = usage
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __repr__(self) -> str:
-        return f"EmbeddingResult({len(self)} vectors, model={self.model!r}, usage={self.usage!r})"
-
-    @property
-    def vectors(self) -> list[Vector]:
-        """The n vectors as lists of d Python floats. Made once, on first use."""
-        rows = self._rows
-        for i, row in enumerate(rows):
-            rows[i] = to_vector(row)
-        return cast(list[Vector], rows)
-
-    def array(self) -> NDArray[np.float32]:
-        """Return n x d float32, made without the detour over Python floats.
-
-        Raises:
-            ImportError: NumPy is not installed; nothing else in this package needs it.
-        """
-        try:
-            import numpy as np
-        except ImportError as error:
-            raise ImportError("array() needs NumPy: pip install numpy") from error
-        if not self._rows:
-            return np.empty((0, 0), dtype=np.float32)
-        return np.stack(
-            [
-                np.asarray(row, dtype=np.float32)
-                if isinstance(row, list)
-                else np.frombuffer(row, dtype="<f4")
-                for row in self._rows
-            ]
-        ).astype(np.float32, copy=False)
 
 
 class PartialResult(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal, Self
@@ -119,26 +120,25 @@ class _Embeddings(BaseModel, Embeddings):
             "max_retry_wait": self.max_retry_wait,
             "timeout": self.request_timeout,
             "rate_limiter": self.rate_limiter,
-            "headers": self.default_headers,
-            "extra_body": self.model_kwargs,
+            "headers": dict(self.default_headers or {}),
+            "extra_body": dict(self.model_kwargs),
             "http_client": self.http_client,
             "async_http_client": self.http_async_client,
             "allow_http": self.allow_http,
         }
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        # Connections cannot be copied; every kind of copy shares them.
+        # Connections and limiters cannot be copied; every kind of copy shares them.
         memo = {} if memo is None else memo
-        shared = (self.http_client, self.http_async_client, self._client)
-        memo.update((id(one), one) for one in shared)
+        given = (self.http_client, self.http_async_client, self.rate_limiter)
+        memo.update((id(one), one) for one in (*given, self._client, self._built_with))
         return super().__deepcopy__(memo)
 
     def __getstate__(self) -> dict[Any, Any]:
-        clients = ("http_client", "http_async_client")
-        if given := [name for name in clients if getattr(self, name) is not None]:
+        if lost := [name for name, value in self.__dict__.items() if not _is_picklable(value)]:
             raise ConfigurationError(
-                f"{type(self).__name__} cannot be pickled with {' and '.join(given)}: connections "
-                "belong to one process. Leave it out where several processes work."
+                f"{type(self).__name__} cannot be pickled with {' and '.join(lost)}: connections "
+                "and locks belong to one process. Leave it out where several processes work."
             )
         return super().__getstate__()
 
@@ -205,6 +205,14 @@ class _Embeddings(BaseModel, Embeddings):
         """Embed a text that is searched with, like `embed_query`, with the same request."""
         result = await self.client.aembed([text], role="query", task_type=task_type)
         return result.vectors[0]
+
+
+def _is_picklable(value: object) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:  # whatever its type, the answer is no
+        return False
+    return True
 
 
 class AIMLAPIEmbeddings(_Embeddings):

@@ -232,8 +232,8 @@ class _Embedding(BaseEmbedding):
             "max_retry_wait": self.max_retry_wait,
             "timeout": self.timeout,
             "rate_limiter": getattr(self.rate_limiter, "limiter", None),
-            "headers": self.default_headers,
-            "extra_body": self.additional_kwargs,
+            "headers": dict(self.default_headers or {}),
+            "extra_body": dict(self.additional_kwargs),
             "http_client": self.http_client,
             "async_http_client": self.async_http_client,
             "allow_http": self.allow_http,
@@ -263,10 +263,10 @@ class _Embedding(BaseEmbedding):
         }
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        # Connections cannot be copied; every kind of copy shares them.
+        # Connections and limiters cannot be copied; every kind of copy shares them.
         memo = {} if memo is None else memo
-        shared = (self.http_client, self.async_http_client, self._client)
-        memo.update((id(one), one) for one in shared)
+        given = (self.http_client, self.async_http_client, self.rate_limiter)
+        memo.update((id(one), one) for one in (*given, self._client, self._built_with))
         return super().__deepcopy__(memo)
 
     # Pickled as pydantic does it. The base would drop what cannot be pickled, from this object

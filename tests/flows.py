@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 
 from surfaces import OPENAI, Clock
 
-from aimlapi_embeddings import Usage, supported_models
+from aimlapi_embeddings import APIConnectionError, Usage, supported_models
 from aimlapi_embeddings._backoff import Gate, RetryPolicy
-from aimlapi_embeddings._flow import Call, Deliver, Flow, Learned, Send, Sleep, embed_batch
+from aimlapi_embeddings._flow import Call, Deliver, Flow, Learned, Permit, Send, Sleep, embed_batch
 from aimlapi_embeddings._options import Options
 from aimlapi_embeddings._planning import Batch, estimate_tokens
 from aimlapi_embeddings._providers import PROVIDERS
@@ -50,6 +50,7 @@ class Rig:
         self.texts = [f"text {i}" for i in range(texts)] if isinstance(texts, int) else texts
         self.clock, self.slots, self.learned = Clock(), Slots(8), Learned(encoding_format)
         self.gate = Gate(self.clock.monotonic)
+        self.permits: list[int] = []
         self.sent: list[list[int]] = []
         self.bodies: list[dict[str, Any]] = []
         self.vectors: dict[int, Row] = {}
@@ -77,7 +78,26 @@ class Rig:
         """Begin the flow of a batch of these texts; of all when none is named."""
         indices = list(numbers or range(len(self.texts)))
         texts = [self.texts[i] for i in indices]
-        return embed_batch(Batch(indices, texts, list(map(estimate_tokens, texts))), self.call)
+        batch = Batch(indices, texts, list(map(estimate_tokens, texts)))
+        return self._permitted(embed_batch(batch, self.call))
+
+    def _permitted(self, flow: Flow) -> Flow:
+        """Let every request past the rate limiter, and note how many tokens it was asked for."""
+        try:
+            step = next(flow)
+            while True:
+                if isinstance(step, Permit):
+                    self.permits.append(step.tokens)
+                    step = next(flow)
+                    continue
+                try:
+                    reply = yield step
+                except APIConnectionError as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(reply)
+        except StopIteration:
+            return
 
     def run(self, server: Server, *numbers: int) -> Rig:
         """Drive the flow of a batch to its end."""
@@ -91,7 +111,7 @@ class Rig:
                     continue
                 if isinstance(step, Sleep):
                     self.clock.sleep(step.seconds, threading.Event())
-                else:
+                elif isinstance(step, Deliver):
                     self._take(step)
                 step = next(flow)
         except StopIteration:

@@ -138,8 +138,16 @@ def serving(scenario: Scenario, source: Source) -> Iterator[dict[str, Any]]:
         faults=itertools.repeat(emulator.Fault(scenario.fault) if scenario.fault else None),
         withdrawn=frozenset({scenario.model} if scenario.withdrawn else ()),
     )
-    with emulator.running(behaviour) as base_url:
-        yield {"api_key": key, "base_url": base_url}
+    # Loading all certificates takes 20 ms for each client, and nothing is encrypted here. Each
+    # call of the async client may come from another event loop: no connection is kept.
+    unkept = httpx.Limits(max_keepalive_connections=0)
+    with emulator.running(behaviour) as base_url, httpx.Client(verify=False) as client:
+        yield {
+            "api_key": key,
+            "base_url": base_url,
+            "http_client": client,
+            "async_http_client": httpx.AsyncClient(verify=False, limits=unkept),
+        }
 
 
 @dataclass(frozen=True, slots=True)

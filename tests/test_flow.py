@@ -50,6 +50,15 @@ def always(reply: Reply | Exception) -> Server:
     return lambda numbers: reply
 
 
+def test_the_rate_limiter_is_asked_for_the_tokens_of_each_request_and_each_retry() -> None:
+    rig = Rig(["w" * 8, "x" * 2]).run(scripted(bad(503), APIConnectionError("reset")))
+    assert rig.permits == [3 + 1] * 3
+
+
+def test_the_rate_limiter_is_not_asked_again_for_a_body_that_did_not_leave() -> None:
+    assert len(Rig().run(scripted(None, None)).permits) == 1
+
+
 def test_the_first_step_sends_the_body() -> None:
     step = next(Rig(2).flow())
     assert isinstance(step, Send)

@@ -1,36 +1,21 @@
-"""LangChain: its names for the options, and its methods in both colours."""
+"""LangChain: its names for the options, and what becomes of them afterwards."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from typing import Any
 
-import bars
 import httpx
 import pytest
 from langchain_core.embeddings import Embeddings
 from pydantic import SecretStr, ValidationError
-from surfaces import GOOGLE, KEY, OPENAI, Clock, Colour, Surface, Wire
+from surfaces import GOOGLE, KEY, Surface, Wire
 
-from aimlapi_embeddings import (
-    APITimeoutError,
-    BadRequestError,
-    ConfigurationError,
-    InternalServerError,
-    RateLimitError,
-    emulator,
-)
+from aimlapi_embeddings import ConfigurationError
 from langchain_aimlapi_embeddings import AIMLAPIEmbeddings, NugenEmbeddings
 
 NUGEN = "nugen-flash-embed"
 ELSEWHERE = "http://127.0.0.1:9"
-
-
-@pytest.fixture
-def langchain(wire: Wire, colour: Colour) -> Surface:
-    """LangChain's methods in both colours, on the fake wire."""
-    return Surface("langchain", colour, wire)
 
 
 @pytest.fixture
@@ -119,84 +104,6 @@ def test_wrong_arguments_are_refused_by_name_and_never_by_value(
     assert KEY not in str(caught.value)
 
 
-# What the options do
-
-
-@pytest.mark.parametrize(
-    ("options", "sent"),
-    [
-        ({"dimensions": 8}, {"dimensions": 8}),
-        ({"model_kwargs": {"auto_truncate": False}}, {"auto_truncate": False}),
-        ({"too_long": "error"}, {"auto_truncate": False}),
-        ({"task_type": "CLUSTERING"}, {"task_type": "CLUSTERING"}),
-        ({"model": OPENAI, "encoding_format": "float"}, {"encoding_format": "float"}),
-        ({"document_prefix": "passage: "}, {"input": ["passage: a"]}),
-        ({"model": "text-embedding-005", "family": "google"}, {"task_type": "RETRIEVAL_DOCUMENT"}),
-    ],
-)
-def test_options_shape_the_body(
-    langchain: Surface, options: dict[str, Any], sent: dict[str, Any]
-) -> None:
-    wire = langchain.wire
-    wire.answer = lambda request: emulator.answer(request, strict=False)
-    langchain.make(**options).documents(["a"])
-    assert {name: wire.bodies[0][name] for name in sent} == sent
-
-
-def test_default_headers_travel_beside_ours(langchain: Surface) -> None:
-    langchain.make(default_headers={"X-Team": "search"}).documents(["a"])
-    headers = langchain.wire.requests[0].headers
-    assert (headers["x-team"], headers["authorization"]) == ("search", f"Bearer {KEY}")
-
-
-@pytest.mark.parametrize("name", ["chunk_size", "batch_size"])
-def test_chunk_size_bounds_the_texts_of_a_request(langchain: Surface, name: str) -> None:
-    langchain.make(**{name: 2}, max_concurrency=1).documents(list("abcde"))
-    assert langchain.wire.inputs == [["a", "b"], ["c", "d"], ["e"]]
-
-
-def test_max_retries_and_max_retry_wait_bound_the_attempts(
-    langchain: Surface, clock: Clock
-) -> None:
-    wire = langchain.wire
-    wire.will(*[emulator.Fault(500)] * 2, emulator.Fault(429, retry_after="9"))
-    langchain.make(max_retries=1, max_retry_wait=8)
-    with pytest.raises(InternalServerError):
-        langchain.documents(["a"])
-    with pytest.raises(RateLimitError):
-        langchain.documents(["a"])
-    assert len(wire.requests) == 3
-    assert len(clock.waits) == 1
-
-
-def test_timeout_bounds_the_wait_for_a_reply(colour: Colour, wire: Wire) -> None:
-    langchain = Surface("langchain", colour, wire)
-    with emulator.running(emulator.Emulator(faults=[emulator.Fault(hang=True)])) as base_url:
-        langchain.make_plain(
-            model=GOOGLE, api_key=KEY, base_url=base_url, timeout=0.1, max_retries=0
-        )
-        with pytest.raises(APITimeoutError):
-            langchain.query("q")
-        langchain.client.close()
-
-
-def test_a_call_may_have_titles_and_a_task_type_of_its_own(
-    embeddings: AIMLAPIEmbeddings, wire: Wire
-) -> None:
-    async def ask() -> None:
-        await embeddings.aembed_documents(["a"], titles=["Title"], task_type="QUESTION_ANSWERING")
-        await embeddings.aembed_query("q", task_type="FACT_VERIFICATION")
-
-    embeddings.embed_documents(["a"], titles=["Title"], task_type="QUESTION_ANSWERING")
-    embeddings.embed_query("q", task_type="FACT_VERIFICATION")
-    asyncio.run(ask())
-    expected = [
-        {"input": ["a"], "task_type": "RETRIEVAL_DOCUMENT", "title": "Title"},
-        {"input": ["q"], "task_type": "FACT_VERIFICATION"},
-    ]
-    assert wire.bodies == [{"model": GOOGLE, **body} for body in expected * 2]
-
-
 @pytest.mark.parametrize(
     ("sync", "native"),
     [("embed_documents", "aembed_documents"), ("embed_query", "aembed_query")],
@@ -208,51 +115,9 @@ def test_async_methods_are_twins_of_the_sync_ones(sync: str, native: str) -> Non
     assert twin is not getattr(Embeddings, native), "that one runs the sync method in a thread"
 
 
-def test_the_bar_moves_with_each_finished_request(
-    langchain: Surface, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made, wire = bars.record(monkeypatch), langchain.wire
-
-    def answer_once_the_bar_moved(request: emulator.Request) -> emulator.Reply:
-        if len(wire.requests) > 1:
-            assert made[0].moved.wait(5), "the bar stands still while requests finish"
-        return emulator.answer(request)
-
-    wire.answer = answer_once_the_bar_moved
-    langchain.make(show_progress_bar=True, chunk_size=2, max_concurrency=1)
-    langchain.documents(list("abcde"))
-    assert [bar.moves for bar in made] == [[(0, 5), (2, 5), (4, 5), (5, 5)]]
-    assert made[0].disable, "closed at the end"
-
-
-def test_a_bar_is_shown_only_where_it_is_asked_for(
-    langchain: Surface, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = bars.record(monkeypatch)
-    langchain.make().documents(["a"])
-    langchain.make(show_progress_bar=True).query("q")
-    assert made == []
-
-
-def test_the_bar_is_closed_when_a_call_fails(
-    langchain: Surface, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = bars.record(monkeypatch)
-    langchain.wire.will(emulator.Fault(400))
-    langchain.make(show_progress_bar=True)
-    with pytest.raises(BadRequestError):
-        langchain.documents(["a"])
-    assert made[0].disable
-
-
-def test_a_bar_is_drawn_for_people(langchain: Surface, capsys: pytest.CaptureFixture[str]) -> None:
-    langchain.make(show_progress_bar=True).documents(["a", "b"])
-    assert "Embedding: 100%" in capsys.readouterr().err
-
-
 def test_an_assigned_field_takes_effect(embeddings: AIMLAPIEmbeddings, wire: Wire) -> None:
     embeddings.dimensions = 8
-    embeddings.model_kwargs = {"auto_truncate": True}
+    embeddings.model_kwargs["auto_truncate"] = True
     assert len(embeddings.embed_query("q")) == 8
     assert wire.bodies[0]["auto_truncate"] is True
 

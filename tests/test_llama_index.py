@@ -146,6 +146,14 @@ def test_default_headers_travel_beside_ours(llama_index: Surface) -> None:
     assert (headers["x-team"], headers["authorization"]) == ("search", f"Bearer {KEY}")
 
 
+def test_plain_http_leaves_this_machine_only_where_it_is_allowed(llama_index: Surface) -> None:
+    with pytest.raises(ValidationError, match="unencrypted"):
+        llama_index.make(base_url="http://elsewhere")
+    llama_index.make(base_url="http://elsewhere", allow_http=True).query("q")
+    assert [r.headers["host"] for r in llama_index.wire.requests] == ["elsewhere"]
+
+
+@pytest.mark.timeout(10)
 def test_timeout_bounds_the_wait_for_a_reply(colour: Colour, wire: Wire) -> None:
     surface = Surface("llama_index", colour, wire)
     with emulator.running(emulator.Emulator(faults=[emulator.Fault(hang=True)])) as base_url:
@@ -243,7 +251,7 @@ def test_settings_take_the_model(
 
 def test_an_assigned_field_takes_effect(embedding: AIMLAPIEmbedding, wire: Wire) -> None:
     embedding.dimensions = 8
-    embedding.additional_kwargs = {"auto_truncate": True}
+    embedding.additional_kwargs["auto_truncate"] = True
     assert len(embedding.get_query_embedding("q")) == 8
     assert wire.bodies[0]["auto_truncate"] is True
 

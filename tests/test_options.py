@@ -1,30 +1,31 @@
-"""Which model is meant, and do the options fit it and each other?"""
+"""Do the options fit the model and each other?"""
 
 from __future__ import annotations
 
-import warnings
+import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from aimlapi_embeddings import ConfigurationError, EmbeddingsClient, TaskType
+from aimlapi_embeddings import ConfigurationError, TaskType
 from aimlapi_embeddings._families import FAMILIES, MODELS, Model
-from aimlapi_embeddings._models import find_model, find_provider, names
+from aimlapi_embeddings._models import names
 from aimlapi_embeddings._options import (
     check_dimensions,
     check_encoding_format,
+    check_extra_body,
+    check_headers,
+    check_integer,
+    check_prefix,
+    check_seconds,
     check_task_type,
     check_too_long,
-    describe_sizes,
 )
-from aimlapi_embeddings._providers import PROVIDERS
-from langchain_aimlapi_embeddings import AIMLAPIEmbeddings, NugenEmbeddings
-from llama_index_aimlapi_embeddings import AIMLAPIEmbedding, NugenEmbedding
 
-AIMLAPI, NUGEN = PROVIDERS["aimlapi"], PROVIDERS["nugen"]
-GOOGLE, NOW = "text-multilingual-embedding-002", "text-embedding-3-small"
-RETIRED = "textembedding-gecko@003"
+NOW = "text-embedding-3-small"
 
 
 def refused(check: Callable[..., object], *arguments: Any, **options: Any) -> str:
@@ -39,131 +40,10 @@ def row(id: str) -> Model:
 
 
 @pytest.mark.parametrize(
-    ("model", "provider", "found"),
-    [
-        (NOW, None, AIMLAPI),
-        (f"google/{GOOGLE}", None, AIMLAPI),
-        ("nugen-flash-embed", None, NUGEN),
-        ("of-tomorrow", None, AIMLAPI),
-        ("of-tomorrow", "nugen", NUGEN),
-        (NOW, "nugen", NUGEN),
-    ],
-)
-def test_the_provider_is_taken_as_given_else_from_the_model(
-    model: str, provider: str | None, found: object
-) -> None:
-    assert find_provider(model, provider) is found
-
-
-def test_a_provider_that_does_not_exist_is_refused_with_the_nearest_name() -> None:
-    said = "provider='aiml' is not one of 'aimlapi', 'nugen'; did you mean 'aimlapi'?"
-    assert refused(find_provider, NOW, "aiml") == said
-
-
-@pytest.mark.parametrize(
-    ("name", "model"),
-    [(name, model) for model in MODELS if not model.retired for name in names(model)],
-)
-def test_a_model_is_found_by_its_id_and_by_each_alias_without_a_warning(
-    name: str, model: Model
-) -> None:
-    assert find_model(name, PROVIDERS[model.family.provider], None) is model
-
-
-@pytest.mark.parametrize("model", ["", "  ", None, 5, b"voyage-2", ["voyage-2"]])
-def test_without_a_model_id_there_is_no_default(model: Any) -> None:
-    assert "There is no default" in refused(find_model, model, AIMLAPI, None)
-
-
-@pytest.mark.parametrize("retired", [model for model in MODELS if model.retired])
-def test_a_retired_model_is_kept_but_warns_with_its_date_and_a_living_neighbour(
-    retired: Model,
-) -> None:
-    with pytest.warns(UserWarning, match=f"on {retired.retired} .*is {retired.successor}") as seen:
-        assert find_model(retired.id, AIMLAPI, None) is retired
-    assert len(seen) == 1
-
-
-@pytest.mark.parametrize(
-    ("model", "provider", "nearest", "family"),
-    [
-        ("text-embedding-3-smal", AIMLAPI, NOW, "generic"),
-        ("google/text-multilingual-embedding-003", AIMLAPI, f"google/{GOOGLE}", "generic"),
-        ("nugen-flash-embed-2", NUGEN, "nugen-flash-embed", "nugen"),
-        (NOW, NUGEN, "qwen3-embedding-8b", "nugen"),
-    ],
-)
-def test_an_unknown_model_warns_once_and_gets_the_providers_plain_rules(
-    model: str, provider: Any, nearest: str, family: str
-) -> None:
-    with pytest.warns(UserWarning, match=f"nearest known id is {nearest}") as seen:
-        found = find_model(model, provider, None)
-    assert len(seen) == 1
-    assert (found.id, found.family.name) == (model, family)
-
-
-@pytest.mark.parametrize(
-    ("family", "texts", "sizes"),
-    [
-        ("google", 250, "any positive integer"),
-        ("openai", 2048, "any positive integer"),
-        ("qwen", 10, "any positive integer"),
-        ("nugen", 100, "any positive integer"),
-        ("generic", 100, "any positive integer"),
-        ("voyage", 1000, ""),
-        ("bge", 100, ""),
-        ("m2-bert", 100, ""),
-    ],
-)
-def test_a_family_gives_an_unknown_model_its_rules_and_limits_without_a_warning(
-    family: str, texts: int, sizes: str
-) -> None:
-    found = find_model("of-tomorrow", AIMLAPI, family)
-    assert (found.family, found.max_texts_per_request) == (FAMILIES[family], texts)
-    assert (describe_sizes(found), found.native_dimensions, found.aliases) == (sizes, None, ())
-
-
-def test_the_family_of_a_known_model_may_be_named() -> None:
-    assert find_model(NOW, AIMLAPI, "openai") is row(NOW)
-
-
-def test_a_family_that_contradicts_the_model_is_refused() -> None:
-    said = refused(find_model, NOW, AIMLAPI, "google")
-    assert said.endswith("which is of the family 'openai'. Leave family out.")
-
-
-def test_a_family_that_does_not_exist_is_refused_with_the_nearest_name() -> None:
-    said = refused(find_model, "of-tomorrow", AIMLAPI, "gogle")
-    assert said.endswith("did you mean 'google'?")
-
-
-@pytest.mark.parametrize("model", [RETIRED, "of-tomorrow"])
-@pytest.mark.parametrize(
-    "build",
-    [
-        lambda model: EmbeddingsClient(model=model, api_key="k"),
-        lambda model: AIMLAPIEmbeddings(model=model, api_key="k"),
-        lambda model: AIMLAPIEmbedding(model_name=model, api_key="k"),
-        lambda model: NugenEmbeddings(model=model, api_key="k"),
-        lambda model: NugenEmbedding(model_name=model, api_key="k"),
-    ],
-    ids=["core", "langchain", "llama-index", "langchain nugen", "llama-index nugen"],
-)
-def test_a_warning_comes_once_and_points_at_the_line_that_built_the_client(
-    build: Callable[[str], object], model: str
-) -> None:
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        build(model)
-    line = build.__code__.co_firstlineno
-    assert [(warning.filename, warning.lineno) for warning in seen] == [(__file__, line)]
-
-
-@pytest.mark.parametrize(
     ("model", "dimensions"),
     [
         (NOW, 1), (NOW, 1536), ("voyage-2", None), ("text-embedding-v4", 2048),
-        ("nugen-flash-embed", 2**31 - 1), (GOOGLE, 768),
+        ("nugen-flash-embed", 2**31 - 1), ("text-multilingual-embedding-002", 768),
     ],
 )  # fmt: skip
 def test_a_size_of_the_model_may_be_asked_for(model: str, dimensions: int | None) -> None:
@@ -272,3 +152,123 @@ def test_google_takes_every_value_of_too_long(too_long: str | None) -> None:
 def test_a_value_of_too_long_that_does_not_exist_is_refused_with_the_nearest() -> None:
     said = refused(check_too_long, FAMILIES["google"], "cut")
     assert said.startswith("too_long='cut' is not one of 'error', 'truncate'; did you mean")
+
+
+@pytest.mark.parametrize("value", [0, -1, True, False, 1.0, "1", None, math.nan, math.inf, [1]])
+def test_what_is_no_integer_of_the_least_size_is_refused_by_name(value: Any) -> None:
+    said = f"batch_size={value!r} is not an integer of 1 or more."
+    assert refused(check_integer, "batch_size", value, 1) == said
+
+
+@pytest.mark.parametrize(("value", "least"), [(1, 1), (0, 0), (10**30, 1)])
+def test_integers_of_the_least_size_or_more_are_taken(value: int, least: int) -> None:
+    assert check_integer("max_retries", value, least) == value
+
+
+NO_SECONDS = [-1, -0.5, True, False, math.nan, math.inf, -math.inf, "60", None, []]
+HUGE = pytest.param(10**400, id="more than a float holds")
+
+
+@pytest.mark.parametrize("allow_zero", [False, True])
+@pytest.mark.parametrize("value", [*NO_SECONDS, HUGE])
+def test_what_is_no_number_of_seconds_is_refused_by_name(value: Any, allow_zero: bool) -> None:
+    said = refused(check_seconds, "timeout", value, allow_zero=allow_zero)
+    assert said == f"timeout={value!r} is not a positive number of seconds."
+
+
+def test_no_seconds_at_all_are_only_taken_where_that_makes_sense() -> None:
+    assert check_seconds("max_retry_wait", 0, allow_zero=True) == 0.0
+    assert refused(check_seconds, "timeout", 0)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(1, 10**9) | st.floats(0, 1e9, exclude_min=True))
+def test_positive_seconds_are_taken_as_a_float(value: float) -> None:
+    seconds = check_seconds("timeout", value)
+    assert (seconds, type(seconds)) == (value, float)
+
+
+@pytest.mark.parametrize("prefix", [None, "", "query: ", "日本"])
+def test_a_prefix_is_any_text_that_can_be_sent(prefix: str | None) -> None:
+    assert check_prefix("query_prefix", prefix, None) == prefix
+
+
+@pytest.mark.parametrize("prefix", [5, b"q", ["q"], "\ud800"])
+def test_a_prefix_that_cannot_be_sent_is_refused_by_name(prefix: Any) -> None:
+    said = "query_prefix is not a string that can be sent."
+    assert refused(check_prefix, "query_prefix", prefix, None) == said
+
+
+def test_a_prefix_beside_the_task_type_that_sends_none_is_refused() -> None:
+    said = refused(check_prefix, "document_prefix", "d: ", TaskType.NONE)
+    assert said.endswith("leave out document_prefix.")
+
+
+@pytest.mark.parametrize(
+    "headers", [None, {}, {"X-Team": "search"}, {"x_y-z.1": ""}, {"X": " ~\t"}]
+)
+def test_headers_of_the_users_join_ours(headers: dict[str, str] | None) -> None:
+    joined = check_headers(headers)
+    assert joined.pop("User-Agent").startswith("aimlapi-embeddings/")
+    assert joined == (headers or {})
+
+
+@pytest.mark.parametrize("name", ["User-Agent", "user-agent", "USER-AGENT"])
+def test_a_header_of_the_users_goes_over_ours_in_any_case(name: str) -> None:
+    assert check_headers({name: "mine"}) == {name: "mine"}
+
+
+@pytest.mark.parametrize("name", ["Authorization", "authorization", "AUTHORIZATION"])
+def test_the_keys_own_header_cannot_be_given_in_any_case(name: str) -> None:
+    assert refused(check_headers, {name: "Bearer x"}).endswith("pass api_key instead.")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x:y", "é", "X\n", 5, None])
+def test_a_header_name_that_http_does_not_allow_is_shown(name: Any) -> None:
+    assert refused(check_headers, {name: "v"}).endswith(f"does not allow: {name!r}.")
+
+
+@pytest.mark.parametrize("value", ["hidden\nX: 1", "hidden\x00", "hiddén", b"hidden", None])
+def test_a_header_value_that_http_does_not_allow_is_not_shown(value: Any) -> None:
+    said = refused(check_headers, {"X-Token": value})
+    assert said == "headers has a value for 'X-Token' that HTTP does not allow."
+
+
+@pytest.mark.parametrize("given", [[], "x", [("a", "b")], 5])
+def test_headers_and_extra_body_are_mappings(given: Any) -> None:
+    assert "is not a mapping" in refused(check_headers, given)
+    assert refused(check_extra_body, given) == "extra_body is not a mapping."
+
+
+@pytest.mark.parametrize("extra", [{}, {"user": "u"}, {"dimensions": 5, "x": [None, {"y": 1.5}]}])
+def test_extra_body_is_anything_that_json_can_say(extra: dict[str, Any]) -> None:
+    assert check_extra_body(extra) == extra
+
+
+def test_no_extra_body_adds_nothing() -> None:
+    assert check_extra_body(None) == {}
+
+
+@pytest.mark.parametrize(
+    ("extra", "ours"),
+    [
+        ({"model": "m"}, "model"),
+        ({"input": []}, "input"),
+        ({"model": 1, "input": 1}, "input and model"),
+    ],
+)
+def test_extra_body_cannot_take_the_place_of_model_and_input(
+    extra: dict[str, Any], ours: str
+) -> None:
+    assert refused(check_extra_body, extra) == f"extra_body cannot hold {ours}."
+
+
+ENDLESS: list[Any] = []
+ENDLESS.append(ENDLESS)
+
+
+@pytest.mark.parametrize("value", [object(), 1j, "\ud800", {None: 1}, ENDLESS])
+def test_extra_body_that_json_cannot_say_is_refused(value: Any) -> None:
+    assert refused(check_extra_body, {"x": value}).startswith(
+        "extra_body cannot be written as JSON"
+    )

@@ -191,6 +191,22 @@ def test_uneven_texts_take_no_more_waves_than_full_batches_would(
     assert waves(len(job.plan().batches), 4) <= waves(full_batches(job), 4)
 
 
+@FUZZ
+@given(st.data(), st.integers(1, 9), st.integers(1, 5))
+def test_no_mix_of_texts_and_titles_takes_more_waves_than_full_batches_would(
+    data: st.DataObject, max_concurrency: int, titles: int
+) -> None:
+    runs = data.draw(
+        st.lists(
+            st.tuples(st.sampled_from(["text ", HEAVY, LONG]), st.integers(1, 150)), max_size=6
+        )
+    )
+    texts = [f"{kind}{run} {i}" for run, (kind, count) in enumerate(runs) for i in range(count)]
+    job = Job(texts, GOOGLE, max_concurrency, [f"title {i % titles}" for i in range(len(texts))])
+    plan = job.plan()
+    assert waves(len(plan.batches), max_concurrency) <= waves(full_batches(job), max_concurrency)
+
+
 @pytest.mark.parametrize(
     ("count", "max_concurrency", "batches"),
     [

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from surfaces import OPENAI
 
 import aimlapi_embeddings
 import langchain_aimlapi_embeddings
@@ -28,9 +29,9 @@ CORE = Path(aimlapi_embeddings.__file__).parent
 # for the few that are told.
 LAYERS = [
     {"_types", "_errors", "_version"},
-    {"_providers", "_families"},
+    {"_providers", "_families", "_matrix"},
     {"_backoff", "_endpoint", "_limiter", "_models", "_progress", "_secrets", "_slots"},
-    {"_arguments", "_options", "_response", "_status"},
+    {"_arguments", "_options", "_response", "_result", "_status"},
     {"_planning", "_request"},
     {"_flow"},
     {"_collect", "_run", "_transport"},
@@ -132,7 +133,7 @@ def test_a_missing_tqdm_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_missing_numpy_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = aimlapi_embeddings.EmbeddingResult("m", [[1.0]], aimlapi_embeddings.Usage())
+    result = EmbeddingsClient(model=OPENAI, api_key="k").embed([])
     monkeypatch.setitem(sys.modules, "numpy", None)
     with pytest.raises(ImportError, match="pip install numpy"):
         result.array()

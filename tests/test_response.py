@@ -13,11 +13,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import ReplyError
+from aimlapi_embeddings._matrix import floats_of
 from aimlapi_embeddings._response import is_finite, parse_reply, size_of
-from aimlapi_embeddings._types import Reply, Row, to_vector
+from aimlapi_embeddings._types import Reply, Row
 
 FUZZ = settings(deadline=None, max_examples=150)
 NAN, INFINITY = math.nan, math.inf
+
+
+def floats(row: Row) -> list[float]:
+    return row if isinstance(row, list) else floats_of(row).tolist()
 
 
 def packed(vector: list[float]) -> bytes:
@@ -42,7 +47,7 @@ def indexed(*indexes: Any) -> list[dict[str, Any]]:
 
 
 def vectors(answer: Reply, expected: int) -> list[list[float]]:
-    return [to_vector(row) for row in parse_reply(answer, expected)[0]]
+    return [floats(row) for row in parse_reply(answer, expected)[0]]
 
 
 def refused(answer: Reply, expected: int, **options: Any) -> str:
@@ -176,7 +181,7 @@ def test_huge_and_tiny_numbers_are_finite(row: Row) -> None:
 @example([0x7F7F_FFFF, 0xFF7F_FFFF])
 def test_base64_is_finite_where_each_of_its_numbers_is(patterns: list[int]) -> None:
     row = struct.pack(f"<{len(patterns)}I", *patterns)
-    assert is_finite(row) is all(map(math.isfinite, to_vector(row)))
+    assert is_finite(row) is all(map(math.isfinite, floats(row)))
 
 
 @FUZZ

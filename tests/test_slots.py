@@ -256,12 +256,12 @@ def test_a_bound_that_grows_wakes_one_who_waits() -> None:
     assert waiter.got() == 5
 
 
-def test_a_bound_that_was_lowered_to_try_a_size_wakes_all_when_the_size_is_proven() -> None:
-    slots = Slots(3)
+def test_a_trial_that_is_called_off_wakes_all_there_is_room_for() -> None:
+    slots = Slots(8)
     slots.try_one()
     trial = take(slots)
-    waiters = [Waiter(slots) for _ in range(2)]
+    waiters = [Waiter(slots) for _ in range(3)]
     for waiter in waiters:
         waiter.start()
-    slots.succeeded(trial)
-    assert sorted(filter(None, (waiter.got() for waiter in waiters))) == [2, 3]
+    slots.try_all()
+    assert sorted(waiter.got() or 0 for waiter in waiters) == [trial + 1, trial + 2, trial + 3]

@@ -196,11 +196,14 @@ def test_a_size_is_tried_by_one_request() -> None:
     assert slots.limit == 1
 
 
-def test_a_size_that_is_proven_gives_all_slots_back() -> None:
-    slots = Slots(8)
+def test_each_request_that_proves_a_size_doubles_the_slots_again() -> None:
+    slots = Slots(6)
     slots.try_one()
-    succeed(slots)
-    assert slots.limit == 8
+    limits = []
+    for _ in range(4):
+        succeed(slots)
+        limits.append(slots.limit)
+    assert limits == [2, 4, 6, 6]
 
 
 def test_what_left_before_proves_nothing_about_the_size() -> None:

@@ -153,6 +153,7 @@ TOO_LARGE = [
     "Request to model 'voyage-2' failed. The max allowed tokens per submitted batch is 120000. "
     "Your batch has 150000 tokens after truncation. Please lower the number of tokens in it.",
     "batch size 64 > maximum allowed batch size 32",
+    "batch size must be less than or equal to 10",
     "inputs must have less than 512 tokens. Given: 600",
     "Input is too long for requested model",
 ]  # fmt: skip

@@ -88,6 +88,10 @@ def test_a_long_message_is_cut() -> None:
     assert said({"message": "a" * 500}) == "a" * 500
 
 
+def test_a_message_of_many_brackets_is_a_message() -> None:
+    assert said({"message": "[" * 100_000}) == "[" * 499 + "…"
+
+
 DEEP = 100_000
 
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import EmbeddingResult, TaskType, Usage
-from aimlapi_embeddings._types import Row, to_vector
+from aimlapi_embeddings._matrix import Matrix
+from aimlapi_embeddings._types import Row
 
 FUZZ = settings(deadline=None, max_examples=50)
 VECTORS = [[1.0, -2.5, 3.25], [0.0, 0.5, -0.125]]  # exact in float32
@@ -23,7 +24,10 @@ def packed(vector: list[float]) -> bytes:
 
 
 def result(rows: Iterable[Row]) -> EmbeddingResult:
-    return EmbeddingResult("m", list(rows), Usage())
+    rows = list(rows)
+    matrix = Matrix(len(rows))
+    matrix.place(range(len(rows)), rows)
+    return EmbeddingResult("m", matrix, Usage())
 
 
 in_each_form = pytest.mark.parametrize(
@@ -80,10 +84,10 @@ def test_an_array_is_float32_with_a_row_for_each_text_from_either_form(rows: lis
 
 
 @in_each_form
-def test_an_array_is_the_callers_own_to_change(rows: list[Row]) -> None:
-    embedded = result(rows)
-    embedded.array()[:] = 7.0
-    assert embedded.array().tolist() == VECTORS
+def test_an_array_can_be_changed_in_place(rows: list[Row]) -> None:
+    array = result(rows).array()
+    array /= 2
+    assert array.tolist() == [[x / 2 for x in vector] for vector in VECTORS]
 
 
 def test_an_array_is_the_same_after_the_vectors_were_read() -> None:
@@ -101,7 +105,7 @@ def test_vectors_are_made_once() -> None:
 @FUZZ
 @given(st.lists(st.floats(width=32, allow_nan=False), min_size=1))
 def test_packed_floats_come_back_to_the_last_bit(vector: list[float]) -> None:
-    assert to_vector(packed(vector)) == vector
+    assert result([packed(vector)]).vectors == [vector]
     assert result([packed(vector)]).array()[0].tobytes() == packed(vector)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from aimlapi_embeddings.emulator._numbers import from_base64, to_base64
 from aimlapi_embeddings.emulator._types import Reply
 
-Drop = Literal["before_headers", "in_headers", "in_body"]
+Drop = Literal["before_headers", "in_headers", "after_headers", "in_body"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +62,14 @@ def _edit(reply: Reply, change: Callable[[dict[str, Any]], object]) -> Reply:
 
 def _edit_last_vector(reply: Reply, change: Callable[[list[float]], list[float]]) -> Reply:
     """Change the last vector, be it numbers or base64."""
+    return _edit(reply, lambda body: _change(body["data"][-1], change))
 
-    def apply(body: dict[str, Any]) -> None:
-        item = body["data"][-1]
-        vector = item["embedding"]
-        item["embedding"] = (
-            to_base64(change(from_base64(vector))) if isinstance(vector, str) else change(vector)
-        )
 
-    return _edit(reply, apply)
+def _change(item: dict[str, Any], change: Callable[[list[float]], list[float]]) -> None:
+    vector = item["embedding"]
+    item["embedding"] = (
+        to_base64(change(from_base64(vector))) if isinstance(vector, str) else change(vector)
+    )
 
 
 def shuffled(reply: Reply) -> Reply:
@@ -115,9 +114,29 @@ def ragged(reply: Reply) -> Reply:
     return _edit_last_vector(reply, lambda vector: vector[:-1])
 
 
+def narrower(reply: Reply) -> Reply:
+    """Make every vector one number shorter than it should be."""
+
+    def apply(body: dict[str, Any]) -> None:
+        for item in body["data"]:
+            _change(item, lambda vector: vector[:-1])
+
+    return _edit(reply, apply)
+
+
 def with_nan(reply: Reply) -> Reply:
     """Put a NaN into the last vector; as JSON numbers that is the bare word NaN."""
     return _edit_last_vector(reply, lambda vector: [math.nan, *vector[1:]])
+
+
+def with_infinity(reply: Reply) -> Reply:
+    """Put minus infinity into the last vector; as JSON numbers that is the bare word -Infinity."""
+    return _edit_last_vector(reply, lambda vector: [-math.inf, *vector[1:]])
+
+
+def odd_base64(reply: Reply) -> Reply:
+    """Give the last vector as base64 of five bytes, which are no number of floats."""
+    return _edit(reply, lambda body: body["data"][-1].update(embedding="AAAAAAA="))
 
 
 def as_floats(reply: Reply) -> Reply:
@@ -128,6 +147,18 @@ def as_floats(reply: Reply) -> Reply:
             item.update(embedding=from_base64(item["embedding"]))
             for item in body["data"]
             if isinstance(item["embedding"], str)
+        ],
+    )
+
+
+def as_base64(reply: Reply) -> Reply:
+    """Answer base64 although numbers were asked for."""
+    return _edit(
+        reply,
+        lambda body: [
+            item.update(embedding=to_base64(item["embedding"]))
+            for item in body["data"]
+            if isinstance(item["embedding"], list)
         ],
     )
 
@@ -157,6 +188,12 @@ def gzipped(reply: Reply) -> Reply:
 def gzip_cut_short(reply: Reply) -> Reply:
     """Compress the body and lose the end of it."""
     return cut_short(gzipped(reply))
+
+
+def understated_length(reply: Reply) -> Reply:
+    """Promise ten bytes fewer than there are."""
+    length = str(len(reply.body) - 10)
+    return reply._replace(headers={**reply.headers, "content-length": length})
 
 
 def overstated_length(reply: Reply) -> Reply:

@@ -11,7 +11,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from aimlapi_embeddings.emulator._answer import answer, refuse
@@ -21,6 +21,8 @@ from aimlapi_embeddings.emulator._types import ErrorShape, Refusal, Reply, Reque
 
 _BACKLOG = 1024
 _CHUNK = 1 << 18
+# Where the system can do it, a last reply arrives together with the end of its connection.
+_UNTIL_CLOSED = getattr(socket, "MSG_MORE", 0)
 _NO_FAULT = Fault()
 _CROWDED = Fault(429)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds
@@ -36,6 +38,7 @@ class Emulator:
         latency_per_text: Further seconds for each text.
         max_in_flight: Above this many requests at once the answer is 429; None: no bound.
         faults: One for each POST in order of arrival; None, or none left, is good behaviour.
+        judge: Finds fault with any other POST, such as more texts than a limit that is not told.
         error_shape: See `answer`.
         withdrawn: See `answer`.
         requests: Every request received, in order of arrival.
@@ -48,6 +51,7 @@ class Emulator:
     latency_per_text: float = 0.0
     max_in_flight: int | None = None
     faults: Iterable[Fault | None] = ()
+    judge: Callable[[Request], Fault | None] | None = None
     error_shape: ErrorShape = "problem"
     withdrawn: frozenset[str] = frozenset()
     requests: list[Request] = field(default_factory=list, init=False)
@@ -64,7 +68,7 @@ class Emulator:
         """Count a request as under way, and say what shall go wrong with it."""
         with self._lock:
             self.requests.append(request)
-            fault = next(self._faults, None) if request.method == "POST" else None
+            fault = self._find_fault(request) if request.method == "POST" else None
             self._in_flight += 1
             self.peak_in_flight = max(self.peak_in_flight, self._in_flight)
             crowded = self.max_in_flight is not None and self._in_flight > self.max_in_flight
@@ -73,6 +77,9 @@ class Emulator:
         finally:
             with self._lock:
                 self._in_flight -= 1
+
+    def _find_fault(self, request: Request) -> Fault | None:
+        return next(self._faults, None) or (self.judge(request) if self.judge else None)
 
     def reply(self, request: Request, fault: Fault) -> Reply:
         """Answer a request under a fault, without waiting."""
@@ -183,19 +190,25 @@ class _Server:
                 return False
         # No longer under way: the next request may be here before `sendall` returns.
         head, body = _head(reply), reply.body
+        misframed = "content-length" in reply.headers
+        last = fault.close or misframed or request.headers.get("connection") == "close"
         if fault.drop is not None:
             connection.sendall((head + body)[: _stop_at(fault.drop, len(head), len(body))])
             if fault.reset:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             return False
-        connection.sendall(head + body)
-        misframed = "content-length" in reply.headers
-        return not (fault.close or misframed or request.headers.get("connection") == "close")
+        connection.sendall(head + body, _UNTIL_CLOSED if last else 0)
+        return not last
 
 
 def _stop_at(drop: Drop, head: int, body: int) -> int:
     """How many bytes of a reply to send before dropping the connection."""
-    return {"before_headers": 0, "in_headers": head // 2, "in_body": head + body // 2}[drop]
+    return {
+        "before_headers": 0,
+        "in_headers": head // 2,
+        "after_headers": head,
+        "in_body": head + body // 2,
+    }[drop]
 
 
 def _head(reply: Reply) -> bytes:

@@ -1,9 +1,7 @@
-"""Are the values of options what they have to be, whatever the model?"""
+"""Where does a request go, and may the key travel there?"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,59 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import ConfigurationError
-from aimlapi_embeddings._endpoint import endpoint
-from aimlapi_embeddings._models import one_of
-from aimlapi_embeddings._options import check_integer, check_seconds
+from aimlapi_embeddings._endpoint import endpoint, is_loopback
 from aimlapi_embeddings._providers import PROVIDERS
 
 FUZZ = settings(deadline=None, max_examples=100)
 AIMLAPI, NUGEN = PROVIDERS["aimlapi"], PROVIDERS["nugen"]
 
 
-def refused(check: Callable[..., object], *arguments: Any, **options: Any) -> str:
+def refused(base_url: Any, *, allow_http: bool = True) -> str:
     """Return what the refusal says."""
     with pytest.raises(ConfigurationError) as caught:
-        check(*arguments, **options)
+        endpoint(AIMLAPI, base_url, allow_http=allow_http)
     return str(caught.value)
-
-
-@pytest.mark.parametrize("value", [None, 5, [], "x", ""])
-def test_whatever_is_not_a_choice_is_refused_with_the_choices(value: Any) -> None:
-    assert "is not one of 'a', 'b'; did you mean" in refused(one_of, "what", value, ("a", "b"))
-
-
-@pytest.mark.parametrize("value", [0, -1, True, False, 1.0, "1", None, math.nan, math.inf, [1]])
-def test_what_is_no_integer_of_the_least_size_is_refused_by_name(value: Any) -> None:
-    said = f"batch_size={value!r} is not an integer of 1 or more."
-    assert refused(check_integer, "batch_size", value, 1) == said
-
-
-@pytest.mark.parametrize(("value", "least"), [(1, 1), (0, 0), (10**30, 1)])
-def test_integers_of_the_least_size_or_more_are_taken(value: int, least: int) -> None:
-    assert check_integer("max_retries", value, least) == value
-
-
-NO_SECONDS = [-1, -0.5, True, False, math.nan, math.inf, -math.inf, "60", None, []]
-HUGE = pytest.param(10**400, id="more than a float holds")
-
-
-@pytest.mark.parametrize("allow_zero", [False, True])
-@pytest.mark.parametrize("value", [*NO_SECONDS, HUGE])
-def test_what_is_no_number_of_seconds_is_refused_by_name(value: Any, allow_zero: bool) -> None:
-    said = refused(check_seconds, "timeout", value, allow_zero=allow_zero)
-    assert said == f"timeout={value!r} is not a positive number of seconds."
-
-
-def test_no_seconds_at_all_are_only_taken_where_that_makes_sense() -> None:
-    assert check_seconds("max_retry_wait", 0, allow_zero=True) == 0.0
-    assert refused(check_seconds, "timeout", 0)
-
-
-@FUZZ
-@given(st.integers(1, 10**9) | st.floats(0, 1e9, exclude_min=True))
-def test_positive_seconds_are_taken_as_a_float(value: float) -> None:
-    seconds = check_seconds("timeout", value)
-    assert (seconds, type(seconds)) == (value, float)
 
 
 @pytest.mark.parametrize(
@@ -82,13 +39,21 @@ def test_positive_seconds_are_taken_as_a_float(value: float) -> None:
         ("https://proxy/v1/embeddings?a=1#top", "https://proxy/v1/embeddings?a=1"),
         ("https://proxy/my-embeddings", "https://proxy/my-embeddings/embeddings"),
         ("HTTPS://PROXY/V1", "https://PROXY/V1/embeddings"),
-        (" https://proxy/v1 \n", "https://proxy/v1/embeddings"),
         ("https://[2001:db8::1]:8443/v1", "https://[2001:db8::1]:8443/v1/embeddings"),
         ("https://bücher.example/v1", "https://bücher.example/v1/embeddings"),
     ],
 )
 def test_the_endpoint_is_put_below_the_path_of_the_base_url(base_url: str, url: str) -> None:
     assert endpoint(AIMLAPI, base_url, allow_http=False) == url
+
+
+@pytest.mark.parametrize(
+    "base_url", [" https://h/v1", "https://h ", "https://h/v1 ", "\thttps://h/v1/ \n"]
+)
+def test_blanks_around_a_base_url_do_not_count(base_url: str) -> None:
+    assert endpoint(AIMLAPI, base_url, allow_http=False) == "https://h/v1/embeddings"
+    here = base_url.replace("https://h", "http://localhost")
+    assert endpoint(AIMLAPI, here, allow_http=False) == "http://localhost/v1/embeddings"
 
 
 def test_a_host_alone_gets_the_path_of_its_provider() -> None:
@@ -98,7 +63,15 @@ def test_a_host_alone_gets_the_path_of_its_provider() -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["localhost", "localhost:80", "a.localhost", "127.0.0.1:8000", "127.9.9.9", "[::1]:8000"],
+    [
+        "localhost",
+        "LOCALHOST",
+        "localhost:80",
+        "a.localhost",
+        "127.0.0.1:8000",
+        "127.9.9.9",
+        "[::1]:8000",
+    ],
 )
 def test_http_to_this_machine_needs_no_leave(host: str) -> None:
     assert endpoint(AIMLAPI, f"http://{host}", allow_http=False) == f"http://{host}/v1/embeddings"
@@ -108,7 +81,7 @@ def test_http_to_this_machine_needs_no_leave(host: str) -> None:
     "host", ["example.com", "10.0.0.1", "0.0.0.0", "[2001:db8::1]", "localhost.example.com"]
 )
 def test_http_to_another_machine_is_refused_unless_allowed(host: str) -> None:
-    said = refused(endpoint, AIMLAPI, f"http://{host}/v1", allow_http=False)
+    said = refused(f"http://{host}/v1", allow_http=False)
     assert said.endswith("Use https, or allow it by name with allow_http=True.")
     url = endpoint(AIMLAPI, f"http://{host}/v1", allow_http=True)
     assert url == f"http://{host}/v1/embeddings"
@@ -120,7 +93,7 @@ def test_http_to_another_machine_is_refused_unless_allowed(host: str) -> None:
      "ftp://me:hunter2@h", "https://me:hunter2@h:port"],
 )  # fmt: skip
 def test_a_name_or_password_in_the_base_url_is_refused_and_not_repeated(base_url: str) -> None:
-    said = refused(endpoint, AIMLAPI, base_url, allow_http=True)
+    said = refused(base_url)
     assert "pass api_key instead" in said
     assert "hunter2" not in said
 
@@ -132,7 +105,7 @@ def test_a_name_or_password_in_the_base_url_is_refused_and_not_repeated(base_url
      "https://h\\v1", "https://?x=1", 5, None, b"https://h/v1", ["https://h"]],
 )  # fmt: skip
 def test_what_is_no_url_is_refused_with_the_usual_one(base_url: Any) -> None:
-    said = refused(endpoint, AIMLAPI, base_url, allow_http=True)
+    said = refused(base_url)
     assert said.endswith("is not an http(s) URL; the usual one is 'https://api.aimlapi.com/v1'.")
 
 
@@ -171,3 +144,15 @@ def test_any_text_is_an_endpoint_of_some_host_or_is_refused(scheme: str, text: s
     assert url.scheme in ("http", "https")
     assert url.hostname
     assert "@" not in url.netloc
+
+
+@pytest.mark.parametrize(
+    ("url", "here"),
+    [
+        ("http://localhost:80/v1", True), ("https://a.localhost", True), ("http://[::1]:5", True),
+        ("http://127.0.0.1", True), ("http://10.0.0.1", False), ("", False),
+        ("https://api.aimlapi.com/v1", False), ("https://localhost.example", False),
+    ],
+)  # fmt: skip
+def test_this_machine_is_known_by_its_names_and_addresses(url: str, here: bool) -> None:
+    assert is_loopback(url) is here

@@ -1,0 +1,144 @@
+"""How many texts share a request, by family: the bodies that leave, whatever the way in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from surfaces import Surface
+
+from aimlapi_embeddings import emulator
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*left the list:UserWarning"),
+    pytest.mark.filterwarnings("ignore:of-tomorrow is not a model:UserWarning"),
+]
+
+GOOGLE = "text-multilingual-embedding-002"
+GECKO = "textembedding-gecko@003"
+OPENAI = "text-embedding-3-small"
+VOYAGE = "voyage-law-2"
+BGE = "BAAI/bge-base-en-v1.5"
+M2 = "togethercomputer/m2-bert-80M-{}-retrieval"
+QWEN = "alibaba/qwen-text-embedding-v3"
+NUGEN = "nugen-flash-embed"
+UNKNOWN = "of-tomorrow"
+BAD_REQUEST = {"content-type": "application/json"}
+
+
+def answer(request: emulator.Request, most: int | None = None) -> emulator.Reply:
+    """Give each text its length as a vector, or refuse more texts than `most`."""
+    texts = json.loads(request.body)["input"]
+    texts = [texts] if isinstance(texts, str) else texts
+    if most is not None and len(texts) > most:
+        said = {"message": f"Too many texts: {len(texts)}, at most {most} are allowed."}
+        return emulator.Reply(400, BAD_REQUEST, json.dumps(said).encode())
+    data = [{"index": i, "embedding": [float(len(text))]} for i, text in enumerate(texts)]
+    return emulator.Reply(200, {}, json.dumps({"data": data}).encode())
+
+
+def made(surface: Surface, model: str, **options: Any) -> Surface:
+    surface.wire.answer = answer
+    provider = "nugen" if model == NUGEN else "aimlapi"
+    return surface.make(model, provider=provider, max_concurrency=1, **options)
+
+
+def sizes(surface: Surface) -> list[int | str]:
+    """Tell how many texts each request had; a text that stood alone, not in a list, is a word."""
+    return ["alone" if isinstance(sent, str) else len(sent) for sent in surface.wire.inputs]
+
+
+def test_voyage_texts_over_800_characters_travel_alone_and_the_others_together(
+    surface: Surface,
+) -> None:
+    texts = ["a", "b" * 800, "c" * 801, "d", "e" * 8000, "f" * 8001, "g" * 799, "h"]
+    vectors = made(surface, VOYAGE).documents(texts)
+    fields = {"model": VOYAGE, "input_type": "document"}
+    assert surface.wire.bodies == [
+        {**fields, "input": ["a", "b" * 800, "d", "g" * 799, "h"]},
+        {**fields, "input": "c" * 801},
+        {**fields, "input": "e" * 8000},
+        {**fields, "input": "f" * 8001},  # too long for the schema; the server judges
+    ]
+    assert vectors == [[float(len(text))] for text in texts]
+
+
+def test_a_long_voyage_query_is_a_string_as_well(surface: Surface) -> None:
+    made(surface, VOYAGE).query("q" * 801)
+    surface.query("q" * 800)
+    assert surface.wire.inputs == ["q" * 801, ["q" * 800]]
+
+
+def numbered(count: int, tokens: int = 1) -> list[str]:
+    """Make texts of an estimated size: three bytes to a token, and one for the rest."""
+    return [f"{i:05}".ljust(3 * tokens - 3, "x") for i in range(count)]
+
+
+# model, texts, requests. Full ones where the texts fill them, else as many of even size.
+BATCHES: list[tuple[str, list[str], list[int | str]]] = [
+    (QWEN, numbered(25), [10, 10, 5]),
+    (GECKO, numbered(12), [5, 5, 2]),
+    (GOOGLE, numbered(250), [250]),
+    (GOOGLE, numbered(500), [250, 250]),
+    (GOOGLE, numbered(251), [126, 125]),
+    (GOOGLE, numbered(10, tokens=2_000), [10]),
+    (GOOGLE, numbered(11, tokens=2_000), [10, 1]),
+    (OPENAI, numbered(2048), [2048]),
+    (OPENAI, numbered(4096), [2048, 2048]),
+    (OPENAI, numbered(2049), [1025, 1024]),
+    (OPENAI, numbered(40, tokens=7_500), [40]),
+    (OPENAI, numbered(41, tokens=7_500), [40, 1]),
+    (VOYAGE, numbered(2000), [1000, 1000]),
+    (VOYAGE, numbered(500, tokens=240), [500]),
+    (VOYAGE, numbered(501, tokens=240), [251, 250]),
+    (M2.format("2k"), numbered(3), ["alone", "alone", "alone"]),
+    (M2.format("32k"), numbered(200), [100, 100]),
+    (BGE, numbered(200), [100, 100]),
+    (NUGEN, numbered(200), [100, 100]),
+    (UNKNOWN, numbered(200), [100, 100]),
+]
+
+
+@pytest.mark.parametrize(
+    ("model", "texts", "requests"),
+    BATCHES,
+    ids=lambda value: f"{len(value)}" if isinstance(value, list) else value,
+)
+def test_a_request_holds_what_its_family_allows(
+    surface: Surface, model: str, texts: list[str], requests: list[int | str]
+) -> None:
+    vectors = made(surface, model).documents(texts)
+    assert sizes(surface) == requests
+    assert vectors == [[float(len(text))] for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("model", "batch_size", "requests"),
+    [
+        (QWEN, 11, [10, 10, 4]),
+        (QWEN, 7, [7, 7, 7, 3]),
+        (GECKO, 250, [5, 5, 5, 5, 4]),
+        (GOOGLE, 12, [12, 12]),
+        (VOYAGE, 10_000, [24]),
+        (M2.format("8k"), 10, ["alone"] * 24),
+        (UNKNOWN, 20, [20, 4]),
+    ],
+)
+def test_batch_size_can_only_lower_the_limit(
+    surface: Surface, model: str, batch_size: int, requests: list[int | str]
+) -> None:
+    made(surface, model, batch_size=batch_size).documents(numbered(24))
+    assert sizes(surface) == requests
+
+
+@pytest.mark.parametrize("model", [BGE, M2.format("32k"), NUGEN, UNKNOWN, GOOGLE, QWEN])
+def test_a_limit_that_is_lower_than_we_think_is_met_by_halving(
+    surface: Surface, model: str
+) -> None:
+    texts = [f"{'x' * i}" for i in range(1, 61)]
+    made(surface, model)
+    surface.wire.answer = lambda request: answer(request, most=7)
+    assert surface.documents(texts) == [[float(i)] for i in range(1, 61)]
+    accepted = [size for size in sizes(surface) if isinstance(size, int) and size <= 7]
+    assert sum(accepted) == 60

@@ -1,0 +1,162 @@
+"""Which model is meant?"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from aimlapi_embeddings import ConfigurationError, EmbeddingsClient, supported_models
+from aimlapi_embeddings._families import FAMILIES, MODELS, Model
+from aimlapi_embeddings._models import find_model, find_provider, names, one_of
+from aimlapi_embeddings._options import describe_sizes
+from aimlapi_embeddings._providers import PROVIDERS
+from langchain_aimlapi_embeddings import AIMLAPIEmbeddings, NugenEmbeddings
+from llama_index_aimlapi_embeddings import AIMLAPIEmbedding, NugenEmbedding
+
+AIMLAPI, NUGEN = PROVIDERS["aimlapi"], PROVIDERS["nugen"]
+GOOGLE, NOW = "text-multilingual-embedding-002", "text-embedding-3-small"
+RETIRED = "textembedding-gecko@003"
+
+
+def refused(check: Callable[..., object], *arguments: Any, **options: Any) -> str:
+    """Return what the refusal says."""
+    with pytest.raises(ConfigurationError) as caught:
+        check(*arguments, **options)
+    return str(caught.value)
+
+
+def row(id: str) -> Model:
+    return next(model for model in MODELS if id in names(model))
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "found"),
+    [
+        (NOW, None, AIMLAPI),
+        (f"google/{GOOGLE}", None, AIMLAPI),
+        ("nugen-flash-embed", None, NUGEN),
+        ("of-tomorrow", None, AIMLAPI),
+        ("of-tomorrow", "nugen", NUGEN),
+        (NOW, "nugen", NUGEN),
+    ],
+)
+def test_the_provider_is_taken_as_given_else_from_the_model(
+    model: str, provider: str | None, found: object
+) -> None:
+    assert find_provider(model, provider) is found
+
+
+def test_a_provider_that_does_not_exist_is_refused_with_the_nearest_name() -> None:
+    said = "provider='aiml' is not one of 'aimlapi', 'nugen'; did you mean 'aimlapi'?"
+    assert refused(find_provider, NOW, "aiml") == said
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [(name, model) for model in MODELS if not model.retired for name in names(model)],
+)
+def test_a_model_is_found_by_its_id_and_by_each_alias_without_a_warning(
+    name: str, model: Model
+) -> None:
+    assert find_model(name, PROVIDERS[model.family.provider], None) is model
+
+
+@pytest.mark.parametrize("model", ["", "  ", None, 5, b"voyage-2", ["voyage-2"]])
+def test_without_a_model_id_there_is_no_default(model: Any) -> None:
+    assert "There is no default" in refused(find_model, model, AIMLAPI, None)
+
+
+@pytest.mark.parametrize("retired", [model for model in MODELS if model.retired])
+def test_a_retired_model_is_kept_but_warns_with_its_date_and_a_living_neighbour(
+    retired: Model,
+) -> None:
+    with pytest.warns(UserWarning, match=f"on {retired.retired} .*is {retired.successor}") as seen:
+        assert find_model(retired.id, AIMLAPI, None) is retired
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "nearest", "family"),
+    [
+        ("text-embedding-3-smal", AIMLAPI, NOW, "generic"),
+        ("google/text-multilingual-embedding-003", AIMLAPI, f"google/{GOOGLE}", "generic"),
+        ("nugen-flash-embed-2", NUGEN, "nugen-flash-embed", "nugen"),
+        (NOW, NUGEN, "qwen3-embedding-8b", "nugen"),
+    ],
+)
+def test_an_unknown_model_warns_once_and_gets_the_providers_plain_rules(
+    model: str, provider: Any, nearest: str, family: str
+) -> None:
+    with pytest.warns(UserWarning, match=f"nearest known id is {nearest}") as seen:
+        found = find_model(model, provider, None)
+    assert len(seen) == 1
+    assert (found.id, found.family.name) == (model, family)
+
+
+@pytest.mark.parametrize(
+    ("family", "texts", "sizes"),
+    [
+        ("google", 250, "any positive integer"),
+        ("openai", 2048, "any positive integer"),
+        ("qwen", 10, "any positive integer"),
+        ("nugen", 100, "any positive integer"),
+        ("generic", 100, "any positive integer"),
+        ("voyage", 1000, ""),
+        ("bge", 100, ""),
+        ("m2-bert", 100, ""),
+    ],
+)
+def test_a_family_gives_an_unknown_model_its_rules_and_limits_without_a_warning(
+    family: str, texts: int, sizes: str
+) -> None:
+    found = find_model("of-tomorrow", AIMLAPI, family)
+    assert (found.family, found.max_texts_per_request) == (FAMILIES[family], texts)
+    assert (describe_sizes(found), found.native_dimensions, found.aliases) == (sizes, None, ())
+
+
+def test_the_family_of_a_known_model_may_be_named() -> None:
+    assert find_model(NOW, AIMLAPI, "openai") is row(NOW)
+
+
+def test_a_family_that_contradicts_the_model_is_refused() -> None:
+    said = refused(find_model, NOW, AIMLAPI, "google")
+    assert said.endswith("which is of the family 'openai'. Leave family out.")
+
+
+def test_a_family_that_does_not_exist_is_refused_with_the_nearest_name() -> None:
+    said = refused(find_model, "of-tomorrow", AIMLAPI, "gogle")
+    assert said.endswith("did you mean 'google'?")
+
+
+@pytest.mark.parametrize("value", [None, 5, [], "x", ""])
+def test_whatever_is_not_a_choice_is_refused_with_the_choices(value: Any) -> None:
+    assert "is not one of 'a', 'b'; did you mean" in refused(one_of, "what", value, ("a", "b"))
+
+
+def test_the_supported_models_are_all_that_are_known() -> None:
+    assert supported_models() is MODELS
+
+
+@pytest.mark.parametrize("model", [RETIRED, "of-tomorrow"])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda model: EmbeddingsClient(model=model, api_key="k"),
+        lambda model: AIMLAPIEmbeddings(model=model, api_key="k"),
+        lambda model: AIMLAPIEmbedding(model_name=model, api_key="k"),
+        lambda model: NugenEmbeddings(model=model, api_key="k"),
+        lambda model: NugenEmbedding(model_name=model, api_key="k"),
+    ],
+    ids=["core", "langchain", "llama-index", "langchain nugen", "llama-index nugen"],
+)
+def test_a_warning_comes_once_and_points_at_the_line_that_built_the_client(
+    build: Callable[[str], object], model: str
+) -> None:
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        build(model)
+    line = build.__code__.co_firstlineno
+    assert [(warning.filename, warning.lineno) for warning in seen] == [(__file__, line)]
