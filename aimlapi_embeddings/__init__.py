@@ -1,6 +1,6 @@
 """Embeddings from the AI/ML API and Nugen: the client that both framework adapters share."""
 
-from aimlapi_embeddings._arguments import check_arguments
+from aimlapi_embeddings._arguments import check_arguments, check_picklable
 from aimlapi_embeddings._client import EmbeddingsClient
 from aimlapi_embeddings._errors import (
     AIMLAPIError,
@@ -51,6 +51,7 @@ __all__ = [
     "Usage",
     "__version__",
     "check_arguments",
+    "check_picklable",
     "check_texts",
     "progress_bar",
     "supported_models",

@@ -1,8 +1,9 @@
-"""Are these the arguments an adapter takes, each under one of its names?"""
+"""Are these the arguments an adapter takes, and may they go to another process?"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import pickle
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from aimlapi_embeddings._errors import ConfigurationError
 from aimlapi_embeddings._models import nearest
@@ -33,3 +34,28 @@ def check_arguments(owner: str, given: Collection[str], known: Iterable[Sequence
             raise ConfigurationError(
                 f"{' and '.join(map(repr, twice))} are names of one argument of {owner}; give one."
             )
+
+
+def check_picklable(owner: str, values: Mapping[str, object]) -> None:
+    """Refuse to pickle what would arrive incomplete.
+
+    Args:
+        owner: Class to name in the message.
+        values: What is to be pickled, by name.
+
+    Raises:
+        ConfigurationError: Names all values that cannot be pickled, and what to do.
+    """
+    if lost := [name for name, value in values.items() if not _is_picklable(value)]:
+        raise ConfigurationError(
+            f"{owner} cannot be pickled with {' and '.join(lost)}: connections and locks belong "
+            "to one process. Leave it out where several processes work."
+        )
+
+
+def _is_picklable(value: object) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:  # whatever its type, the answer is no
+        return False
+    return True

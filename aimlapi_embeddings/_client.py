@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal, Self
 
+from aimlapi_embeddings._arguments import check_picklable
 from aimlapi_embeddings._backoff import Gate, RetryPolicy
 from aimlapi_embeddings._collect import Collector
 from aimlapi_embeddings._endpoint import endpoint
-from aimlapi_embeddings._errors import AIMLAPIError, ConfigurationError
+from aimlapi_embeddings._errors import AIMLAPIError
 from aimlapi_embeddings._families import Model
 from aimlapi_embeddings._flow import Call, Flow, Learned, embed_batch
 from aimlapi_embeddings._limiter import Limiter
@@ -21,6 +22,7 @@ from aimlapi_embeddings._options import (
     check_dimensions,
     check_encoding_format,
     check_extra_body,
+    check_flag,
     check_headers,
     check_integer,
     check_prefix,
@@ -32,9 +34,9 @@ from aimlapi_embeddings._planning import check_texts, check_titles_fit, plan_bat
 from aimlapi_embeddings._request import check_titles, condition
 from aimlapi_embeddings._result import EmbeddingResult
 from aimlapi_embeddings._run import Clock, Runtime, run_tasks, run_threads
-from aimlapi_embeddings._secrets import Secret, SecretLike, find_key
+from aimlapi_embeddings._secrets import SecretLike, as_secret, find_key
 from aimlapi_embeddings._slots import Slots
-from aimlapi_embeddings._transport import HTTPTransport
+from aimlapi_embeddings._transport import HTTPTransport, check_http_clients
 from aimlapi_embeddings._types import Progress, Role, TaskType, Usage
 
 
@@ -110,7 +112,7 @@ class EmbeddingsClient:
         allow_http: bool = False,
     ) -> None:
         # First of all, so that no frame of ours holds it in the open when an error leaves here.
-        api_key = Secret(api_key) if isinstance(api_key, str) else api_key
+        api_key = as_secret(api_key)
         where = find_provider(model, provider)
         row = find_model(model, where, family)
         most = row.max_texts_per_request
@@ -140,10 +142,13 @@ class EmbeddingsClient:
         self._key = find_key(where, api_key)
         self._url = endpoint(
             where,
-            base_url or os.environ.get(where.api_base_variable) or where.base_url,
-            allow_http=allow_http,
+            (os.environ.get(where.api_base_variable) or where.base_url)
+            if base_url is None or (isinstance(base_url, str) and not base_url)
+            else base_url,
+            allow_http=check_flag("allow_http", allow_http),
         )
         self._limiter = None if rate_limiter is None else Limiter(rate_limiter)
+        check_http_clients(http_client, async_http_client)
         self._http_client, self._async_http_client = http_client, async_http_client
         self._start()
 
@@ -180,9 +185,10 @@ class EmbeddingsClient:
         with self._accounted(collector):
             try:
                 run_threads(flows, self._runtime, collector)
-            except (KeyboardInterrupt, SystemExit):
-                # Threads still wait for replies that nobody wants; the next call starts afresh.
-                self._forget_runtime()
+            except AIMLAPIError:
+                raise
+            except BaseException:  # Ctrl-C, the handler of another signal, the progress callback
+                self._abandon_requests()
                 raise
             return collector.result(self._options.id)
 
@@ -238,56 +244,61 @@ class EmbeddingsClient:
         return f"EmbeddingsClient(model={self._options.id!r}, url={self._url!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        given = [name for name in ("http_client", "async_http_client") if getattr(self, f"_{name}")]
-        if given:
-            raise ConfigurationError(
-                f"a client with {' and '.join(given)} cannot be pickled: connections belong to one "
-                "process. Leave it out, or make the client in the process that uses it."
-            )
+        check_picklable(
+            "EmbeddingsClient",
+            {
+                "http_client": self._http_client,
+                "async_http_client": self._async_http_client,
+                "rate_limiter": self._limiter,
+            },
+        )
         return {name: getattr(self, name) for name in _STATE}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._http_client = self._async_http_client = None
         self._start()
 
     def _start(self) -> None:
         """Begin with what cannot be shared with another process."""
         self._usage = Usage()
-        self._lock = threading.Lock()
-        self._forget_runtime()
+        self._running: dict[int, Runtime] = {}
 
-    def _forget_runtime(self) -> None:
-        self._running: tuple[int, Runtime] | None = None
+    def _abandon_requests(self) -> None:
+        """Leave slots and connections to threads that wait for replies which nobody wants."""
+        runtime = self._runtime
+        anew = replace(runtime, wire=self._new_wire(), slots=Slots(self._max_concurrency))
+        self._running = {os.getpid(): anew}
 
     @property
     def _runtime(self) -> Runtime:
-        pid = os.getpid()
-        running = self._running
-        if running is None or running[0] != pid:  # locks and sockets do not survive a fork
-            if running is not None:
-                self._lock = threading.Lock()
-            with self._lock:
-                running = self._running
-                if running is None or running[0] != pid:
-                    running = self._running = (pid, self._new_runtime())
-        return running[1]
+        running, pid = self._running, os.getpid()
+        if pid not in running:  # locks and sockets do not survive a fork
+            # One step, so that threads which come at the same moment get the same one; a lock
+            # around it could have been held by another thread when this process was forked.
+            running.setdefault(pid, self._new_runtime())
+            for other in list(running):
+                if other != pid:
+                    running.pop(other, None)
+        return running[pid]
 
     def _new_runtime(self) -> Runtime:
         return Runtime(
-            wire=HTTPTransport(
-                self._url,
-                self._key,
-                self._headers,
-                self._timeout,
-                self._http_client,
-                self._async_http_client,
-            ),
+            wire=self._new_wire(),
             slots=Slots(self._max_concurrency),
             gate=Gate(self._clock.monotonic),
             learned=Learned(self._options.encoding_format),
             clock=self._clock,
             limiter=self._limiter,
+        )
+
+    def _new_wire(self) -> HTTPTransport:
+        return HTTPTransport(
+            self._url,
+            self._key,
+            self._headers,
+            self._timeout,
+            self._http_client,
+            self._async_http_client,
         )
 
     def _prepare(
@@ -336,7 +347,7 @@ class EmbeddingsClient:
             error.partial = collector.partial()
             raise
         finally:
-            with self._lock:
+            with self._runtime.lock:
                 self._usage += collector.usage
 
 
@@ -346,6 +357,8 @@ _STATE = (
     "_policy",
     "_timeout",
     "_headers",
+    "_http_client",
+    "_async_http_client",
     "_limiter",
     "_key",
     "_url",

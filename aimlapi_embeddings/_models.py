@@ -33,7 +33,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 def one_of(what: str, value: object, choices: Iterable[str]) -> str:
     """Return value, or say which choices there are."""
     choices = list(choices)
-    if value in choices:
+    if isinstance(value, str) and value in choices:
         return str(value)
     raise ConfigurationError(
         f"{what}={value!r} is not one of {', '.join(map(repr, choices))}; "
@@ -54,7 +54,7 @@ def find_model(model: str, provider: Provider, family: str | None) -> Model:
 
     An unknown id gets the rules of `family`, with the limits of that family's first model.
     """
-    if not isinstance(model, str) or not model.strip():
+    if not isinstance(model, str) or not model.strip() or not model.isprintable():
         raise ConfigurationError(
             f"model={model!r} is not a model id. There is no default, because vectors of different "
             "models cannot be compared: name the one your index was built with."
@@ -92,7 +92,7 @@ def names(row: Model) -> tuple[str, ...]:
 
 
 def _known(model: str) -> list[Model]:
-    return [row for row in MODELS if model in names(row)]
+    return [row for row in MODELS if isinstance(model, str) and model in names(row)]
 
 
 def _unknown_model(model: str, family: Family) -> Model:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from threading import TIMEOUT_MAX  # of any wait, sockets' too; about 292 years
 from typing import Any
 
 import msgspec
@@ -19,7 +19,8 @@ from aimlapi_embeddings._version import __version__
 
 # RFC 9110, 5.1 and 5.5: a token; printable characters.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
+_HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?")
+_FRAMING = ("content-length", "transfer-encoding")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +120,16 @@ def check_integer(what: str, value: object, least: int) -> int:
 def check_seconds(what: str, value: object, *, allow_zero: bool = False) -> float:
     """Return value when it is a positive, finite number."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not (0 < value <= sys.float_info.max or (allow_zero and value == 0)):  # type: ignore[operator]
+    if not number or not (0 < value <= TIMEOUT_MAX or (allow_zero and value == 0)):  # type: ignore[operator]
         raise ConfigurationError(f"{what}={value!r} is not a positive number of seconds.")
     return float(value)  # type: ignore[arg-type]
+
+
+def check_flag(what: str, value: object) -> bool:
+    """Return value when it is True or False."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{what}={value!r} is neither True nor False.")
+    return value
 
 
 def check_prefix(what: str, prefix: object, task_type: TaskType | None) -> str | None:
@@ -155,6 +163,8 @@ def check_headers(headers: object) -> dict[str, str]:
             raise ConfigurationError(f"headers has a value for {name!r} that HTTP does not allow.")
         if name.lower() == "authorization":
             raise ConfigurationError("headers cannot hold Authorization; pass api_key instead.")
+        if name.lower() in _FRAMING:
+            raise ConfigurationError(f"headers cannot hold {name}, which follows from the body.")
         ours = {k: v for k, v in ours.items() if k.lower() != name.lower()} | {name: value}
     return ours
 

@@ -199,6 +199,8 @@ def _fill_waves(
         return [*alone, *(part for whole in wholes for part in whole.cut(size, most_tokens))]
 
     full = cut(batch_size)
+    if len(full) == 1 and len(full[0]) <= _LEAST_TEXTS_PER_WAVE_CUT:
+        return full
     most = math.ceil(len(full) / max_concurrency) * max_concurrency
     texts = sum(map(len, wholes))
     size = max(_LEAST_TEXTS_PER_WAVE_CUT, math.ceil(texts / max(most - len(alone), 1)))

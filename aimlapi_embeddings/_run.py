@@ -13,9 +13,10 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from aimlapi_embeddings._backoff import Gate
 from aimlapi_embeddings._errors import APIConnectionError, BadRequestError
@@ -42,6 +43,11 @@ class Wire(Protocol):
         """Let go of what this event loop's calls opened."""
 
 
+# Seconds. A wait of the main thread ends by Ctrl-C on POSIX; elsewhere, and where a program
+# interrupts itself, Ctrl-C is heard between two waits.
+_SLICE = 0.1
+
+
 class Clock:
     """Time, and the only places where anybody waits for it."""
 
@@ -50,7 +56,9 @@ class Clock:
 
     def sleep(self, seconds: float, wake: threading.Event) -> None:
         """Wait in this thread, less long when woken."""
-        wake.wait(seconds)
+        ends = self.monotonic() + seconds
+        while (left := ends - self.monotonic()) > 0 and not wake.wait(min(left, _SLICE)):
+            pass
 
     async def sleep_async(self, seconds: float) -> None:
         """Wait in this task."""
@@ -77,6 +85,7 @@ class Runtime:
     learned: Learned
     clock: Clock
     limiter: Limiter | None
+    lock: threading.Lock = field(default_factory=threading.Lock)  # of the client's usage
 
     def settle(self, ticket: int, reply: Reply) -> None:
         """Tell the bound how a request fared. A 429 that names a wait shuts the gate instead."""
@@ -86,13 +95,16 @@ class Runtime:
             self.slots.refused(ticket)
 
 
+_Item: TypeAlias = Deliver | BaseException | None
+
+
 def run_threads(flows: Sequence[Flow], runtime: Runtime, sink: Sink) -> None:
     """Run flows side by side, in this thread when there is only one."""
     stopping = threading.Event()
     if len(flows) == 1:
         _drive(flows[0], runtime, _Thread(stopping), sink.deliver, sink.refuse)
         return
-    inbox: SimpleQueue[Deliver | BaseException | None] = SimpleQueue()
+    inbox: SimpleQueue[_Item] = SimpleQueue()
     todo: SimpleQueue[Flow] = SimpleQueue()
     for flow in flows:
         todo.put(flow)
@@ -104,6 +116,7 @@ def run_threads(flows: Sequence[Flow], runtime: Runtime, sink: Sink) -> None:
         except (Empty, _Stopped):
             pass
         except BaseException as error:
+            stopping.set()  # here, since the caller's thread may be busy with its progress
             inbox.put(error)
         finally:
             inbox.put(None)
@@ -115,7 +128,7 @@ def run_threads(flows: Sequence[Flow], runtime: Runtime, sink: Sink) -> None:
     working = len(threads)
     try:
         while working:
-            match inbox.get():
+            match _next(inbox):
                 case None:
                     working -= 1
                 case Deliver() as delivery:
@@ -128,6 +141,12 @@ def run_threads(flows: Sequence[Flow], runtime: Runtime, sink: Sink) -> None:
         stopping.set()
         for thread in threads:
             thread.wake.set()
+
+
+def _next(inbox: SimpleQueue[_Item]) -> _Item:
+    while True:
+        with suppress(Empty):
+            return inbox.get(timeout=_SLICE)
 
 
 async def run_tasks(flows: Sequence[Flow], runtime: Runtime, sink: Sink) -> None:
@@ -203,7 +222,7 @@ def _drive(
                     step = flow.send(reply)
                 continue
             if isinstance(step, Permit):
-                if runtime.limiter is not None:
+                if runtime.limiter is not None and not thread.stopped():
                     runtime.limiter.acquire(step.tokens)
             elif isinstance(step, Sleep):
                 sleep(step.seconds)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Protocol
+import re
+from typing import AnyStr, Protocol
 
 from aimlapi_embeddings._errors import ConfigurationError
 from aimlapi_embeddings._providers import Provider
 
 # A shorter key is a placeholder, and hiding it would garble words.
 _SHORTEST_SECRET = 8
+# RFC 9110, 5.5: what a header can carry.
+_SENDABLE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 
 class Secret:
@@ -33,19 +36,34 @@ class SecretLike(Protocol):
         """Return the string itself."""
 
 
+def as_secret(api_key: object) -> SecretLike | None:
+    """Put whatever was passed as a key out of sight, unless it already is."""
+    known = api_key is None or hasattr(api_key, "get_secret_value")
+    return api_key if known else Secret(api_key)  # type: ignore[return-value, arg-type]
+
+
 def find_key(provider: Provider, api_key: SecretLike | None) -> SecretLike:
     """Take the key as given, else from the provider's own variable."""
     key = api_key or Secret(os.environ.get(provider.api_key_variable, ""))
+    if not isinstance(key.get_secret_value(), str):
+        raise ConfigurationError("api_key is not a string, and does not hold one.")
     if not key.get_secret_value().strip():
         raise ConfigurationError(
             f"no API key: set {provider.api_key_variable}, or pass api_key. Keys are made at "
             f"{provider.keys_page}."
         )
+    if not _SENDABLE.fullmatch(key.get_secret_value()):
+        raise ConfigurationError(
+            f"api_key, or {provider.api_key_variable}, has a character that cannot be sent, or a "
+            "blank or line break around it."
+        )
     return key
 
 
-def hide(key: SecretLike, body: bytes) -> bytes:
+def hide(key: SecretLike, said: AnyStr) -> AnyStr:
     """Take the key out of what a server said."""
     if len(key.get_secret_value()) < _SHORTEST_SECRET:
-        return body
-    return body.replace(key.get_secret_value().encode(), b"**********")
+        return said
+    if isinstance(said, str):
+        return said.replace(key.get_secret_value(), "**********")
+    return said.replace(key.get_secret_value().encode(), b"**********")

@@ -86,7 +86,7 @@ class Slots:
                 return ticket
             try:
                 await future
-            except asyncio.CancelledError:
+            except BaseException:  # cancelled, or thrown away with its loop
                 self._forget(wake)
                 raise
 

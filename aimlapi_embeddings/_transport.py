@@ -12,29 +12,52 @@ have the same names.
 from __future__ import annotations
 
 import asyncio
+import ssl
+import sys
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import httpx
 
 from aimlapi_embeddings._endpoint import is_loopback
-from aimlapi_embeddings._errors import APIConnectionError, APITimeoutError
+from aimlapi_embeddings._errors import APIConnectionError, APITimeoutError, ConfigurationError
 from aimlapi_embeddings._secrets import SecretLike, hide
 from aimlapi_embeddings._types import Reply
 
 # How many requests are under way is decided before they come here.
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+_START = 1024  # bytes
 
 
-def _without_frames(error: BaseException) -> BaseException:
-    """Drop the frames of an HTTP library's error: their locals hold the request with its key."""
+def check_http_clients(http_client: Any, async_http_client: Any) -> None:
+    """Refuse what cannot post, and a client in the place of the other colour's."""
+    for name, client, kind, other in (
+        ("http_client", http_client, "Client", httpx.AsyncClient),
+        ("async_http_client", async_http_client, "AsyncClient", httpx.Client),
+    ):
+        posts = callable(getattr(client, "post", None)) and not isinstance(client, other)
+        if client is not None and not posts:
+            raise ConfigurationError(
+                f"{name}={type(client).__name__} is neither an httpx.{kind} nor of its shape."
+            )
+
+
+def _drop_frames(error: BaseException, until: BaseException | None) -> None:
+    """Drop the frames of an HTTP library's error: their locals hold the request with its key.
+
+    Args:
+        error: The last of a chain.
+        until: What the caller was handling before; it keeps its frames.
+    """
     link: BaseException | None = error
-    while link is not None:
+    while link is not None and link is not until:
         link.__traceback__ = None
         link = link.__cause__ or link.__context__
-    return error
+
+
+_Client = TypeVar("_Client", httpx.Client, httpx.AsyncClient)
 
 
 class HTTPTransport:
@@ -57,30 +80,33 @@ class HTTPTransport:
         self._trust_env = not is_loopback(url)
         self._given = http_client
         self._given_async = async_http_client
+        self._certificates: ssl.SSLContext | None = None  # loading them takes 20 ms
         self._client: httpx.Client | None = None
         self._async_clients: dict[asyncio.AbstractEventLoop, _Held] = {}
         self._lock = threading.Lock()
 
     def send(self, body: bytes) -> Reply:
         """Post a body and wait for the whole reply in this thread."""
-        client = self._given or self._client or self._open()
+        client = self._given if self._given is not None else self._client or self._open()
+        handled = sys.exception()
         try:
             response = client.post(self._url, content=body, **self._extras())
-        except Exception as error:
-            if (known := self._translate(error)) is None:
-                raise
-            raise known from _without_frames(error)
+        except BaseException as error:
+            if known := self._translate(error, handled):
+                raise known from error
+            raise
         return self._reply(response)
 
     async def send_async(self, body: bytes) -> Reply:
         """Post a body and wait for the whole reply in this task."""
-        client = self._given_async or await self._open_async()
+        client = self._given_async if self._given_async is not None else await self._open_async()
+        handled = sys.exception()
         try:
             response = await client.post(self._url, content=body, **self._extras())
-        except Exception as error:
-            if (known := self._translate(error)) is None:
-                raise
-            raise known from _without_frames(error)
+        except BaseException as error:
+            if known := self._translate(error, handled):
+                raise known from error
+            raise
         return self._reply(response)
 
     def close(self) -> None:
@@ -111,30 +137,41 @@ class HTTPTransport:
 
     def _reply(self, response: Any) -> Reply:
         body: bytes = response.content
-        if response.status_code >= 400:  # some servers repeat the key they refuse
+        # Some servers repeat the key they refuse. Of a good reply only the start is ever shown.
+        shown = body if response.status_code >= 400 else body[:_START]
+        if hide(self._key, shown) != shown:
             body = hide(self._key, body)
-        headers = {name.lower(): value for name, value in response.headers.items()}
+        headers = {name.lower(): hide(self._key, value) for name, value in response.headers.items()}
         return Reply(response.status_code, headers, body)
 
-    def _translate(self, error: Exception) -> APIConnectionError | None:
-        """Turn a failure to get a reply into our error; None for all others."""
+    def _translate(
+        self, error: BaseException, handled: BaseException | None
+    ) -> APIConnectionError | None:
+        """Make our error of a failure to get a reply; None for all others, which are not ours.
+
+        A bug in a client of the user's own keeps its frames; Ctrl-C and cancellation need none.
+        """
         kinds = {kind.__name__ for kind in type(error).__mro__}
+        late = not kinds.isdisjoint(("TimeoutException", "TimeoutError"))
+        known = late or not kinds.isdisjoint(("RequestError", "ConnectionError"))
+        if known or not isinstance(error, Exception):
+            _drop_frames(error, handled)
+        if not known:
+            return None
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        if "TimeoutException" in kinds:
+        if late:
             return APITimeoutError(
                 f"no reply from {self._url} within {self._timeout:g} s ({what}); raise timeout, or "
                 "lower batch_size."
             )
-        if "RequestError" in kinds:
-            return APIConnectionError(
-                f"no reply from {self._url} ({what}); check base_url, the network and its proxies."
-            )
-        return None
+        return APIConnectionError(
+            f"no reply from {self._url} ({what}); check base_url, the network and its proxies."
+        )
 
     def _open(self) -> httpx.Client:
         with self._lock:
             if self._client is None:
-                self._client = httpx.Client(limits=_LIMITS, trust_env=self._trust_env)
+                self._client = self._make(httpx.Client)
                 # Adapters are rarely closed by those who use them.
                 weakref.finalize(self, self._client.close)
             return self._client
@@ -144,13 +181,23 @@ class HTTPTransport:
         if held := self._async_clients.get(loop):
             return held.client
         # Nothing suspends from here to the end, so two tasks of a loop cannot both get here.
-        holder = _hold(httpx.AsyncClient(limits=_LIMITS, trust_env=self._trust_env))
+        holder = _hold(self._make(httpx.AsyncClient))
         client = await anext(holder)
         with self._lock:
             for other in [other for other in self._async_clients if other.is_closed()]:
                 del self._async_clients[other]
             self._async_clients[loop] = _Held(client, holder)
         return client
+
+    def _make(self, kind: type[_Client]) -> _Client:
+        try:
+            self._certificates = self._certificates or httpx.create_ssl_context()
+            return kind(verify=self._certificates, limits=_LIMITS, trust_env=self._trust_env)
+        except Exception as error:
+            raise ConfigurationError(
+                f"no HTTP client can be made ({type(error).__name__}: {error}); check the "
+                "environment: SSL_CERT_FILE, SSL_CERT_DIR, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY."
+            ) from error
 
 
 class _Held(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -68,8 +68,14 @@ class Usage:
     deduplicated: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            *(getattr(self, f.name) + getattr(other, f.name) for f in fields(Usage)),
+        return Usage(  # written out: a loop over the fields takes ten times as long
+            self.prompt_tokens + other.prompt_tokens,
+            self.total_tokens + other.total_tokens,
+            self.credits_used + other.credits_used,
+            self.usd_spent + other.usd_spent,
+            self.requests + other.requests,
+            self.retries + other.retries,
+            self.deduplicated + other.deduplicated,
         )
 
 

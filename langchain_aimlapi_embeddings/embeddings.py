@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal, Self
@@ -13,11 +12,11 @@ from langchain_core.utils import from_env, secret_from_env
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 from aimlapi_embeddings import (
-    ConfigurationError,
     EmbeddingsClient,
     Progress,
     TaskType,
     check_arguments,
+    check_picklable,
     progress_bar,
 )
 
@@ -130,16 +129,12 @@ class _Embeddings(BaseModel, Embeddings):
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         # Connections and limiters cannot be copied; every kind of copy shares them.
         memo = {} if memo is None else memo
-        given = (self.http_client, self.http_async_client, self.rate_limiter)
-        memo.update((id(one), one) for one in (*given, self._client, self._built_with))
+        shared = (self.http_client, self.http_async_client, self.rate_limiter, self._client)
+        memo.update((id(one), one) for one in shared)
         return super().__deepcopy__(memo)
 
     def __getstate__(self) -> dict[Any, Any]:
-        if lost := [name for name, value in self.__dict__.items() if not _is_picklable(value)]:
-            raise ConfigurationError(
-                f"{type(self).__name__} cannot be pickled with {' and '.join(lost)}: connections "
-                "and locks belong to one process. Leave it out where several processes work."
-            )
+        check_picklable(type(self).__name__, self.__dict__)
         return super().__getstate__()
 
     def _progress(self) -> AbstractContextManager[Progress | None]:
@@ -205,14 +200,6 @@ class _Embeddings(BaseModel, Embeddings):
         """Embed a text that is searched with, like `embed_query`, with the same request."""
         result = await self.client.aembed([text], role="query", task_type=task_type)
         return result.vectors[0]
-
-
-def _is_picklable(value: object) -> bool:
-    try:
-        pickle.dumps(value)
-    except Exception:  # whatever its type, the answer is no
-        return False
-    return True
 
 
 class AIMLAPIEmbeddings(_Embeddings):

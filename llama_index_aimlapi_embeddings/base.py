@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,11 +22,11 @@ from pydantic import (
 )
 
 from aimlapi_embeddings import (
-    ConfigurationError,
     EmbeddingsClient,
     Progress,
     TaskType,
     check_arguments,
+    check_picklable,
     check_texts,
     progress_bar,
 )
@@ -272,11 +271,7 @@ class _Embedding(BaseEmbedding):
     # Pickled as pydantic does it. The base would drop what cannot be pickled, from this object
     # too, with a log line; and where `__init__` then fails, it goes on with a half-built object.
     def __getstate__(self) -> dict[Any, Any]:
-        if lost := [name for name, value in self.__dict__.items() if not _is_picklable(value)]:
-            raise ConfigurationError(
-                f"{self.class_name()} cannot be pickled with {' and '.join(lost)}: connections "
-                "and locks belong to one process. Leave it out where several processes work."
-            )
+        check_picklable(self.class_name(), self.__dict__)
         return BaseModel.__getstate__(self)
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
@@ -339,14 +334,6 @@ class _Embedding(BaseEmbedding):
                 yield
             finally:
                 _bar.reset(token)
-
-
-def _is_picklable(value: object) -> bool:
-    try:
-        pickle.dumps(value)
-    except Exception:  # whatever its type, the answer is no
-        return False
-    return True
 
 
 def _window_progress() -> Progress | None:

@@ -19,6 +19,7 @@ class Bar(tqdm):  # type: ignore[type-arg]
         super().__init__(*args, **{**options, "file": io.StringIO()})
 
     def update(self, n: float | None = 1) -> bool | None:
+        assert not self.disable, "moved after it was closed"
         shown = super().update(n)
         if (self.n, self.total) not in self.moves:
             self.moves.append((self.n, self.total))

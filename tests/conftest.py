@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 import recording
-from scenarios import Scenario
+from hypothesis import settings
+from scenario import Scenario
 from surfaces import COLOURS, SURFACES, Clock, Colour, Surface, SurfaceName, Wire
 
 from aimlapi_embeddings import EmbeddingsClient
+
+# Chosen by --hypothesis-profile; examples may take long on a busy machine.
+settings.register_profile("default", deadline=None)
+settings.register_profile("long", deadline=None, max_examples=2_500)
 
 FOREIGN = ("AIMLAPI_", "NUGEN_", "OPENAI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 

@@ -8,15 +8,27 @@ row, and the README shows them all.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
-from typing import Any, TypeAlias
 
+from fault_rows import (
+    FIRST_TWO,
+    RETRIES,
+    TIMEOUT,
+    Row,
+    at_most,
+    at_most_tokens,
+    cured,
+    dislikes,
+    final,
+    jitter,
+    lasting,
+    refusal,
+    vectors,
+)
 from surfaces import GOOGLE, OPENAI, Clock
 
 from aimlapi_embeddings import (
-    AIMLAPIError,
     APIConnectionError,
     APITimeoutError,
     AuthenticationError,
@@ -29,124 +41,9 @@ from aimlapi_embeddings import (
     RequestTooLargeError,
     emulator,
 )
-from aimlapi_embeddings.emulator import Fault, Request
+from aimlapi_embeddings.emulator import Fault
 
-Judge: TypeAlias = Callable[[Request], Fault | None]
-
-TIMEOUT = 0.2  # seconds, where a timeout is the fault
-RETRIES = 3
-FIRST_TWO = range(2)
 NOW = Clock().time()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One fault and what comes of it.
-
-    Attributes:
-        what: What is at fault; rows that share it and their outcome share a line in the README.
-        how: Which way.
-        faults: Of the requests in their order.
-        server: What the emulator is told beside that; None: nobody listens.
-        texts: How many.
-        options: The client's, beside the usual ones.
-        error: What is raised; None: the vectors are right.
-        says: What the error's message has to say.
-        requests: How many the client sent, by its own account.
-        retries: How many of those repeated one that failed.
-        arrived: How many of those the server saw, when not all.
-        kept: Which vectors are in `.partial`.
-        wait: Seconds that the call waits, at least and at most; no time passes.
-        timeouts: How many requests end by the timeout.
-    """
-
-    what: str
-    how: str
-    faults: Sequence[Fault | None] = ()
-    server: Mapping[str, Any] | None = field(default_factory=dict)
-    texts: int = 8
-    options: Mapping[str, Any] = field(default_factory=dict)
-    error: type[AIMLAPIError] | None = None
-    says: str = ""
-    requests: int = 4
-    retries: int = 0
-    arrived: int | None = None
-    kept: Collection[int] = ()
-    wait: tuple[float, float] = (0.0, 0.0)
-    timeouts: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.what}, {self.how}"
-
-
-def jitter(retries: int) -> tuple[float, float]:
-    """Between which bounds so many waits lie that no server asked for."""
-    return 0.0, sum(0.5 * 2.0**retry for retry in range(retries))
-
-
-def cured(what: str, how: str, *faults: Fault, **more: Any) -> Row:
-    """Make the row of a fault that repeating a request cures."""
-    retries = len(faults)
-    usual = {"requests": 4 + retries, "retries": retries, "wait": jitter(retries)}
-    return Row(what=what, how=how, faults=(None, *faults), **{**usual, **more})
-
-
-def lasting(what: str, how: str, fault: Fault, error: type[AIMLAPIError], **more: Any) -> Row:
-    """Make the row of a fault that repeating a request does not cure."""
-    usual = {"requests": 2 + RETRIES, "retries": RETRIES, "wait": jitter(RETRIES)}
-    usual["says"] = f"{RETRIES + 1} attempts"
-    faults = [None, *[fault] * (RETRIES + 1)]
-    return Row(what=what, how=how, faults=faults, error=error, kept=FIRST_TWO, **{**usual, **more})
-
-
-def final(what: str, how: str, fault: Fault, error: type[AIMLAPIError], says: str) -> Row:
-    """Make the row of a fault after which nothing more is sent."""
-    return Row(
-        what=what,
-        how=how,
-        faults=[None, fault],
-        error=error,
-        says=says,
-        requests=2,
-        kept=FIRST_TWO,
-    )
-
-
-def refusal(status: int, message: str) -> Fault:
-    return Fault(status, body=json.dumps({"message": message}).encode())
-
-
-def texts_of(request: Request) -> list[str]:
-    """Read what a request wants embedded."""
-    texts: list[str] = json.loads(request.body)["input"]
-    return texts
-
-
-def at_most(texts: int) -> Judge:
-    """Refuse more than so many texts."""
-    no = refusal(400, f"batch size is invalid, it should not be larger than {texts}.")
-    return lambda request: no if len(texts_of(request)) > texts else None
-
-
-def at_most_tokens(tokens: int, no: Fault) -> Judge:
-    """Refuse more than so many tokens; a word is one."""
-    return lambda request: (
-        no if sum(len(text.split()) for text in texts_of(request)) > tokens else None
-    )
-
-
-def dislikes(*poison: str, reason: str = "this cannot be embedded") -> Judge:
-    """Refuse whatever holds one of these texts."""
-    no = refusal(400, reason)
-    return lambda request: no if set(poison) & set(texts_of(request)) else None
-
-
-def vectors(*embeddings: object) -> Fault:
-    """Answer these, of whatever kind they are."""
-    data = [{"index": i, "embedding": embedding} for i, embedding in enumerate(embeddings)]
-    return Fault(body=json.dumps({"data": data}).encode())
-
-
 WORD = "no such luck"
 FASTAPI = [{"loc": ["body", "input"], "msg": WORD, "type": "value_error"}]
 WORDS: Mapping[str, bytes] = {
@@ -221,7 +118,7 @@ MATRIX: tuple[Row, ...] = (
     cured("no reply in time", "once", Fault(hang=True), timeouts=1, options={"timeout": TIMEOUT}),
     lasting(
         "no reply in time",
-        "ever",
+        "for ever (`max_retries=1`)",
         Fault(hang=True),
         APITimeoutError,
         says=r"within 0\.2 s.*raise timeout.*2 attempts",
@@ -249,7 +146,7 @@ MATRIX: tuple[Row, ...] = (
     lasting("429", "for ever", Fault(429), RateLimitError),
     Row(
         what="429",
-        how="24 in a storm",
+        how="24 in a storm on 16 requests",
         faults=[Fault(429)] * 24,
         texts=16,
         options={"batch_size": 1, "max_concurrency": 8, "max_retries": 99},
@@ -285,7 +182,7 @@ MATRIX: tuple[Row, ...] = (
     ),
     Row(
         what="400",
-        how="more than 10 of 100 texts",
+        how="more than 10 texts, for 100",
         server={"judge": at_most(10)},
         texts=100,
         options={"batch_size": None},
@@ -293,7 +190,7 @@ MATRIX: tuple[Row, ...] = (
     ),
     Row(
         what="400",
-        how="more than 40 tokens, of 100 texts",
+        how="more than 40 tokens, for 200",
         server={"judge": at_most_tokens(40, refusal(400, "at most 40 tokens are allowed"))},
         texts=100,
         options={"batch_size": None},
@@ -311,14 +208,12 @@ MATRIX: tuple[Row, ...] = (
         kept=frozenset(range(MANY)) - {POISON},
     ),
     *(
-        final(
-            "an error's reason", f"in {place}", Fault(403, body=body), PermissionDeniedError, WORD
-        )
+        final("403 with its reason in", place, Fault(403, body=body), PermissionDeniedError, WORD)
         for place, body in WORDS.items()
     ),
     final(
-        "an error's reason",
-        "nowhere",
+        "403 with its reason in",
+        "nothing",
         Fault(403, body=b"{}"),
         PermissionDeniedError,
         "403 Forbidden: the server gave no reason",
@@ -346,15 +241,16 @@ MATRIX: tuple[Row, ...] = (
     ),
     final("vectors", "empty", vectors([], []), ReplyError, "vector 0 of the reply is empty"),
     final("vectors", "empty text", vectors("", ""), ReplyError, "vector 0 of the reply is empty"),
+    final("vectors", "two bytes", vectors("AAA=", "AAA="), ReplyError, "is 2 bytes long"),
     Row(what="vectors", how="shuffled", faults=[Fault(reshape=emulator.shuffled)] * 4),
     Row(
         what="vectors",
-        how="as numbers, not base64",
+        how="numbers for base64",
         faults=[None, Fault(reshape=emulator.as_floats)],
     ),
     Row(
         what="vectors",
-        how="as base64, not numbers",
+        how="base64 for numbers",
         faults=[None, Fault(reshape=emulator.as_base64)],
         options={"model": GOOGLE},
     ),

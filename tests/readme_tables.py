@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import groupby
 from pathlib import Path
 
+from fault_matrix import MATRIX
+from fault_rows import Row
 from recording import CASSETTES, ORIGINS, count, read_all
 
 from aimlapi_embeddings import Model, TaskType, supported_models
@@ -103,11 +106,31 @@ def recordings(folder: Path = CASSETTES) -> str:
     )
 
 
+def faults() -> str:
+    return table(
+        ["fault", "requests", "what you get"],
+        (
+            [f"{what}: {', '.join(row.how for row in rows)}", *outcome]
+            for (what, *outcome), rows in groupby(
+                MATRIX, key=lambda row: (row.what, f"{row.requests:,}", _outcome(row))
+            )
+        ),
+    )
+
+
+def _outcome(row: Row) -> str:
+    if row.error is None:
+        return "the vectors"
+    kept = f", {len(row.kept)} of {row.texts:,} kept" if row.kept else ""
+    return f"`{row.error.__name__}`{kept}"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "models": models,
     "tasks": tasks,
     "roles": roles,
     "recordings": recordings,
+    "faults": faults,
 }
 
 

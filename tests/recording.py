@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import httpx
-from scenarios import Scenario
+from scenario import Scenario
 from surfaces import KEY
 from vcr.request import Request
 from vcr.serialize import deserialize
@@ -213,7 +213,8 @@ def count(tapes: Mapping[str, list[Exchange]]) -> dict[str, Count]:
     for family in sorted({name.partition("/")[0] for name in tapes}):
         of_family = [tape for name, tape in tapes.items() if name.partition("/")[0] == family]
         exchanges = [exchange for tape in of_family for exchange in tape]
-        models = {ids.get(name, name) for name in (e.asked["model"] for e in exchanges)}
+        served = {exchange.asked["model"] for exchange in exchanges if exchange.good}
+        models = {ids.get(name, name) for name in served}
         origins = Counter(exchange.origin for exchange in exchanges)
         counts[family] = Count(len(models), len(of_family), origins)
     return counts

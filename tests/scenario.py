@@ -20,7 +20,7 @@ class Call(NamedTuple):
     titles: tuple[str | None, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """Calls of one client, and what comes of them.
 
@@ -79,7 +79,3 @@ def query(text: str) -> Call:
 
 def slug(id: str) -> str:
     return re.sub(r"[^\w.-]", "_", id)
-
-
-def plain(family: str, name: str, model: str, calls: tuple[Call, ...], **details: Any) -> Scenario:
-    return Scenario(family=family, name=name, model=model, calls=calls, **details)

@@ -1,13 +1,93 @@
-"""Which models are on tape, written out: a row that the family table loses is missed here."""
+"""Which models are on tape, written out: what the family table loses or changes is missed here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 
 class Subject(NamedTuple):
-    """What stands for a family where any of its models would do.
+    """One model.
+
+    Attributes:
+        family: Its family.
+        id: Its id.
+        size: Floats of a vector when no size is asked for.
+        aliases: Its further ids.
+        sizes: Two sizes that can be asked for, the smallest and the largest; none where it cannot.
+        most_texts: Texts that fit in one request.
+        most_tokens_of_a_text: Estimated tokens of a text that may share a request; None where
+            nothing is known, or where another limit is met first.
+        served: Whether the live service has it today.
+    """
+
+    family: str
+    id: str
+    size: int
+    aliases: tuple[str, ...] = ()
+    sizes: Sequence[int] = ()
+    most_texts: int = 100
+    most_tokens_of_a_text: int | None = None
+    served: bool = True
+
+
+GOOGLE = "text-multilingual-embedding-002"
+M2 = "togethercomputer/m2-bert-80M-{}-retrieval"
+QWEN = "alibaba/qwen-text-embedding-{}"
+UNKNOWN = "emulated/of-tomorrow"
+
+
+def _gecko(name: str, most_tokens: int) -> Subject:
+    id = f"textembedding-gecko{name}"
+    return Subject("google", id, 768, (), (1, 768), 5, most_tokens, served=False)
+
+
+def _openai(name: str, size: int, sizes: Sequence[int]) -> Subject:
+    id = f"text-embedding-{name}"
+    return Subject("openai", id, size, (f"openai/{id}",), sizes, 2048, 8192)
+
+
+def _voyage(name: str, size: int) -> Subject:
+    return Subject("voyage", f"voyage-{name}", size, (f"anthropic/voyage-{name}",), (), 1000)
+
+
+def _qwen(version: str, largest: int) -> Subject:
+    aliases = (f"alibaba/text-embedding-{version}", f"text-embedding-{version}")
+    return Subject("qwen", QWEN.format(version), 1024, aliases, (64, largest), 10, 8192)
+
+
+SUBJECTS: tuple[Subject, ...] = (
+    Subject("google", GOOGLE, 768, (f"google/{GOOGLE}",), (1, 768), 250, 2048),
+    _gecko("@001", 3072),
+    _gecko("@003", 2048),
+    _gecko("-multilingual@001", 2048),
+    Subject("google", "text-embedding-004", 768, (), (1, 768), 250, 2048, served=False),
+    _openai("3-small", 1536, (1, 1536)),
+    _openai("3-large", 3072, (1, 3072)),
+    _openai("ada-002", 1536, ()),
+    _voyage("2", 1024),
+    _voyage("code-2", 1536),
+    _voyage("large-2", 1536),
+    _voyage("large-2-instruct", 1024),
+    _voyage("law-2", 1024),
+    _voyage("finance-2", 1024),
+    _voyage("multilingual-2", 1024),
+    Subject("bge", "BAAI/bge-base-en-v1.5", 768, most_tokens_of_a_text=512, served=False),
+    Subject("bge", "BAAI/bge-large-en-v1.5", 1024, most_tokens_of_a_text=512, served=False),
+    Subject("m2-bert", M2.format("2k"), 768, most_texts=1, served=False),
+    Subject("m2-bert", M2.format("8k"), 768, most_texts=1, served=False),
+    Subject("m2-bert", M2.format("32k"), 768, most_tokens_of_a_text=32_768, served=False),
+    _qwen("v3", 1024),
+    _qwen("v4", 2048),
+    # A model for tests, perhaps closed to ordinary keys.
+    Subject("generic", "test/dummy-embeddings", 1024, sizes=(1, 3072), served=False),
+    Subject("nugen", "nugen-flash-embed", 768, sizes=(1, 4096)),
+    Subject("nugen", "qwen3-embedding-8b", 4096, sizes=(1, 4096)),
+)
+
+
+class Usual(NamedTuple):
+    """The model that stands for a family where any would do.
 
     Attributes:
         model: Its id.
@@ -26,60 +106,15 @@ class Subject(NamedTuple):
     served: bool = True
 
 
-GOOGLE = "text-multilingual-embedding-002"
-M2 = "togethercomputer/m2-bert-80M-{}-retrieval"
-UNKNOWN = "emulated/of-tomorrow"
 EIGHT = {"dimensions": 8}
 _ZERO = {"dimensions": 0}
-SUBJECTS: Mapping[str, Subject] = {
-    "google": Subject(GOOGLE, 768, EIGHT, 8, _ZERO),
-    "openai": Subject("text-embedding-3-small", 1536, EIGHT, 8, _ZERO),
-    "voyage": Subject("voyage-2", 1024, {}, 1024, {"input_type": "query"}),
-    "bge": Subject("BAAI/bge-base-en-v1.5", 768, {}, 768, EIGHT, served=False),
-    "m2-bert": Subject(M2.format("32k"), 768, {}, 768, EIGHT, served=False),
-    "qwen": Subject("alibaba/qwen-text-embedding-v3", 1024, {"dimensions": 64}, 64, EIGHT),
-    "nugen": Subject("nugen-flash-embed", 768, EIGHT, 8, _ZERO),
-    "generic": Subject(UNKNOWN, 64, EIGHT, 8, _ZERO, served=False),
+USUAL: Mapping[str, Usual] = {
+    "google": Usual(GOOGLE, 768, EIGHT, 8, _ZERO),
+    "openai": Usual("text-embedding-3-small", 1536, EIGHT, 8, _ZERO),
+    "voyage": Usual("voyage-2", 1024, {}, 1024, {"input_type": "query"}),
+    "bge": Usual("BAAI/bge-base-en-v1.5", 768, {}, 768, EIGHT, served=False),
+    "m2-bert": Usual(M2.format("32k"), 768, {}, 768, EIGHT, served=False),
+    "qwen": Usual(QWEN.format("v3"), 1024, {"dimensions": 64}, 64, EIGHT),
+    "nugen": Usual("nugen-flash-embed", 768, EIGHT, 8, _ZERO),
+    "generic": Usual(UNKNOWN, 64, EIGHT, 8, _ZERO, served=False),
 }
-
-# Every model of the family table: family, id, floats of a vector, whether it is served today, and
-# its further ids.
-MODELS: tuple[tuple[str, str, int, bool, tuple[str, ...]], ...] = (
-    ("google", GOOGLE, 768, True, (f"google/{GOOGLE}",)),
-    ("google", "textembedding-gecko@001", 768, False, ()),
-    ("google", "textembedding-gecko@003", 768, False, ()),
-    ("google", "textembedding-gecko-multilingual@001", 768, False, ()),
-    ("google", "text-embedding-004", 768, False, ()),
-    ("openai", "text-embedding-3-small", 1536, True, ("openai/text-embedding-3-small",)),
-    ("openai", "text-embedding-3-large", 3072, True, ("openai/text-embedding-3-large",)),
-    ("openai", "text-embedding-ada-002", 1536, True, ("openai/text-embedding-ada-002",)),
-    ("voyage", "voyage-2", 1024, True, ("anthropic/voyage-2",)),
-    ("voyage", "voyage-code-2", 1536, True, ("anthropic/voyage-code-2",)),
-    ("voyage", "voyage-large-2", 1536, True, ("anthropic/voyage-large-2",)),
-    ("voyage", "voyage-large-2-instruct", 1024, True, ("anthropic/voyage-large-2-instruct",)),
-    ("voyage", "voyage-law-2", 1024, True, ("anthropic/voyage-law-2",)),
-    ("voyage", "voyage-finance-2", 1024, True, ("anthropic/voyage-finance-2",)),
-    ("voyage", "voyage-multilingual-2", 1024, True, ("anthropic/voyage-multilingual-2",)),
-    ("bge", "BAAI/bge-base-en-v1.5", 768, False, ()),
-    ("bge", "BAAI/bge-large-en-v1.5", 1024, False, ()),
-    ("m2-bert", M2.format("2k"), 768, False, ()),
-    ("m2-bert", M2.format("8k"), 768, False, ()),
-    ("m2-bert", M2.format("32k"), 768, False, ()),
-    (
-        "qwen",
-        "alibaba/qwen-text-embedding-v3",
-        1024,
-        True,
-        ("alibaba/text-embedding-v3", "text-embedding-v3"),
-    ),
-    (
-        "qwen",
-        "alibaba/qwen-text-embedding-v4",
-        1024,
-        True,
-        ("alibaba/text-embedding-v4", "text-embedding-v4"),
-    ),
-    ("generic", "test/dummy-embeddings", 1024, False, ()),
-    ("nugen", "nugen-flash-embed", 768, True, ()),
-    ("nugen", "qwen3-embedding-8b", 4096, True, ()),
-)

@@ -15,6 +15,7 @@ from llama_index.core.rate_limiter import TokenBucketRateLimiter
 from pydantic import ValidationError
 from surfaces import KEY, Wire
 
+from aimlapi_embeddings import TaskType
 from langchain_aimlapi_embeddings import AIMLAPIEmbeddings, NugenEmbeddings
 from llama_index_aimlapi_embeddings import AIMLAPIEmbedding
 
@@ -151,6 +152,15 @@ def test_to_dict_holds_only_what_changes_the_vectors(adapter: type[Any]) -> None
         *("model_name", "api_key", "api_base", "callback_manager", "embeddings_cache"),
         *("http_client", "async_http_client"),
     }, "a new field belongs to one of the two"
+
+
+@pytest.mark.parametrize("dump", ["to_dict", "to_payload"])
+def test_a_task_type_is_dumped_as_text(dump: str) -> None:
+    named, written = (
+        make(AIMLAPIEmbedding, task_type=task) for task in (TaskType.CLUSTERING, "CLUSTERING")
+    )
+    shown = repr(getattr(named, dump)())
+    assert shown == repr(getattr(written, dump)()), "the ingestion cache hashes this text"
 
 
 def test_from_dict_gives_back_what_a_dump_left_out(wire: Wire) -> None:

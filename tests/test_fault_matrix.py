@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from fault_matrix import MATRIX, RETRIES, TIMEOUT, Row
+from fault_matrix import MATRIX
+from fault_rows import RETRIES, TIMEOUT, Row
 from surfaces import KEY, OPENAI, Clock, Colour, Surface, SurfaceName, Wire
 
-from aimlapi_embeddings import AIMLAPIError
-from aimlapi_embeddings.emulator import Emulator, running
+from aimlapi_embeddings import AIMLAPIError, APIStatusError
+from aimlapi_embeddings.emulator import Emulator, Fault, running
 
+LATENCY = 0.05  # seconds; enough for requests to be under way together
+LONG = 20.0  # seconds that nothing here takes, unless it waits for a reply that nobody wants
 USUAL = {"model": OPENAI, "dimensions": 8, "batch_size": 2, "max_concurrency": 1}
 
 
@@ -79,3 +82,29 @@ def test_a_fault_ends_in_the_right_vectors_or_in_a_clear_error(
     ideal = row.timeouts * TIMEOUT
     assert ideal <= elapsed
     assert not ideal or elapsed < 5 * ideal
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_ends_requests_that_are_under_way(colour: Colour, status: int) -> None:
+    server = Emulator(faults=[Fault(status, delay=LATENCY), *[Fault(hang=True)] * 9])
+    with running(server) as base_url:
+        surface = Surface("core", colour, Wire()).make_plain(
+            **{**USUAL, "max_concurrency": 4}, api_key=KEY, base_url=base_url, timeout=LONG
+        )
+        start = time.perf_counter()
+        with pytest.raises(APIStatusError, match=f"^{status} "):
+            surface.documents([f"text {i}" for i in range(100)])
+        assert time.perf_counter() - start < LONG / 2
+        assert 1 <= len(server.requests) <= 4
+        surface.client.close()
+    assert 1 <= len(server.requests) <= 4
+
+
+def test_a_storm_of_429_sinks_the_concurrency(colour: Colour, clock: Clock) -> None:
+    with running(Emulator(latency=LATENCY, faults=[Fault(429)] * 24)) as base_url:
+        surface = Surface("core", colour, Wire()).make_plain(
+            **{**USUAL, "max_concurrency": 8}, max_retries=99, api_key=KEY, base_url=base_url
+        )
+        surface.documents([f"text {i}" for i in range(16)])
+        surface.client.close()
+    assert 1 <= surface.client._runtime.slots.limit <= 4

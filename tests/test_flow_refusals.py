@@ -60,18 +60,28 @@ def test_what_was_learned_about_the_count_holds_for_later_batches() -> None:
     assert rig.sent == [[4, 5], [6, 7]]
 
 
-def test_what_was_learned_about_tokens_leaves_the_count() -> None:
-    light = ["a", "b", "c", "d"]  # a token each
-    rig = Rig(["w" * 8, "x" * 8, "y" * 8, "z" * 8, *light])  # three tokens each
+LIGHT, HEAVY = ["a", "b", "c", "d"], ["w" * 9, "x" * 9, "y" * 9, "z" * 9]  # 1 and 4 tokens each
 
-    def server(numbers: list[int]) -> Reply:
-        tokens = sum(3 if number < 4 else 1 for number in numbers)
-        return bad(400, TOKENS) if tokens > 6 else good(numbers)
 
-    rig.run(server, 0, 1, 2, 3)
+@pytest.mark.parametrize(
+    ("said", "first", "then", "sent"),
+    [
+        (TOKENS, HEAVY, LIGHT, [[4, 5, 6, 7]]),
+        (TOKENS, LIGHT, HEAVY, [[4], [5], [6], [7]]),
+        (MANY, LIGHT, HEAVY, [[4, 5], [6, 7]]),
+        (MANY, HEAVY, LIGHT, [[4, 5], [6, 7]]),
+        ("Request too large", LIGHT, HEAVY, [[4], [5], [6], [7]]),
+        ("Request too large", HEAVY, LIGHT, [[4, 5], [6, 7]]),
+    ],
+)
+def test_a_size_is_learned_in_the_measure_the_server_speaks_of_or_in_both(
+    said: str, first: list[str], then: list[str], sent: list[list[int]]
+) -> None:
+    rig = Rig([*first, *then])
+    rig.run(at_most(2, bad(400, said)), 0, 1, 2, 3)
     rig.sent.clear()
-    rig.run(server, 4, 5, 6, 7)
-    assert rig.sent == [[4, 5, 6, 7]]
+    rig.run(good, 4, 5, 6, 7)
+    assert rig.sent == sent
 
 
 def test_a_size_is_tried_out_by_one_request() -> None:
@@ -102,6 +112,13 @@ def test_a_text_that_is_too_large_alone_is_named_and_the_others_are_embedded() -
         rig.run(dislikes(5, message=LONG))
     assert caught.value.indices == (5,)
     assert rig.vectors == all_but(rig, 5)
+
+
+def test_of_several_texts_that_are_too_large_alone_the_first_is_named() -> None:
+    rig = Rig(8)
+    with pytest.raises(RequestTooLargeError, match="text 2 of 8"):
+        rig.run(dislikes(2, 6, message=LONG))
+    assert rig.vectors == all_but(rig, 2, 6)
 
 
 def test_a_text_that_is_too_large_alone_does_not_make_later_batches_small() -> None:
@@ -150,12 +167,18 @@ def test_a_bad_text_is_found_and_named_and_the_others_are_embedded(
     assert rig.vectors == all_but(rig, number)
 
 
-def test_a_bad_text_is_found_by_halving() -> None:
-    rig = Rig(8)
+@pytest.mark.parametrize(
+    ("count", "number", "halves"),
+    [
+        (8, 5, [[0, 1, 2, 3], [4, 5, 6, 7], [4, 5], [6, 7], [4], [5]]),
+        (5, 0, [[0, 1, 2], [3, 4], [0, 1], [2], [0], [1]]),
+    ],
+)
+def test_a_bad_text_is_found_by_halving(count: int, number: int, halves: list[list[int]]) -> None:
+    rig = Rig(count)
     with pytest.raises(BadRequestError):
-        rig.run(dislikes(5))
-    halves = [[0, 1, 2, 3], [4, 5, 6, 7], [4, 5], [6, 7], [4], [5]]
-    assert rig.sent == [[*range(8)], *halves]
+        rig.run(dislikes(number))
+    assert rig.sent == [[*range(count)], *halves]
 
 
 def test_of_several_bad_texts_the_first_is_named_and_all_others_are_embedded() -> None:
@@ -173,7 +196,7 @@ def test_of_several_bad_texts_the_first_is_named_and_all_others_are_embedded() -
 def test_where_both_halves_are_refused_for_the_same_reason_the_request_is_at_fault() -> None:
     rig = Rig(8)
     with pytest.raises(BadRequestError, match="8 texts from 0 to 7 of 8") as caught:
-        rig.run(lambda numbers: bad(400, f"model: Invalid enum value ({len(numbers)} texts)"))
+        rig.run(lambda numbers: bad(400, f"Invalid model (text {numbers[0]})"))
     assert caught.value.indices == tuple(range(8))
     assert rig.sent == [[*range(8)], [0, 1, 2, 3], [4, 5, 6, 7]]
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from recording import Exchange
-from scenarios import SCENARIOS, Call, Scenario
+from scenario import Call, Scenario
+from scenarios import SCENARIOS
 from surfaces import COLOURS, Colour, Surface, SurfaceName, Wire
 from vcr.cassette import Cassette
 

@@ -9,8 +9,9 @@ import pytest
 from langchain_core.embeddings import Embeddings
 from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 from langchain_tests.unit_tests import EmbeddingsUnitTests
-from scenarios import SCENARIOS, Scenario
-from subjects import SUBJECTS
+from scenario import Scenario
+from scenarios import SCENARIOS
+from subjects import USUAL
 from surfaces import KEY
 
 from langchain_aimlapi_embeddings import AIMLAPIEmbeddings, NugenEmbeddings
@@ -35,14 +36,14 @@ class _OfFamily:
 
     @property
     def embedding_model_params(self) -> dict[str, Any]:
-        subject = SUBJECTS[self.family]
-        return {"model": subject.model, **subject.small, **self.service}
+        usual = USUAL[self.family]
+        return {"model": usual.model, **usual.small, **self.service}
 
 
 class TestUnit(_OfFamily, EmbeddingsUnitTests):
     service = {"api_key": KEY}  # noqa: RUF012  (of the one instance that pytest makes)
 
-    @pytest.fixture(autouse=True, params=SUBJECTS)
+    @pytest.fixture(autouse=True, params=USUAL)
     def choose(self, request: pytest.FixtureRequest) -> None:
         self.family = request.param
 
@@ -52,14 +53,14 @@ class TestUnit(_OfFamily, EmbeddingsUnitTests):
         given = {"api_key": KEY, "api_base": ELSEWHERE}
         return (
             {f"{name}_{what}".upper(): value for what, value in given.items()},
-            {"model": SUBJECTS[self.family].model},
+            {"model": USUAL[self.family].model},
             {f"{name}_{what}": value for what, value in given.items()},
         )
 
 
 class TestIntegration(_OfFamily, EmbeddingsIntegrationTests):
     # Marked here, since one test of the suite embeds nothing.
-    @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.vcr) for name in SUBJECTS])
+    @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.vcr) for name in USUAL])
     def scenario(self, request: pytest.FixtureRequest) -> Scenario:
         """The recording whose texts this test of the suite embeds."""
         kind = "documents" if "documents" in request.function.__name__ else "query"
@@ -69,6 +70,7 @@ class TestIntegration(_OfFamily, EmbeddingsIntegrationTests):
     @pytest.fixture
     def model(self, scenario: Scenario, service: dict[str, Any]) -> Iterator[Embeddings]:
         """The suite's own fixture, which leaves the connections open."""
+        service = {name: value for name, value in service.items() if "http_client" not in name}
         self.family, self.service = scenario.family, service
         model = self.embeddings_class(**self.embedding_model_params)
         yield model

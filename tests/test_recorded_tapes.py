@@ -29,8 +29,9 @@ from recording import (
     summary,
     vcr_config,
 )
-from scenarios import SCENARIOS, Scenario
-from subjects import MODELS
+from scenario import Scenario
+from scenarios import SCENARIOS
+from subjects import SUBJECTS
 from surfaces import KEY, Surface
 from vcr import VCR
 from vcr.errors import CannotOverwriteExistingCassetteException
@@ -72,7 +73,7 @@ def test_every_name_of_every_model_is_recorded(exchanges: list[Exchange]) -> Non
 
 def test_the_family_table_has_the_models_that_are_recorded() -> None:
     rows = {(row.family.name, row.id, row.aliases) for row in supported_models()}
-    assert rows == {(family, id, aliases) for family, id, _, _, aliases in MODELS}
+    assert rows == {(subject.family, subject.id, subject.aliases) for subject in SUBJECTS}
 
 
 def test_requests_go_to_the_live_hosts(tapes: dict[str, list[Exchange]]) -> None:

@@ -172,14 +172,14 @@ def test_above_where_it_was_refused_a_bound_grows_by_one_a_round() -> None:
 
 
 def test_a_halving_forgets_the_successes_before_it() -> None:
-    slots = Slots(8)
+    slots = Slots(3)
     refuse(slots)
-    successes_until(slots, 7)
-    for _ in range(8 * 7 - 1):
+    successes_until(slots, 2)
+    for _ in range(8 * 2 - 1):
         succeed(slots)
     refuse(slots)
     succeed(slots)
-    assert slots.limit == 4
+    assert slots.limit == 1
 
 
 @pytest.mark.parametrize("limit", [1, 2, 8])
@@ -188,6 +188,14 @@ def test_successes_never_lift_the_bound_above_what_was_asked_for(limit: int) -> 
     for _ in range(100):
         succeed(slots)
     assert slots.limit == slots.most == limit
+
+
+def test_successes_at_the_full_bound_are_no_credit_for_a_later_refusal() -> None:
+    slots = Slots(8)
+    for _ in range(100):
+        succeed(slots)
+    refuse(slots)
+    assert slots.limit == 4
 
 
 def test_a_size_is_tried_by_one_request() -> None:

@@ -1,0 +1,1 @@
+"""How fast, beside a bare floor and beside rivals, in one run: `python -m tests.benchmarks`."""

@@ -1,0 +1,115 @@
+"""What is measured, by whom, against what, and what is to be reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tests.benchmarks.measure import Work
+
+BOTH = ("sync", "async")
+OURS = ("ours, LangChain", "ours, LlamaIndex")
+RIVALS = ("langchain-openai", "llama-index-embeddings-openai")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One table of results.
+
+    Attributes:
+        name: What is done.
+        work: How much of it.
+        server: How the server behaves.
+        base: The driver that others are compared with.
+        drivers: Who takes part besides.
+        figure: "wall", "cpu" or "mb": the one that the goal speaks of.
+        goals: Most that a driver may take of the base's figure.
+    """
+
+    name: str
+    work: Work
+    server: dict[str, Any] = field(default_factory=dict)
+    base: str = "floor"
+    drivers: tuple[str, ...] = OURS
+    figure: str = "cpu"
+    goals: dict[str, float] = field(default_factory=dict)
+
+
+def cases(share: float = 1.0) -> list[Case]:
+    """List the cases; a share below 1 makes them shorter."""
+    texts = int(20_000 * share)
+    bulk = Work(texts=texts)
+    waves = {"latency": 0.1, "latency_per_text": 0.0005, "dimensions": 768}
+    latency = Work(texts=int(5_000 * max(share, 0.2)), dimensions=768)
+    found = []
+    for colour in BOTH:
+        found += [
+            Case(
+                name=f"W1 {texts:,} texts x 1,536 as base64, {colour}",
+                work=replace(bulk, colour=colour),
+                drivers=(*OURS, *RIVALS),
+                goals={"ours, LangChain": 0.95, "ours, LlamaIndex": 1.25},
+            ),
+            Case(
+                name=f"W1 to array(), 128 texts a request, {colour}",
+                work=replace(bulk, colour=colour, batch=128),
+                drivers=("ours, array()",),
+                goals={"ours, array()": 0.30},
+            ),
+            Case(
+                name=f"W1J {texts // 5:,} texts, the server answers numbers, {colour}",
+                work=replace(bulk, texts=texts // 5, colour=colour),
+                server={"base64": False},
+                goals={"ours, LangChain": 0.95, "ours, LlamaIndex": 1.25},
+            ),
+            Case(
+                name=f"W2 {latency.texts:,} texts, 100 ms a request, 0.5 ms a text, {colour}",
+                work=replace(latency, colour=colour),
+                server=waves,
+                base="floor-wave",
+                drivers=("floor", *OURS, *RIVALS),
+                figure="wall",
+                goals=dict.fromkeys(OURS, 1.10),
+            ),
+            Case(
+                name=f"W4 the same, and the server takes 8 at once, else 429, {colour}",
+                work=replace(latency, colour=colour),
+                server={**waves, "max_in_flight": 8},
+                base="floor-8",
+                drivers=OURS,
+                figure="wall",
+                goals=dict.fromkeys(OURS, 1.30),
+            ),
+            Case(
+                name=f"W5 {latency.texts:,} texts, 5 % of the answers are 500 or 503, {colour}",
+                work=replace(latency, colour=colour),
+                server={**waves, "fault_rate": 0.05},
+                base="ours, LangChain",
+                drivers=("ours, LlamaIndex",),
+                figure="wall",
+            ),
+        ]
+    found.append(
+        Case(
+            name="W3 one query at a time, sync",
+            work=Work(queries=int(1000 * max(share, 0.2))),
+            drivers=(*OURS, *RIVALS),
+            figure="wall",
+            goals=dict.fromkeys(OURS, 1.15),
+        )
+    )
+    return found
+
+
+def growth(share: float = 1.0) -> list[Case]:
+    """List the cases of W6: the same for 5,000, 20,000 and 80,000 texts."""
+    return [
+        Case(
+            name=f"W6 {texts:,} texts, {colour}",
+            work=Work(texts=int(texts * share), colour=colour),
+            drivers=("ours, LangChain",),
+            figure="mb",
+        )
+        for colour in BOTH
+        for texts in (5_000, 20_000, 80_000)
+    ]

@@ -1,0 +1,257 @@
+"""Law 11: one object serves any number of event loops, and leaves no socket behind."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import gc
+import inspect
+import threading
+import warnings
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+from sockets import SOON, ports_to
+from surfaces import KEY, OPENAI, Colour, Surface, SurfaceName
+from surroundings import connected, program, serving
+
+from aimlapi_embeddings import EmbeddingsClient
+
+TEXTS = ["a", "b", "c", "d"]
+REQUESTS = 2  # for these texts
+
+SYNC_CALL = {
+    "core": "embedder.embed(texts).vectors",
+    "langchain": "embedder.embed_documents(texts)",
+    "llama_index": "embedder.get_text_embedding_batch(texts)",
+}
+ASYNC_CALL = {
+    "core": "(await embedder.aembed(texts)).vectors",
+    "langchain": "await embedder.aembed_documents(texts)",
+    "llama_index": "await embedder.aget_text_embedding_batch(texts)",
+}
+
+
+async def cell(code: str, embedder: Any) -> Any:
+    """Run a notebook's cell the way IPython does: in the thread of a running loop."""
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    names = {"embedder": embedder, "texts": TEXTS}
+    result = eval(compile(code, "<cell>", "eval", flags=flags), names)
+    return await result if inspect.iscoroutine(result) else result
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_five_runs_in_a_row_send_each_batch_once(
+    surface_name: SurfaceName, run: Callable[[Coroutine[Any, Any, Any]], Any]
+) -> None:
+    with serving() as (server, base_url):
+        surface = connected(surface_name, "async", base_url)
+        found = []
+        for calls in range(1, 6):
+            found.append(run(cell(ASYNC_CALL[surface_name], surface.embedder)))
+            assert len(server.requests) == calls * REQUESTS
+            assert not ports_to(base_url), "the connections go with their loop"
+    assert found == [found[0]] * 5
+    assert len(found[0]) == len(TEXTS)
+
+
+@pytest.mark.parametrize("colour_of_the_worker", ["sync", "async"])
+def test_a_worker_thread_of_a_running_loop_may_call_too(
+    surface_name: SurfaceName, colour_of_the_worker: Colour
+) -> None:
+    with serving() as (server, base_url):
+        surface = connected(surface_name, colour_of_the_worker, base_url)
+
+        async def both() -> tuple[Any, Any]:
+            await cell(ASYNC_CALL[surface_name], surface.embedder)
+            return await asyncio.gather(
+                asyncio.to_thread(surface.documents, TEXTS),
+                cell(ASYNC_CALL[surface_name], surface.embedder),
+            )
+
+        there, here = asyncio.run(both())
+        surface.client.close()
+        assert there == here
+        assert len(server.requests) == 3 * REQUESTS
+        assert not ports_to(base_url)
+
+
+def test_cells_of_a_notebook_call_in_both_colours(surface_name: SurfaceName) -> None:
+    sync_call, async_call = SYNC_CALL[surface_name], ASYNC_CALL[surface_name]
+
+    async def notebook(embedder: Any) -> list[Any]:
+        return [await cell(code, embedder) for code in (async_call, sync_call) * 3]
+
+    with serving() as (server, base_url):
+        surface = connected(surface_name, "sync", base_url)
+        found = asyncio.run(notebook(surface.embedder))
+        surface.client.close()
+        assert found == [found[0]] * 6
+        assert len(server.requests) == 6 * REQUESTS
+        assert not ports_to(base_url)
+
+
+def test_a_loop_keeps_its_connections_from_call_to_call(colour: Colour) -> None:
+    code = SYNC_CALL["core"] if colour == "sync" else ASYNC_CALL["core"]
+
+    async def twice(client: EmbeddingsClient) -> list[set[int]]:
+        used = []
+        for _ in range(2):
+            await cell(code, client)
+            used.append(ports_to(base_url))
+        return used
+
+    with serving() as (_, base_url):
+        surface = connected("core", colour, base_url, max_concurrency=1)
+        first, second = asyncio.run(twice(surface.embedder))
+        surface.client.close()
+    assert len(first) == 1
+    assert first == second
+
+
+def test_three_loops_at_once_share_an_object(surface_name: SurfaceName) -> None:
+    everyone = threading.Barrier(3, timeout=SOON)
+    found: list[Any] = []
+
+    async def calls(embedder: Any) -> None:
+        everyone.wait()
+        several = [cell(ASYNC_CALL[surface_name], embedder) for _ in range(4)]
+        found.extend(await asyncio.gather(*several))
+
+    with serving(latency=0.02) as (server, base_url):
+        surface = connected(surface_name, "async", base_url, max_concurrency=3)
+        threads = [
+            threading.Thread(target=asyncio.run, args=(calls(surface.embedder),)) for _ in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(SOON)
+        assert found == [found[0]] * 12
+        assert len(server.requests) == 12 * REQUESTS
+        assert server.peak_in_flight == 3
+        assert not ports_to(base_url)
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_loop_that_is_closed_without_its_shutdown_breaks_nothing(
+    surface_name: SurfaceName, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """LlamaIndex's `asyncio_run` does that; what it leaves open is closed by the collector."""
+    with serving() as (server, base_url):
+        surface = connected(surface_name, "async", base_url)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            for calls in range(1, 4):
+                loop = new_loop()
+                embedding = cell(ASYNC_CALL[surface_name], surface.embedder)
+                assert len(loop.run_until_complete(embedding)) == len(TEXTS)
+                loop.close()
+                assert len(server.requests) == calls * REQUESTS
+            del loop
+            surface.documents(TEXTS)
+            gc.collect()
+        assert not ports_to(base_url)
+        assert len(server.requests) == 4 * REQUESTS
+    assert {warning.category for warning in warned} == {ResourceWarning}
+
+
+def test_close_leaves_nothing_and_the_object_can_be_used_again(
+    surface_name: SurfaceName, colour: Colour
+) -> None:
+    code = (SYNC_CALL if colour == "sync" else ASYNC_CALL)[surface_name]
+
+    async def use(surface: Surface) -> None:
+        for calls in (1, 2):
+            await cell(code, surface.embedder)
+            assert len(ports_to(base_url)) == REQUESTS
+            if colour == "sync":
+                surface.client.close()
+            else:
+                await surface.client.aclose()
+            assert not ports_to(base_url)
+            assert len(server.requests) == calls * REQUESTS
+
+    with serving(latency=0.02) as (server, base_url):
+        asyncio.run(use(connected(surface_name, colour, base_url)))
+
+
+def test_with_closes_what_was_opened_inside(colour: Colour) -> None:
+    async def use() -> None:
+        client: EmbeddingsClient = connected("core", colour, base_url).embedder
+        if colour == "sync":
+            with client as same:
+                same.embed(TEXTS)
+        else:
+            async with client as same:
+                same.embed(TEXTS)
+                await same.aembed(TEXTS)
+        assert same is client
+        assert not ports_to(base_url)
+
+    with serving() as (_, base_url):
+        asyncio.run(use())
+
+
+def test_an_object_that_is_just_dropped_leaves_no_socket(
+    surface_name: SurfaceName, colour: Colour
+) -> None:
+    code = (SYNC_CALL if colour == "sync" else ASYNC_CALL)[surface_name]
+
+    async def use() -> None:
+        surface = connected(surface_name, colour, base_url)
+        await cell(code, surface.embedder)
+        assert ports_to(base_url)
+        del surface
+        for _ in range(1000):  # an async client is closed by a task of its loop
+            if not ports_to(base_url):
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"still open: {ports_to(base_url)}")
+
+    with serving() as (_, base_url):
+        asyncio.run(use())
+
+
+PROGRAM = """
+import asyncio, gc, os, sys
+import uvloop
+from sockets import SOON, ports_to
+from surfaces import COLOURS, SURFACES
+from surroundings import connected
+
+def opened():
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+
+base_url, texts = sys.argv[1], list("abcd")
+
+def use(name, colour):
+    surface = connected(name, colour, base_url)
+    for _ in range(3):
+        surface.documents(texts)
+    surface.client.close()
+
+left_open = [connected("core", colour, base_url) for colour in COLOURS]
+for surface in left_open:
+    surface.documents(texts)
+before = opened()
+for name in SURFACES:
+    for colour in COLOURS:
+        use(name, colour)
+print(opened() - before)
+"""
+
+
+@pytest.mark.timeout(60)
+def test_a_program_ends_without_a_descriptor_or_a_warning_left(tmp_path: Path) -> None:
+    with serving() as (server, base_url):
+        process = program(tmp_path / "program.py", PROGRAM, base_url)
+        out, err = process.communicate(timeout=50)
+        assert (out, err, process.returncode) == ("0\n", "", 0)
+        assert len(server.requests) == (2 + 3 * 2 * 3) * REQUESTS
+        assert {r.headers["authorization"] for r in server.requests} == {f"Bearer {KEY}"}
+        assert OPENAI.encode() in server.requests[0].body
