@@ -118,7 +118,7 @@ class EmbeddingsClient:
         most = row.max_texts_per_request
         task = check_task_type(row.family, task_type)
         self._options = Options(
-            id=model,
+            id=str.__str__(model),  # a plain string, where it is one of NumPy's
             model=row,
             provider=where,
             dimensions=check_dimensions(row, dimensions),

@@ -121,7 +121,7 @@ def check_titles_fit(titles: object, texts: Sequence[str]) -> list[str | None]:
     for i, title in enumerate(titles):
         if title is not None and _why_bad(title):
             raise InvalidInputError(f"titles[{i}] {_why_bad(title)}; use None for no title.", (i,))
-    return list(titles)
+    return [title if title is None else str.__str__(title) for title in titles]
 
 
 def estimate_tokens(text: str) -> int:

@@ -24,7 +24,7 @@ def condition(options: Options, role: Role, task_type: str | None) -> Conditioni
     family = options.model.family
     task = options.task_type if task_type is None else check_task_type(family, task_type)
     fields: dict[str, Any] = dict(family.too_long[options.too_long]) if options.too_long else {}
-    if role not in ("document", "query"):
+    if not isinstance(role, str) or role not in ("document", "query"):
         raise ConfigurationError(f"role={role!r} is neither 'document' nor 'query'.")
     if task is TaskType.NONE:
         return Conditioning(fields, "")

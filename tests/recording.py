@@ -84,12 +84,12 @@ def vcr_config(scenario: Scenario, source: Source) -> dict[str, Any]:
         "record_mode": "none" if source == "tape" else "rewrite",
         # vcrpy's "body" forgives reordered JSON.
         "match_on": ["method", "uri", "raw_body"],
-        "before_record_request": partial(_clean_request, HOSTS[scenario.provider]),
-        "before_record_response": partial(_clean_reply, source),
+        "before_record_request": partial(clean_request, HOSTS[scenario.provider]),
+        "before_record_response": partial(clean_reply, source),
     }
 
 
-def _clean_request(host: str, request: Request) -> Request:
+def clean_request(host: str, request: Request) -> Request:
     request.uri = re.sub(r"^http://127\.0\.0\.1:\d+", host, request.uri)
     request.headers = {
         name: value for name, value in request.headers.items() if name.lower() in REQUEST_HEADERS
@@ -97,7 +97,7 @@ def _clean_request(host: str, request: Request) -> Request:
     return request
 
 
-def _clean_reply(source: Source, reply: dict[str, Any]) -> dict[str, Any]:
+def clean_reply(source: Source, reply: dict[str, Any]) -> dict[str, Any]:
     """Scrub a reply; vcrpy also sends those through here that it reads from a cassette."""
     if source == "tape":
         return reply
@@ -223,10 +223,9 @@ def count(tapes: Mapping[str, list[Exchange]]) -> dict[str, Count]:
 def summary(folder: Path) -> str:
     """Say in one line what is on tape and where it is from."""
     counts = count(read_all(folder))
-    models, cassettes, origins = (
-        sum((getattr(c, name) for c in counts.values()), start)
-        for name, start in (("models", 0), ("cassettes", 0), ("origins", Counter[str]()))
-    )
+    models = sum(counted.models for counted in counts.values())
+    cassettes = sum(counted.cassettes for counted in counts.values())
+    origins = sum((counted.origins for counted in counts.values()), Counter[str]())
     replies = ", ".join(f"{origins[origin]} {origin}" for origin in ORIGINS)
     return (
         f"recorded: {len(counts)} families, {models} models, {cassettes} cassettes; "

@@ -66,11 +66,12 @@ def _limits() -> Iterator[Scenario]:
             yield _refused(family, f"limit_tokens_of_a_text_{slug(id)}", id, texts)
     for family, id, most, tokens in (
         ("google", GOOGLE, 20_000, 2_000),
+        ("google", "text-embedding-004", 20_000, 2_000),
         ("openai", "text-embedding-3-small", 300_000, 7_500),
         ("voyage", "voyage-law-2", 120_000, 240),
     ):
         texts = documents(*(f"{i:06}{'a' * (3 * tokens - 9)}" for i in range(most // tokens + 1)))
-        yield _refused(family, "limit_tokens", id, texts)
+        yield _refused(family, f"limit_tokens_{slug(id)}", id, texts)
 
 
 def _numbers(count: int) -> Iterator[str]:

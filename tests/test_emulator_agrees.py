@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 from surfaces import COLOURS, Colour, Surface, Wire
 
@@ -101,7 +101,6 @@ def replies_to(order: Order, colour: Colour) -> tuple[Wire, list[emulator.Reply]
     return wire, replies
 
 
-@settings(max_examples=150, deadline=None)
 @given(order=orders())
 def test_the_strict_emulator_takes_every_body_the_core_builds(order: Order) -> None:
     try:
@@ -143,7 +142,6 @@ VALUES = {
 }
 
 
-@settings(max_examples=500, deadline=None)
 @given(data=st.data(), model=st.sampled_from(list(ROWS)), field=st.sampled_from(sorted(VALUES)))
 def test_the_core_offers_exactly_what_the_emulator_takes(
     data: st.DataObject, model: str, field: str
@@ -173,7 +171,6 @@ WRONG: tuple[tuple[str, Any], ...] = (
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     order=orders(),
     wrong=st.sampled_from(WRONG),

@@ -5,25 +5,20 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import inspect
-import json
 import math
 import pickle
-import struct
 from collections.abc import Callable, Mapping
-from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 from adapters import NUGEN
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from strategies import GOOD, ODD, REPLIES, TEXTS, VALUES, Odd
 from surfaces import GOOGLE, KEY, OPENAI, Clock, Colour, Surface, Wire
 
 from aimlapi_embeddings import AIMLAPIError, ConfigurationError, EmbeddingsClient, emulator
@@ -35,97 +30,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.* is not a model this version knows"),
 ]
 fuzzed = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-# What servers say
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(KEY),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(
-            st.sampled_from(["message", "error", "detail", "loc", "msg", "title", "data", "usage"])
-            | st.text(max_size=4),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=12,
-)
-NUMBERS = st.floats() | st.integers() | st.sampled_from([math.nan, -math.inf, 1e300, 10**400])
-
-
-def _packed(numbers: list[float]) -> str:
-    return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
-
-
-EMBEDDINGS = st.one_of(
-    st.lists(NUMBERS, max_size=4),
-    st.lists(st.floats(width=32), max_size=4).map(_packed),
-    st.binary(max_size=9).map(lambda raw: base64.b64encode(raw).decode()),
-    st.text(max_size=9),
-    JSON,
-)
-GOOD_EMBEDDINGS = st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=2)
-
-
-@st.composite
-def almost_good(draw: st.DrawFn, texts: int) -> bytes:
-    """A body with the bones of a good reply."""
-    count = draw(st.sampled_from([texts] * 4 + [0, texts - 1, texts + 1]))
-    like = draw(st.sampled_from([GOOD_EMBEDDINGS, GOOD_EMBEDDINGS.map(_packed), EMBEDDINGS]))
-    data = [{"embedding": draw(like), "index": i} for i in range(count)]
-    for item in data:
-        if draw(st.integers(0, 9)) == 0:
-            item["index"] = draw(st.integers(-1, texts) | JSON)
-    body = {"data": data}
-    for name in ("usage", "meta"):
-        if draw(st.booleans()):
-            body[name] = draw(JSON)
-    return json.dumps(body).encode()
-
-
-@st.composite
-def damaged(draw: st.DrawFn, good: bytes) -> bytes:
-    """A good body with some of it missing, or other bytes in its place."""
-    start = draw(st.integers(0, len(good)))
-    stop = draw(st.integers(start, len(good)))
-    return good[:start] + draw(st.binary(max_size=3)) + good[stop:]
-
-
-HEADERS = st.dictionaries(
-    st.sampled_from(
-        [
-            "retry-after",
-            "content-type",
-            "content-encoding",
-            "location",
-            "x-inference-id",
-            "x-request-id",
-            "x-aimlapi-credits-used",
-            "x-aimlapi-usd-spent",
-        ]
-    )
-    | st.from_regex(r"[a-z-]{1,9}", fullmatch=True),
-    st.sampled_from(["0", "1", "-1", "1e400", "nan", "gzip", "deflate", "Sun, 99", KEY])
-    | st.datetimes().map(lambda moment: moment.strftime("%a, %d %b %Y %H:%M:%S GMT"))
-    | st.from_regex(r"[\x20-\x7e\xa0-\xff]{0,20}", fullmatch=True),
-    max_size=4,
-).map(lambda headers: {name: value.encode("latin-1") for name, value in headers.items()})
-STATUSES = st.just(200) | st.sampled_from([201, 204, 301, 400, 401, 413, 422, 429, 500, 503])
-TEXTS = ["a", "b", "c"]
-GOOD = emulator.answer(
-    emulator.Request(
-        "POST",
-        "/v1/embeddings",
-        {"authorization": "Bearer k"},
-        json.dumps({"model": OPENAI, "input": TEXTS, "dimensions": 2}).encode(),
-    )
-).body
-BODIES = st.one_of(
-    almost_good(len(TEXTS)), damaged(GOOD), JSON.map(lambda value: json.dumps(value).encode()),
-    st.binary(max_size=50), st.just(GOOD),
-)  # fmt: skip
-REPLIES = st.builds(emulator.Reply, STATUSES | st.integers(200, 999), st.just({}) | HEADERS, BODIES)
 
 
 def embed(surface: Surface) -> list[list[float]] | AIMLAPIError:
@@ -140,6 +44,11 @@ def embed(surface: Surface) -> list[list[float]] | AIMLAPIError:
     replies=st.lists(REPLIES, min_size=1, max_size=3),
     options=st.sampled_from([{}, {"dimensions": 2}]),
 )
+@example(replies=[emulator.Reply(400, {"x-inference-id": KEY.encode()}, GOOD)], options={})
+@example(replies=[emulator.Reply(302, {"location": KEY.encode()}, b"")], options={})
+@example(replies=[emulator.Reply(200, {}, KEY.encode())], options={})
+@example(replies=[emulator.Reply(400, {}, b"[" * 100_000)], options={})
+@example(replies=[emulator.Reply(429, {"retry-after": b"Sun, 99 Nov 99999"}, b"")], options={})
 def test_a_reply_of_any_kind_gives_vectors_or_a_documented_error(
     colour: Colour, clock: Clock, replies: list[emulator.Reply], options: dict[str, Any]
 ) -> None:
@@ -163,44 +72,6 @@ def test_a_reply_of_any_kind_gives_vectors_or_a_documented_error(
         numbers = [number for vector in outcome for number in vector]
         assert all(type(number) is float and math.isfinite(number) for number in numbers)
 
-
-# What options hold
-
-
-class Odd:
-    """A value of a type that nobody expects."""
-
-
-ODD = [Odd(), Odd, print, Path("x"), Decimal(1), 1j, range(3), 10**400, "\ud800", "a\n", " "]
-ODD += [np.arange(2), np.arange(0), np.float64(0.5), np.int64(3), np.str_("auto")]
-GOOD_SOMEWHERE = [
-    "auto",
-    "base64",
-    "google",
-    "nugen",
-    "CLUSTERING",
-    "truncate",
-    "http://example.com",
-]
-VALUES = st.recursive(
-    st.one_of(
-        st.none(),
-        st.booleans(),
-        st.integers(),
-        st.floats(),
-        st.text(max_size=9),
-        st.binary(max_size=9),
-        st.text(max_size=9).map("https://h{}".format),
-        st.sampled_from(ODD),
-        st.sampled_from(GOOD_SOMEWHERE),
-    ),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3),
-        st.lists(inner, max_size=2).map(tuple),
-        st.dictionaries(st.text(max_size=4) | st.sampled_from(["model", "Host", 5]), inner),
-    ),
-    max_leaves=4,
-)
 
 # What else an option is called, in the client's own words or by an alias.
 ALSO: Mapping[str, tuple[str, ...]] = {
@@ -251,16 +122,35 @@ def build(make: Callable[..., Any], options: Mapping[str, object]) -> str | None
     return None
 
 
+def try_one(make: Callable[..., Any], option: str, value: object) -> None:
+    """Give one option a value: it is taken, or the refusal names the option."""
+    said = build(make, {option: value})
+    assert said is None or any(name in said for name in (option, *ALSO.get(option, ())))
+
+
+@WAYS
+def test_an_odd_value_is_taken_or_refused_and_the_option_named(
+    make: Callable[..., Any], clock: Clock
+) -> None:
+    for option in options_of(make):
+        for value in ODD:
+            try_one(make, option, value)
+
+
+@WAYS
+def test_an_object_of_no_known_type_is_refused_by_every_option(make: Callable[..., Any]) -> None:
+    taken = [option for option in options_of(make) if build(make, {option: Odd()}) is None]
+    assert taken == []
+
+
 @WAYS
 @fuzzed
 @given(data=st.data())
-def test_a_value_that_an_option_cannot_have_is_refused_and_the_option_named(
+def test_a_value_of_any_kind_is_taken_or_refused_and_the_option_named(
     make: Callable[..., Any], clock: Clock, data: st.DataObject
 ) -> None:
     option = data.draw(st.sampled_from(options_of(make)))
-    said = build(make, {option: data.draw(VALUES)})
-    event(f"{option} {'taken' if said is None else 'refused'}")
-    assert said is None or any(name in said for name in (option, *ALSO.get(option, ())))
+    try_one(make, option, data.draw(VALUES))
 
 
 @WAYS
@@ -283,3 +173,39 @@ def test_an_unknown_option_is_refused_and_named(
     with pytest.raises(refusal) as caught:
         make(**{**USUAL[make], f"{name}_": value})
     assert any(shown in str(caught.value) for shown in (f"'{name}_'", repr(f"{name}_")))
+
+
+def ask(surface: Surface, texts: Any, options: Mapping[str, Any]) -> None:
+    """Embed; what comes back has a vector for each text, what is raised is ours."""
+    with contextlib.suppress(AIMLAPIError):
+        assert len(surface.documents(texts, **options)) == len(texts)
+
+
+@pytest.mark.parametrize("argument", ["texts", "titles", "role", "task_type"])
+def test_an_odd_argument_of_a_call_is_taken_or_refused(colour: Colour, argument: str) -> None:
+    surface = Surface("core", colour, Wire()).make()
+    for value in ODD:
+        for odd in (value, [value], [value, "a"]):
+            ask(surface, **{"texts": ["a", "b"], "options": {}, **_as(argument, odd)})
+
+
+def _as(argument: str, value: object) -> dict[str, object]:
+    return {"texts": value} if argument == "texts" else {"options": {argument: value}}
+
+
+@fuzzed
+@given(
+    texts=st.lists(st.text() | VALUES, max_size=4) | VALUES,
+    options=st.fixed_dictionaries(
+        {},
+        optional={
+            "titles": st.lists(st.none() | st.text() | VALUES, max_size=4) | VALUES,
+            "role": st.sampled_from(["document", "query"]) | VALUES,
+            "task_type": VALUES,
+        },
+    ),
+)
+def test_arguments_of_any_kind_are_taken_or_refused(
+    colour: Colour, texts: Any, options: Mapping[str, Any]
+) -> None:
+    ask(Surface("core", colour, Wire()).make(), texts, options)

@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import _thread
 import asyncio
-import gc
 import os
 import signal
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
 from itertools import repeat
 from pathlib import Path
-from types import GeneratorType
 from typing import Any
 
 import pytest
+from scene import AT_ONCE, BOUND, HANGS, LONGER, TEXTS, Scene, scene
 from sockets import SOON, eventually
-from surfaces import Colour, Surface, SurfaceName
+from surfaces import Surface, SurfaceName
 from surroundings import connected, program, serving
 
-from aimlapi_embeddings import AIMLAPIError
 from aimlapi_embeddings._slots import Slots
-from aimlapi_embeddings.emulator import Emulator, Fault
-
-TEXTS = [str(i) for i in range(24)]
-BOUND = 8  # requests under way, one text in each
-AT_ONCE = 2.0  # seconds that an end at once may take on a slow machine
-LONGER = 0.2  # seconds in which a request that should not be would have come
-HANGS = Fault(hang=True)
+from aimlapi_embeddings.emulator import Fault
 
 PROGRAM = """
 import asyncio, sys
@@ -78,60 +68,6 @@ def test_ctrl_c_ends_a_program_whatever_is_under_way(
         assert err.endswith("\nKeyboardInterrupt\n")
         assert err.startswith("Traceback")
         assert process.returncode == -signal.SIGINT
-
-
-class Scene:
-    """A server that hangs at first, and what is to happen once requests are under way."""
-
-    def __init__(self, server: Emulator, base_url: str) -> None:
-        self.server, self.base_url = server, base_url
-        self.happened = 0.0
-        self._threads = set(threading.enumerate())
-        self._acts: list[threading.Thread] = []
-
-    def when(self, requests: int, act: Callable[[], object]) -> None:
-        """Act once so many requests are under way."""
-
-        def wait() -> None:
-            eventually(lambda: len(self.server.requests) == requests)
-            self.happened = time.monotonic()
-            act()
-
-        self._acts.append(threading.Thread(target=wait))
-        self._acts[-1].start()
-
-    def assert_ended(self) -> None:
-        """See that the call has ended at once, and that it starts no request any more."""
-        assert time.monotonic() - self.happened < AT_ONCE
-        before = len(self.server.requests)
-        time.sleep(LONGER)
-        assert len(self.server.requests) == before
-
-    def assert_goes_on(self, surface: Surface) -> None:
-        """Use the object as if nothing had happened."""
-        before = len(self.server.requests)
-        assert len(surface.documents(TEXTS)) == len(TEXTS)
-        assert len(self.server.requests) == before + len(TEXTS)
-        surface.client.close()
-
-    def assert_nothing_is_left(self) -> None:
-        """See all threads end and all flows closed, now that the server is gone."""
-        for act in self._acts:
-            act.join(SOON)
-        eventually(lambda: not set(threading.enumerate()) - self._threads)
-        flows = (each for each in gc.get_objects() if isinstance(each, GeneratorType))
-        assert not [
-            flow for flow in flows if flow.gi_code.co_name == "embed_batch" and flow.gi_suspended
-        ]
-
-
-@contextmanager
-def scene(*faults: Fault | None, **behaviour: Any) -> Iterator[Scene]:
-    with serving(faults=faults or [HANGS] * BOUND, **behaviour) as (server, base_url):
-        scene = Scene(server, base_url)
-        scene._threads |= set(threading.enumerate())
-        yield scene
-    scene.assert_nothing_is_left()
 
 
 # Ctrl-C in this process
@@ -211,11 +147,14 @@ async def cancelled(it: Scene, surface: Surface, requests: int) -> None:
 
 
 async def out_of_time(it: Scene, surface: Surface, requests: int) -> None:
-    with pytest.raises(TimeoutError):
+    async def embed() -> None:
         async with asyncio.timeout(None) as timeout:
             loop = asyncio.get_running_loop()
             it.when(requests, lambda: loop.call_soon_threadsafe(timeout.reschedule, 0))
             await embedding(surface, TEXTS[:requests])
+
+    with pytest.raises(TimeoutError):
+        await embed()
 
 
 @pytest.mark.parametrize("end", [cancelled, out_of_time])
@@ -251,81 +190,3 @@ def test_a_task_that_is_thrown_away_gives_its_turn_to_the_next() -> None:
         await asyncio.wait_for(next_one, SOON)
 
     asyncio.run(use())
-
-
-# Errors
-
-
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_key_stops_everything(
-    surface_name: SurfaceName, colour: Colour, status: int
-) -> None:
-    others = [HANGS] * (BOUND - 1)
-    with scene(None, None, *others, Fault(status)) as it:
-        surface = connected(surface_name, colour, it.base_url, batch_size=1)
-        it.when(2 + BOUND, lambda: None)
-        with pytest.raises(AIMLAPIError, match=f"{status} ") as caught:
-            surface.documents(TEXTS)
-        it.assert_ended()
-        assert len(it.server.requests) == 2 + BOUND
-        assert caught.value.partial is not None
-        assert sum(vector is not None for vector in caught.value.partial.vectors) == 2
-        surface.client.close()
-
-
-def test_a_refused_key_stops_the_threads_while_the_caller_is_busy() -> None:
-    """The progress callback runs in the caller's thread, which learns of the error afterwards."""
-    with scene(None, Fault(401, delay=0.1), *[Fault(delay=0.3)] * 2) as it:
-        surface = connected("core", "sync", it.base_url, batch_size=1, max_concurrency=4)
-
-        def busy(done: int, _: int) -> None:
-            if done:
-                time.sleep(1)
-
-        with pytest.raises(AIMLAPIError, match="401"):
-            surface.documents(TEXTS, progress=busy)
-        # Four at first, and those that followed on the first one in its tenth of a second.
-        assert len(it.server.requests) < len(TEXTS)
-        surface.client.close()
-
-
-def test_an_exception_of_the_progress_callback_ends_the_call_and_the_object_goes_on(
-    colour: Colour,
-) -> None:
-    def stop(done: int, _: int) -> None:
-        if done:
-            raise LookupError("enough")
-
-    with scene(None, *[HANGS] * BOUND) as it:
-        surface = connected("core", colour, it.base_url, batch_size=1)
-        it.when(BOUND, lambda: None)
-        with pytest.raises(LookupError, match="enough"):
-            surface.documents(TEXTS, progress=stop)
-        it.assert_ended()
-        assert len(it.server.requests) <= 1 + BOUND
-        it.server._faults = iter(())
-        it.assert_goes_on(surface)
-
-
-class Limiter:
-    """Counts how often it is asked."""
-
-    asked = 0
-
-    def acquire(self) -> None:
-        self.asked += 1
-
-    async def aacquire(self) -> None:
-        self.asked += 1
-
-
-def test_a_call_that_has_ended_asks_no_limiter_any_more() -> None:
-    limiter = Limiter()
-    with scene(*[Fault(500, delay=0.5)] * BOUND) as it:
-        surface = connected("core", "sync", it.base_url, batch_size=1, rate_limiter=limiter)
-        it.when(BOUND, ctrl_c)
-        with suppress(KeyboardInterrupt):
-            surface.documents(TEXTS)
-        it.assert_ended()
-        surface.client.close()
-    assert limiter.asked == BOUND

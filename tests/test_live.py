@@ -1,7 +1,7 @@
 """The live services, asked once: `pytest -m live`, with AIMLAPI_API_KEY or NUGEN_API_KEY set.
 
 Shapes must be those of the family table. What the documents leave open is asked too, and the
-answers are printed; no answer is wrong. All of it costs about a US cent.
+answers are printed; no answer is wrong. All of it costs a few US cents.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from operator import attrgetter
+from typing import Any
 
 import httpx
 import pytest
@@ -34,20 +36,20 @@ HOSTS = {
     "aimlapi": "https://api.aimlapi.com/v1",
     "nugen": "https://api.nugen.in/api/v3/inference",
 }
-LISTED = [row for row in supported_models() if not row.retired and row.native_dimensions]
-UNPUBLISHED = [row for row in supported_models() if not row.retired and not row.native_dimensions]
+# The model for tests may be closed to ordinary keys: it is an open question below.
+LISTED = [row for row in supported_models() if not row.retired and row.family.name != "generic"]
 RETIRED = [row for row in supported_models() if row.retired]
 QUESTION = "Who is a DJ?"
 SECONDS = 120.0
 
-by_id = {"ids": lambda row: row.id}
+by_id = attrgetter("id")
 Say = Callable[[str], None]
 
 
 @pytest.fixture
 def say(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Say:
     """Print a line, whatever pytest captures."""
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    reporter: Any = request.config.pluginmanager.get_plugin("terminalreporter")
 
     def write(line: str) -> None:
         with capsys.disabled():
@@ -75,7 +77,7 @@ def key_for(provider: str) -> str:
     return KEYS[provider] or pytest.skip(f"{provider.upper()}_API_KEY is not set")
 
 
-@pytest.mark.parametrize("row", [*LISTED, *UNPUBLISHED], **by_id)
+@pytest.mark.parametrize("row", LISTED, ids=by_id)
 def test_a_document_and_a_query_have_the_shape_of_the_family_table(row: Model, say: Say) -> None:
     provider = row.family.provider
     client = EmbeddingsClient(
@@ -91,7 +93,7 @@ def test_a_document_and_a_query_have_the_shape_of_the_family_table(row: Model, s
     lengths = ", ".join(f"{math.hypot(*result.vectors[0]):.6f}" for result in results)
     say(f"{row.id}: {sizes} numbers, length {lengths}; {client.usage}")
     assert len(sizes) == 1
-    assert sizes == {row.native_dimensions} or row in UNPUBLISHED
+    assert row.native_dimensions in (*sizes, None)  # None: nothing is published
 
 
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: f"{probe.question} {probe.model}")
@@ -105,7 +107,7 @@ def test_an_open_question_is_answered(
     say(f"    {described(response)}; {seconds:.1f} s")
 
 
-@pytest.mark.parametrize("row", RETIRED, **by_id)
+@pytest.mark.parametrize("row", RETIRED, ids=by_id)
 def test_a_retired_model_is_asked_for(
     row: Model, post: Callable[[Probe], httpx.Response], say: Say
 ) -> None:
@@ -121,7 +123,7 @@ def test_two_models_of_voyage_are_perhaps_one(
         for model in ("voyage-code-2", "voyage-large-2")
     )
     if first and second:
-        apart = max(abs(x - y) for x, y in zip(first[0], second[0], strict=True))
+        apart = max(abs(x - y) for x, y in zip(first[0], second[0], strict=False))
         say(f"voyage-code-2 and voyage-large-2 differ by at most {apart:.2g}")
 
 
@@ -129,8 +131,9 @@ def test_the_published_vector_is_still_given(
     post: Callable[[Probe], httpx.Response], say: Say
 ) -> None:
     response = post(Probe("the published sample", "aimlapi", GOOGLE))
-    say(f"{GOOGLE} for the published sample: {[*map(str, vectors(response)[0][:3])]}")
-    say("    published: ['0.10541483759880066', '-0.007883904501795769', '0.026113376021385193']")
+    for vector in vectors(response):
+        say(f"{GOOGLE} for the published sample: {vector[:3]}")
+        say("    published: [0.10541483759880066, -0.007883904501795769, 0.026113376021385193]")
 
 
 def test_what_stays_open_is_named(say: Say) -> None:
@@ -155,14 +158,14 @@ def described_body(response: httpx.Response) -> str:
     if not response.is_success:
         return " ".join(response.text.split())[:400]
     body = response.json()
-    rest = {name: value for name, value in body.items() if name != "data"}
-    forms = {type(item["embedding"]).__name__ for item in body["data"]}
-    indexes = [item.get("index") for item in body["data"]]
-    fields = sorted({name for item in body["data"] for name in item})
+    data = body.pop("data", [])
+    forms = {type(item["embedding"]).__name__ for item in data}
+    indexes = [item.get("index") for item in data]
+    fields = sorted({name for item in data for name in item})
     sizes = {len(vector) for vector in vectors(response)}
     return (
         f"{len(indexes)} vectors of {sizes} as {forms}, indexes {indexes[:3]}, fields {fields}, "
-        f"and {json.dumps(rest)}"
+        f"and {json.dumps(body)}"
     )
 
 
@@ -172,5 +175,5 @@ def vectors(response: httpx.Response) -> list[list[float]]:
         memoryview(base64.b64decode(item["embedding"])).cast("f").tolist()
         if isinstance(item["embedding"], str)
         else item["embedding"]
-        for item in (response.json()["data"] if response.is_success else [])
+        for item in (response.json().get("data", []) if response.is_success else [])
     ]

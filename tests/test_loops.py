@@ -216,6 +216,27 @@ def test_an_object_that_is_just_dropped_leaves_no_socket(
         asyncio.run(use())
 
 
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+@pytest.mark.parametrize("rounds", [0, 1, 2, 5, 50])
+def test_an_object_that_ends_with_the_main_coroutine_leaves_no_socket(
+    run: Callable[[Coroutine[Any, Any, Any]], Any], rounds: int
+) -> None:
+    """The loop ends at any point of the closing."""
+
+    async def use() -> None:
+        await connected("core", "async", base_url).embedder.aembed(TEXTS)
+        assert len(ports_to(base_url)) == REQUESTS
+
+    async def main() -> None:
+        await use()
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+
+    with serving(latency=0.05) as (_, base_url):
+        run(main())
+        assert not ports_to(base_url)
+
+
 PROGRAM = """
 import asyncio, gc, os, sys
 import uvloop

@@ -11,7 +11,6 @@ import json
 import statistics
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from drivers import DRIVERS
 from server import vector
-
-
-@dataclass(frozen=True)
-class Work:
-    """What is asked of a driver.
-
-    Attributes:
-        texts: How many; 0 for queries.
-        queries: How many, one after the other; 0 for texts.
-        colour: "sync" or "async".
-        concurrency: Requests under way at most.
-        batch: Texts in a request, for drivers that do not decide it themselves.
-        dimensions: Of the server's vectors, for the check.
-    """
-
-    texts: int = 0
-    queries: int = 0
-    colour: str = "sync"
-    concurrency: int = 16
-    batch: int | None = 100
-    dimensions: int = 1536
+from works import Work
 
 
 def resident(field: str) -> float:
@@ -104,4 +83,4 @@ def main(name: str, work: Work, base_url: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], Work(**json.loads(sys.argv[2])), sys.argv[3])))  # noqa: T201
+    print(json.dumps(main(sys.argv[1], Work(**json.loads(sys.argv[2])), sys.argv[3])))

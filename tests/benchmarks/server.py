@@ -147,7 +147,7 @@ async def serve(behaviour: Behaviour) -> None:
     server = await asyncio.get_running_loop().create_server(
         lambda: Connection(state), "127.0.0.1", 0, backlog=1024
     )
-    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201  (whoever started us reads it)
+    print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 

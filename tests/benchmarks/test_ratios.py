@@ -24,4 +24,4 @@ def test_the_ratio_to_the_floor(case: Case, url: str, benchmark: Any) -> None:
     table = benchmark.pedantic(bench.rounds, (case, url, 1), rounds=1)
     ratios = {driver: round(row[f"{case.figure} ratio"], 2) for driver, row in table.items()}
     benchmark.extra_info.update(ratios)
-    print(f"\n{case.name}: {case.figure} as a share of {case.base}: {ratios}")  # noqa: T201
+    print(f"\n{case.name}: {case.figure} as a share of {case.base}: {ratios}")

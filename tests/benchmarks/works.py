@@ -5,11 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.benchmarks.measure import Work
-
 BOTH = ("sync", "async")
 OURS = ("ours, LangChain", "ours, LlamaIndex")
 RIVALS = ("langchain-openai", "llama-index-embeddings-openai")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is asked of a driver.
+
+    Attributes:
+        texts: How many; 0 for queries.
+        queries: How many, one after the other; 0 for texts.
+        colour: "sync" or "async".
+        concurrency: Requests under way at most.
+        batch: Texts in a request, for drivers that do not decide it themselves.
+        dimensions: Of the server's vectors, for the check.
+    """
+
+    texts: int = 0
+    queries: int = 0
+    colour: str = "sync"
+    concurrency: int = 16
+    batch: int | None = 100
+    dimensions: int = 1536
 
 
 @dataclass(frozen=True, kw_only=True)

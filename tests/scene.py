@@ -1,0 +1,78 @@
+"""A call that is to end while its requests are under way."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import GeneratorType
+from typing import Any
+
+from sockets import SOON, eventually
+from surfaces import Surface
+from surroundings import serving
+
+from aimlapi_embeddings.emulator import Emulator, Fault
+
+TEXTS = [str(i) for i in range(24)]
+BOUND = 8  # requests under way, one text in each
+AT_ONCE = 2.0  # seconds that an end at once may take on a slow machine
+LONGER = 0.2  # seconds in which a request that should not be would have come
+HANGS = Fault(hang=True)
+
+
+class Scene:
+    """A server that hangs at first, and what is to happen once requests are under way."""
+
+    def __init__(self, server: Emulator, base_url: str) -> None:
+        self.server, self.base_url = server, base_url
+        self.happened = 0.0
+        self._threads = set(threading.enumerate())
+        self._acts: list[threading.Thread] = []
+
+    def when(self, requests: int, act: Callable[[], object]) -> None:
+        """Act once so many requests are under way."""
+
+        def wait() -> None:
+            eventually(lambda: len(self.server.requests) == requests)
+            self.happened = time.monotonic()
+            act()
+
+        self._acts.append(threading.Thread(target=wait))
+        self._acts[-1].start()
+
+    def assert_ended(self) -> None:
+        """See that the call has ended at once, and that it starts no request any more."""
+        ended = time.monotonic()
+        for act in self._acts:
+            act.join(SOON)
+        assert ended - self.happened < AT_ONCE
+        before = len(self.server.requests)
+        time.sleep(LONGER)
+        assert len(self.server.requests) == before
+
+    def assert_goes_on(self, surface: Surface) -> None:
+        """Use the object as if nothing had happened."""
+        before = len(self.server.requests)
+        assert len(surface.documents(TEXTS)) == len(TEXTS)
+        assert len(self.server.requests) == before + len(TEXTS)
+        surface.client.close()
+
+    def assert_nothing_is_left(self) -> None:
+        """See all threads end and all flows closed, now that the server is gone."""
+        eventually(lambda: not set(threading.enumerate()) - self._threads)
+        flows = (each for each in gc.get_objects() if isinstance(each, GeneratorType))
+        assert not [
+            flow for flow in flows if flow.gi_code.co_name == "embed_batch" and flow.gi_suspended
+        ]
+
+
+@contextmanager
+def scene(*faults: Fault | None, **behaviour: Any) -> Iterator[Scene]:
+    with serving(faults=faults or [HANGS] * BOUND, **behaviour) as (server, base_url):
+        scene = Scene(server, base_url)
+        scene._threads |= set(threading.enumerate())
+        yield scene
+    scene.assert_nothing_is_left()

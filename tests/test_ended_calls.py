@@ -1,0 +1,89 @@
+"""Laws 8 and 12: an error that ends a call ends all of it, at once, and the object goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+
+import pytest
+from scene import BOUND, HANGS, TEXTS, scene
+from surfaces import Colour, SurfaceName
+from surroundings import connected
+
+from aimlapi_embeddings import AIMLAPIError
+from aimlapi_embeddings.emulator import Fault
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_stops_everything(
+    surface_name: SurfaceName, colour: Colour, status: int
+) -> None:
+    others = [HANGS] * (BOUND - 1)
+    with scene(None, None, *others, Fault(status)) as it:
+        surface = connected(surface_name, colour, it.base_url, batch_size=1)
+        it.when(2 + BOUND, lambda: None)
+        with pytest.raises(AIMLAPIError, match=f"{status} ") as caught:
+            surface.documents(TEXTS)
+        it.assert_ended()
+        assert len(it.server.requests) == 2 + BOUND
+        assert caught.value.partial is not None
+        assert sum(vector is not None for vector in caught.value.partial.vectors) == 2
+        surface.client.close()
+
+
+def test_a_refused_key_stops_the_threads_while_the_caller_is_busy() -> None:
+    """The progress callback runs in the caller's thread, which learns of the error afterwards."""
+    texts = [str(i) for i in range(60)]
+    with scene(None, Fault(401), latency=0.1) as it:
+        surface = connected("core", "sync", it.base_url, batch_size=1, max_concurrency=4)
+        busy = iter([1.5])
+
+        def progress(done: int, _: int) -> None:
+            if done:
+                time.sleep(next(busy, 0))
+
+        with pytest.raises(AIMLAPIError, match="401"):
+            surface.documents(texts, progress=progress)
+        assert len(it.server.requests) < 30
+        surface.client.close()
+
+
+def test_an_exception_of_the_progress_callback_ends_the_call(colour: Colour) -> None:
+    def stop(done: int, _: int) -> None:
+        if done:
+            it.happened = time.monotonic()
+            raise LookupError("enough")
+
+    with scene(Fault(delay=0.5), *[HANGS] * (BOUND - 1)) as it:
+        surface = connected("core", colour, it.base_url, batch_size=1)
+        with pytest.raises(LookupError, match="enough"):
+            surface.documents(TEXTS[:BOUND], progress=stop)
+        it.assert_ended()
+        assert len(it.server.requests) == BOUND
+        it.assert_goes_on(surface)
+
+
+class Limiter:
+    """Counts how often it is asked."""
+
+    asked = 0
+
+    def acquire(self) -> None:
+        self.asked += 1
+
+    async def aacquire(self) -> None:
+        self.asked += 1
+
+
+def test_a_call_that_has_ended_asks_no_limiter_any_more() -> None:
+    limiter = Limiter()
+    with scene(*[Fault(500, delay=0.5)] * BOUND) as it:
+        surface = connected("core", "sync", it.base_url, batch_size=1, rate_limiter=limiter)
+        it.when(BOUND, lambda: os.kill(os.getpid(), signal.SIGINT))
+        with suppress(KeyboardInterrupt):
+            surface.documents(TEXTS)
+        it.assert_ended()
+        surface.client.close()
+    assert limiter.asked == BOUND
