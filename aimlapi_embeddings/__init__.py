@@ -1,6 +1,6 @@
 """Embeddings from the AI/ML API and Nugen: the client that both framework adapters share."""
 
-from aimlapi_embeddings._arguments import check_arguments, check_picklable
+from aimlapi_embeddings._arguments import check_arguments, check_picklable, hide_arguments
 from aimlapi_embeddings._client import EmbeddingsClient
 from aimlapi_embeddings._errors import (
     AIMLAPIError,
@@ -53,6 +53,7 @@ __all__ = [
     "check_arguments",
     "check_picklable",
     "check_texts",
+    "hide_arguments",
     "progress_bar",
     "supported_models",
 ]

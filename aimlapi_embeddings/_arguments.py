@@ -3,10 +3,31 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from aimlapi_embeddings._errors import ConfigurationError
 from aimlapi_embeddings._models import nearest
+
+
+def hide_arguments(
+    given: dict[str, Any],
+    known: Iterable[Sequence[str]],
+    secrets: Collection[str],
+    hidden: Callable[[str], object],
+) -> None:
+    """Put strings out of sight that are a key, or may be one under a name that is not known.
+
+    Args:
+        given: Arguments by name; changed in place, so that no frame keeps the original.
+        known: For each argument all its names.
+        secrets: Those of them that hold a key.
+        hidden: Wraps a string so that it shows only where it is asked for.
+    """
+    shown = {name for names in known for name in names}.difference(secrets)
+    for name in given.keys() - shown:
+        if isinstance(given[name], str):
+            given[name] = hidden(given[name])
 
 
 def check_arguments(owner: str, given: Collection[str], known: Iterable[Sequence[str]]) -> None:

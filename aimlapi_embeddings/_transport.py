@@ -54,8 +54,8 @@ def check_http_clients(http_client: Any, async_http_client: Any) -> None:
             )
 
 
-def _drop_frames(error: BaseException, until: BaseException | None) -> None:
-    """Drop the frames of an HTTP library's error: their locals hold the request with its key.
+def _forget_request(error: BaseException, until: BaseException | None) -> None:
+    """Drop what holds a request with its key: an HTTP library's frames, and the request itself.
 
     Args:
         error: The last of a chain.
@@ -64,6 +64,8 @@ def _drop_frames(error: BaseException, until: BaseException | None) -> None:
     link: BaseException | None = error
     while link is not None and link is not until:
         link.__traceback__ = None
+        if "_request" in vars(link):  # httpx's errors have one
+            vars(link)["_request"] = None
         link = link.__cause__ or link.__context__
 
 
@@ -172,7 +174,7 @@ class HTTPTransport:
         late = not kinds.isdisjoint(("TimeoutException", "TimeoutError"))
         known = late or not kinds.isdisjoint(("RequestError", "ConnectionError"))
         if known or not isinstance(error, Exception):
-            _drop_frames(error, handled)
+            _forget_request(error, handled)
         if not known:
             return None
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

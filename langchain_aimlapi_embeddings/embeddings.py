@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.rate_limiters import BaseRateLimiter
@@ -17,6 +17,7 @@ from aimlapi_embeddings import (
     TaskType,
     check_arguments,
     check_picklable,
+    hide_arguments,
     progress_bar,
 )
 
@@ -87,12 +88,22 @@ class _Embeddings(BaseModel, Embeddings):
             self._built_with = options
         return self._client
 
+    if not TYPE_CHECKING:  # checkers and editors are to see the fields
+
+        def __init__(self, **data: Any) -> None:
+            # pydantic's frames and the details of its errors hold what it is given.
+            hide_arguments(data, self._names(), {"api_key", f"{self._provider}_api_key"}, SecretStr)
+            super().__init__(**data)
+
+    @classmethod
+    def _names(cls) -> list[tuple[str, ...]]:
+        fields = cls.model_fields.items()
+        return [(name, field.alias) if field.alias else (name,) for name, field in fields]
+
     @model_validator(mode="before")
     @classmethod
     def _check_arguments(cls, values: Any) -> Any:
-        fields = cls.model_fields.items()
-        names = [(name, field.alias) if field.alias else (name,) for name, field in fields]
-        check_arguments(cls.__name__, values, names)
+        check_arguments(cls.__name__, values, cls._names())
         return values
 
     @model_validator(mode="after")

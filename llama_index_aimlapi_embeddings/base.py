@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.rate_limiter import BaseRateLimiter
@@ -28,6 +28,7 @@ from aimlapi_embeddings import (
     check_arguments,
     check_picklable,
     check_texts,
+    hide_arguments,
     progress_bar,
 )
 
@@ -198,13 +199,22 @@ class _Embedding(BaseEmbedding):
             self._built_with = options
         return self._client
 
+    if not TYPE_CHECKING:  # checkers and editors are to see the fields
+
+        def __init__(self, **data: Any) -> None:
+            # pydantic's frames and the details of its errors hold what it is given.
+            hide_arguments(data, self._names(), {"api_key"}, SecretStr)
+            super().__init__(**data)
+
+    @classmethod
+    def _names(cls) -> list[tuple[str, ...]]:
+        aliases = {"model_name": ("model",), "api_base": ("base_url",)}
+        return [(name, *aliases.get(name, ())) for name in cls.model_fields]
+
     @model_validator(mode="before")
     @classmethod
     def _check_arguments(cls, values: Any) -> Any:
-        aliases = {"model_name": ("model",), "api_base": ("base_url",)}
-        check_arguments(
-            cls.__name__, values, [(name, *aliases.get(name, ())) for name in cls.model_fields]
-        )
+        check_arguments(cls.__name__, values, cls._names())
         return values
 
     @model_validator(mode="after")

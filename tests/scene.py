@@ -36,12 +36,16 @@ class Scene:
         """Act once so many requests are under way."""
 
         def wait() -> None:
-            eventually(lambda: len(self.server.requests) == requests)
+            self.wait_for(requests)
             self.happened = time.monotonic()
             act()
 
         self._acts.append(threading.Thread(target=wait))
         self._acts[-1].start()
+
+    def wait_for(self, requests: int) -> None:
+        """Wait until so many requests are under way."""
+        eventually(lambda: len(self.server.requests) == requests)
 
     def assert_ended(self) -> None:
         """See that the call has ended at once, and that it starts no request any more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,17 @@ def connected(name: SurfaceName, colour: Colour, base_url: str, **options: Any) 
     """Make a client or adapter that opens its own connections; two texts go in a request."""
     common = {"model": OPENAI, "api_key": KEY, "dimensions": 8, "batch_size": 2}
     return Surface(name, colour, Wire()).make_plain(**{**common, "base_url": base_url, **options})
+
+
+Call = Callable[[list[str]], Any]
+
+
+def calls_of(embedder: Any) -> tuple[Call, Call]:
+    """Find the methods that embed documents, in this thread and in the running loop."""
+    for name in ("get_text_embedding_batch", "embed_documents", "embed"):
+        if hasattr(embedder, name):
+            return getattr(embedder, name), getattr(embedder, f"a{name}")
+    raise AssertionError(embedder)
 
 
 def program(path: Path, code: str, *arguments: str) -> subprocess.Popen[str]:

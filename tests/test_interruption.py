@@ -10,13 +10,12 @@ import time
 from collections.abc import Awaitable, Callable
 from itertools import repeat
 from pathlib import Path
-from typing import Any
 
 import pytest
 from scene import AT_ONCE, BOUND, HANGS, LONGER, TEXTS, Scene, scene
 from sockets import SOON, eventually
 from surfaces import Surface, SurfaceName
-from surroundings import connected, program, serving
+from surroundings import calls_of, connected, program, serving
 
 from aimlapi_embeddings._slots import Slots
 from aimlapi_embeddings.emulator import Fault
@@ -128,18 +127,9 @@ def test_an_object_goes_on_after_an_alarm(surface_name: SurfaceName) -> None:
 # Cancellation
 
 
-def embedding(surface: Surface, texts: list[str]) -> Awaitable[Any]:
-    """Embed in the running loop."""
-    embedder = surface.embedder
-    for name in ("aget_text_embedding_batch", "aembed_documents"):
-        if hasattr(embedder, name):
-            return getattr(embedder, name)(texts)  # type: ignore[no-any-return]
-    return embedder.aembed(texts)  # type: ignore[no-any-return]
-
-
 async def cancelled(it: Scene, surface: Surface, requests: int) -> None:
-    task = asyncio.ensure_future(embedding(surface, TEXTS[:requests]))
-    await asyncio.to_thread(eventually, lambda: len(it.server.requests) == requests)
+    task = asyncio.ensure_future(calls_of(surface.embedder)[1](TEXTS[:requests]))
+    await asyncio.to_thread(it.wait_for, requests)
     it.happened = time.monotonic()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -151,7 +141,7 @@ async def out_of_time(it: Scene, surface: Surface, requests: int) -> None:
         async with asyncio.timeout(None) as timeout:
             loop = asyncio.get_running_loop()
             it.when(requests, lambda: loop.call_soon_threadsafe(timeout.reschedule, 0))
-            await embedding(surface, TEXTS[:requests])
+            await calls_of(surface.embedder)[1](TEXTS[:requests])
 
     with pytest.raises(TimeoutError):
         await embed()
@@ -170,7 +160,7 @@ def test_cancellation_ends_a_call_at_once_and_the_object_goes_on(
         assert asyncio.all_tasks() == {asyncio.current_task()}
         await asyncio.to_thread(it.assert_ended)
         before = len(it.server.requests)
-        await embedding(surface, TEXTS)
+        await calls_of(surface.embedder)[1](TEXTS)
         assert len(it.server.requests) == before + len(TEXTS)
 
     with scene(*[HANGS] * requests) as it:

@@ -1,10 +1,10 @@
-"""Laws 10 and 11: proxies, certificates and clients of the user's own are used as they are."""
+"""Laws 10 and 11: proxies and certificates of the environment hold, redirects do not."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,17 @@ import httpx
 import httpx2
 import pytest
 import trustme
-from neighbours import Minimal, MinimalAsync, relaying
-from scene import embedding
-from surfaces import GOOGLE, KEY, Colour, Surface, SurfaceName
-from surroundings import connected, serving
+from neighbours import relaying
+from surfaces import KEY, Colour, SurfaceName
+from surroundings import calls_of, connected, serving
 
 from aimlapi_embeddings import (
     AIMLAPIError,
     APIConnectionError,
-    APITimeoutError,
     ConfigurationError,
     NotFoundError,
 )
-from aimlapi_embeddings.emulator import Emulator, Fault
+from aimlapi_embeddings.emulator import Fault
 
 TEXTS = ["a", "b", "c"]
 REQUESTS = 2  # for these texts
@@ -57,9 +55,6 @@ def trusted(authority: trustme.CA, tmp_path: Path) -> Iterator[Path]:
     """The authority's own certificate, in a file."""
     with authority.cert_pem.tempfile(dir=str(tmp_path)) as path:
         yield Path(path)
-
-
-# Proxies
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
@@ -137,3 +132,94 @@ def test_an_environment_that_cannot_work_is_an_error_that_names_it(
     surface = connected("core", colour, f"http://{ELSEWHERE}", allow_http=True)
     with pytest.raises(ConfigurationError, match=f"(?i){said}.*{variable}"):
         surface.query("q")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_an_error_and_its_target_hears_nothing(
+    surface_name: SurfaceName, colour: Colour, status: int
+) -> None:
+    with serving() as (target, target_url):
+        away = Fault(status, {"location": f"{target_url}/v1/embeddings"})
+        with serving(faults=[away]) as (server, base_url):
+            surface = connected(surface_name, colour, base_url)
+            with pytest.raises(AIMLAPIError, match="Redirects are not followed") as caught:
+                surface.query("q")
+            surface.client.close()
+    assert target_url in str(caught.value)
+    assert (len(server.requests), len(target.requests)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("added", "path"),
+    [
+        ("", "/v1/embeddings"),
+        ("/", "/v1/embeddings"),
+        ("/v1", "/v1/embeddings"),
+        ("/v1/", "/v1/embeddings"),
+        ("/v1/embeddings", "/v1/embeddings"),
+        ("/v1/embeddings/", "/v1/embeddings"),
+        ("?tenant=a%20b", "/v1/embeddings?tenant=a%20b"),
+        ("/v1?tenant=a&tenant=b", "/v1/embeddings?tenant=a&tenant=b"),
+        ("/v1/?x=/y/", "/v1/embeddings?x=/y/"),
+        ("/team%2Fone/api", "/team%2Fone/api/embeddings"),
+        ("/a b", "/a%20b/embeddings"),
+        ("/v1#part", "/v1/embeddings"),
+    ],
+)
+def test_a_base_url_arrives_as_it_was_meant(colour: Colour, added: str, path: str) -> None:
+    with serving() as (server, base_url):
+        surface = connected("core", colour, base_url + added)
+        with suppress(NotFoundError):  # the emulator knows one path
+            surface.query("q")
+        surface.client.close()
+    assert [request.path for request in server.requests] == [path]
+
+
+# Certificates
+
+
+def test_a_certificate_of_a_private_authority_is_trusted_by_its_file(
+    surface_name: SurfaceName,
+    colour: Colour,
+    tls: ssl.SSLContext,
+    trusted: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    with serving() as (server, base_url), relaying({"": base_url}, tls) as front:
+        surface = connected(surface_name, colour, front.url)
+        assert len(surface.documents(TEXTS)) == len(TEXTS)
+        surface.client.close()
+    assert len(server.requests) == REQUESTS
+
+
+def test_a_certificate_of_an_unknown_authority_is_refused(
+    surface_name: SurfaceName, colour: Colour, tls: ssl.SSLContext
+) -> None:
+    with serving() as (server, base_url), relaying({"": base_url}, tls) as front:
+        surface = connected(surface_name, colour, front.url, max_retries=0)
+        with pytest.raises(APIConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+            surface.query("q")
+        surface.client.close()
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+def test_a_certificate_of_a_private_authority_is_trusted_by_a_client_of_the_users(
+    colour: Colour, library: Any, tls: ssl.SSLContext, authority: trustme.CA
+) -> None:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+
+    async def use() -> None:
+        with library.Client(verify=context) as client:
+            async with library.AsyncClient(verify=context) as async_client:
+                surface = connected(
+                    "core", colour, front.url, http_client=client, async_http_client=async_client
+                )
+                call, call_async = calls_of(surface.embedder)
+                assert await call_async(TEXTS) if colour == "async" else call(TEXTS)
+
+    with serving() as (server, base_url), relaying({"": base_url}, tls) as front:
+        asyncio.run(use())
+    assert len(server.requests) == REQUESTS

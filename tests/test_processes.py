@@ -16,7 +16,7 @@ import children
 import pytest
 from sockets import SOON, eventually, ports_to
 from surfaces import KEY, Colour, Surface, SurfaceName
-from surroundings import connected, serving
+from surroundings import calls_of, connected, serving
 
 TEXTS = ["a", "b", "c", "d"]
 REQUESTS = 2  # for these texts
@@ -49,14 +49,6 @@ def test_a_copy_of_a_used_object_works_beside_it(
         twin.client.close()
         surface.client.close()
         assert not ports_to(base_url)
-
-
-def calls_of(embedder: Any) -> tuple[Callable[[list[str]], Any], Callable[[list[str]], Any]]:
-    """Find the methods that embed documents, sync and async."""
-    for name in ("get_text_embedding_batch", "embed_documents", "embed"):
-        if hasattr(embedder, name):
-            return getattr(embedder, name), getattr(embedder, f"a{name}")
-    raise AssertionError(embedder)
 
 
 def vectors_of(found: list[Any]) -> list[Any]:
