@@ -37,6 +37,13 @@ def wire() -> Wire:
 
 
 @pytest.fixture
+def unencrypted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No certificates, where nothing needs them: to load all takes 20 ms for each client."""
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("SSL_CERT_DIR", os.devnull)
+
+
+@pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock on which waiting takes no time; enters by the client's own seam."""
     clock = Clock()
@@ -129,15 +136,9 @@ def vcr_config(scenario: Scenario, source: recording.Source) -> dict[str, Any]:
 def service(
     scenario: Scenario,
     source: recording.Source,
-    monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> Iterator[dict[str, Any]]:
     """The client's options for a recording or a replay of this scenario."""
-    if source == "live":
-        request.getfixturevalue("socket_enabled")
-    else:
-        # Nothing is encrypted, and loading all certificates takes 20 ms for each client.
-        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-        monkeypatch.setenv("SSL_CERT_DIR", os.devnull)
+    request.getfixturevalue("socket_enabled" if source == "live" else "unencrypted")
     with recording.serving(scenario, source) as options:
         yield {**options, "max_concurrency": 1, "max_retries": 0}

@@ -71,6 +71,7 @@ def frames_of(error: BaseException) -> list[str]:
         where = f"{frame.f_code.co_filename}:{frame.f_code.co_name}"
         for name, value in frame.f_locals.items():
             shown.append(f"{where} {name}={value!r}")
-            if hasattr(value, "__dict__") and not isinstance(value, type):
+            secret = hasattr(value, "get_secret_value")  # and shows it to who asks by this name
+            if hasattr(value, "__dict__") and not secret:
                 shown.append(f"{where} vars({name})={vars(value)!r}")
     return shown

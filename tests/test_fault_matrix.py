@@ -17,6 +17,7 @@ from surfaces import KEY, OPENAI, Clock, Colour, Surface, SurfaceName, Wire
 from aimlapi_embeddings import AIMLAPIError, APIStatusError
 from aimlapi_embeddings.emulator import Emulator, Fault, running
 
+pytestmark = pytest.mark.usefixtures("unencrypted")
 LATENCY = 0.05  # seconds; enough for requests to be under way together
 LONG = 20.0  # seconds that nothing here takes, unless it waits for a reply that nobody wants
 USUAL = {"model": OPENAI, "dimensions": 8, "batch_size": 2, "max_concurrency": 1}

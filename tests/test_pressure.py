@@ -10,6 +10,7 @@ from surfaces import KEY, OPENAI, Colour, Surface, Wire
 
 from aimlapi_embeddings.emulator import Emulator, Fault, Reply, Request, running
 
+pytestmark = pytest.mark.usefixtures("unencrypted")
 LATENCY = 0.05  # seconds
 JOB, SAMPLE = 2.5, 1.0  # seconds, when k requests are under way all the time
 SETTLED = 1.0  # second after which the bound should have been found

@@ -12,6 +12,7 @@ from surfaces import KEY, OPENAI, Surface, Wire
 from aimlapi_embeddings import EmbeddingsClient
 from aimlapi_embeddings.emulator import Emulator, running
 
+pytestmark = pytest.mark.usefixtures("unencrypted")
 LATENCY = 0.02  # seconds; enough for requests to be under way together
 BOUND = 5
 THREADS, LOOPS, TASKS = 32, 3, 8

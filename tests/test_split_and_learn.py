@@ -14,6 +14,7 @@ from surfaces import KEY, OPENAI, Colour, Surface, Wire
 from aimlapi_embeddings import BadRequestError
 from aimlapi_embeddings.emulator import Emulator, Fault, running
 
+pytestmark = pytest.mark.usefixtures("unencrypted")
 MANY = 1000
 TEXTS = tuple(f"text {i}" for i in range(MANY))
 # From 1 to 60 words, so that batches of as many texts differ in their tokens.
@@ -87,9 +88,9 @@ def test_a_limit_is_found_by_few_requests(
     with served(colour, judge) as (surface, server):
         assert surface.documents(list(texts)) == right(texts)
     assert refused(server, judge) <= CONCURRENCY + math.log2(BATCH)
-    # A limit that is found by halving is at worst half of what the server takes, and what is left
-    # over of a batch travels alone.
-    assert len(server.requests) <= 3 * LEAST_REQUESTS[judge]
+    # A limit that is found by halving is at worst half of what the server takes; the texts are not
+    # of one size, and what is left over of a batch travels alone.
+    assert len(server.requests) <= 4 * LEAST_REQUESTS[judge]
 
 
 @LIMITS

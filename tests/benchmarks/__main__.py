@@ -1,8 +1,8 @@
 """Print all tables: `python -m tests.benchmarks [--runs 5] [--rivals DIR] [--plots FILE]`.
 
 DIR holds one virtual environment for each rival, named like its driver (see drivers.py), with that
-package, NumPy and nothing of ours in it. Takes a quarter of an hour on two CPUs; nothing else should
-run.
+package, NumPy and nothing of ours in it. Takes a quarter of an hour on two CPUs; nothing else
+should run.
 """
 
 from __future__ import annotations

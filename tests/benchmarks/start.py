@@ -81,7 +81,8 @@ def markdown(url: str, rounds: int) -> str:
         "",
         "### First call: a fresh process, import, construct, one query",
         "",
-        f"bare httpx {row['base']:.0f} ms, ours {row['ours']:.0f} ms: {row['ratio']:.2f} (1.20: {met})",
+        f"bare httpx {row['base']:.0f} ms, ours {row['ours']:.0f} ms: "
+        f"{row['ratio']:.2f} (1.20: {met})",
         "",
     ]
     return "\n".join(lines)
