@@ -1,4 +1,4 @@
-"""What may stand between a client and a server: proxies, TLS, and HTTP clients of the user's own."""
+"""What may stand between a client and a server: proxies, TLS, clients of the user's own."""
 
 from __future__ import annotations
 
