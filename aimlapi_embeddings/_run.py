@@ -122,11 +122,11 @@ def run_threads(flows: Sequence[Flow], runtime: Runtime, sink: Sink) -> None:
             inbox.put(None)
 
     threads = [_Thread(stopping) for _ in range(min(len(flows), runtime.slots.most))]
-    for thread in threads:
-        run = contextvars.copy_context().run  # so that tracing sees the caller's context
-        threading.Thread(target=run, args=(work, thread), daemon=True).start()
     working = len(threads)
     try:
+        for thread in threads:
+            run = contextvars.copy_context().run  # so that tracing sees the caller's context
+            threading.Thread(target=run, args=(work, thread), daemon=True).start()
         while working:
             match _next(inbox):
                 case None:

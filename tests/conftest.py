@@ -17,7 +17,7 @@ from aimlapi_embeddings import EmbeddingsClient
 
 # Chosen by --hypothesis-profile; examples may take long on a busy machine.
 settings.register_profile("default", deadline=None)
-settings.register_profile("long", deadline=None, max_examples=2_500)
+settings.register_profile("long", deadline=None, max_examples=4_000)
 
 FOREIGN = ("AIMLAPI_", "NUGEN_", "OPENAI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 

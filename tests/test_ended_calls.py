@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
 from contextlib import suppress
+from types import GeneratorType
+from typing import Any
 
 import pytest
 from scene import BOUND, HANGS, TEXTS, scene
@@ -63,6 +66,23 @@ def test_an_exception_of_the_progress_callback_ends_the_call(colour: Colour) -> 
         it.assert_ended()
         assert len(it.server.requests) == BOUND
         it.assert_goes_on(surface)
+
+
+def suspended_flows() -> list[GeneratorType[Any, Any, Any]]:
+    flows = (each for each in gc.get_objects() if isinstance(each, GeneratorType))
+    return [flow for flow in flows if flow.gi_code.co_name == "embed_batch" and flow.gi_suspended]
+
+
+def test_no_flow_is_left_open(colour: Colour) -> None:
+    with scene(*[HANGS] * (BOUND - 1), Fault(401)) as it:
+        surface = connected("core", colour, it.base_url, batch_size=1)
+        it.when(BOUND, lambda: None)
+        with pytest.raises(AIMLAPIError, match="401"):
+            surface.documents(TEXTS)
+        surface.client.close()
+        it.assert_ended()
+        assert colour == "async" or suspended_flows(), "threads still wait for replies"
+    assert not suspended_flows()
 
 
 class Limiter:

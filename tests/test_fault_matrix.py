@@ -82,7 +82,7 @@ def test_a_fault_ends_in_the_right_vectors_or_in_a_clear_error(
     assert least <= waited <= most + 1e-9
     ideal = row.timeouts * TIMEOUT
     assert ideal <= elapsed
-    assert not ideal or elapsed < 5 * ideal
+    assert not ideal or elapsed < 10 * ideal
 
 
 @pytest.mark.parametrize("status", [401, 403])

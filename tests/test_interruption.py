@@ -6,6 +6,7 @@ import _thread
 import asyncio
 import os
 import signal
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from itertools import repeat
@@ -74,6 +75,29 @@ def test_ctrl_c_ends_a_program_whatever_is_under_way(
 
 def ctrl_c() -> None:
     os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_while_threads_are_being_started_ends_those_that_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start, ours = threading.Thread.start, []
+
+    def interrupted(thread: threading.Thread) -> None:
+        if thread.name != "emulator":
+            ours.append(thread)
+        if len(ours) == 3:
+            raise KeyboardInterrupt
+        start(thread)
+
+    with scene(None, latency=0.1) as it:
+        surface = connected("core", "sync", it.base_url, batch_size=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                surface.documents(TEXTS)
+        time.sleep(0.5)
+        assert len(it.server.requests) <= 2
+        it.assert_goes_on(surface)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from pydantic import PrivateAttr, ValidationError
-from surfaces import KEY, OPENAI, Colour, SurfaceName
+from surfaces import KEY, OPENAI, Colour
 from surroundings import connected, program, serving
 
 from aimlapi_embeddings import AIMLAPIError, APITimeoutError, EmbeddingsClient
@@ -93,12 +93,12 @@ def test_a_key_of_the_wrong_type_is_not_shown(cls: type[Any], key: Any) -> None:
 
 
 def test_a_request_that_cannot_be_written_shows_no_key(
-    surface_name: SurfaceName, colour: Colour, caplog: pytest.LogCaptureFixture
+    colour: Colour, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         surface = connected(
-            surface_name,
+            "core",
             colour,
             f"http://127.0.0.1:{deaf.getsockname()[1]}",
             timeout=0.3,

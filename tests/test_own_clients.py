@@ -128,13 +128,13 @@ def test_its_failure_to_connect_is_ours(
     assert caught.value.__cause__ is not None
 
 
-def test_its_timeout_is_ours(surface_name: SurfaceName, colour: Colour, library: Library) -> None:
+def test_its_timeout_is_ours(colour: Colour, library: Library) -> None:
     with (
         serving(faults=[Fault(hang=True)] * REQUESTS) as (server, base_url),
         pytest.raises(APITimeoutError, match=r"within 0.2 s"),
     ):
         with_client(
-            surface_name,
+            "core",
             colour,
             base_url,
             lambda: library.make[colour](headers=THEIRS),

@@ -149,7 +149,7 @@ def test_a_bare_fork_leaves_two_objects_that_work(
 def test_a_fork_amid_requests_disturbs_neither_side(
     surface_name: SurfaceName,
 ) -> None:
-    with serving(latency=0.3) as (server, base_url):
+    with serving(latency=0.15) as (server, base_url):
         surface = connected(surface_name, "sync", base_url, batch_size=1)
         found: list[Any] = []
         calls = [
@@ -169,7 +169,7 @@ def test_a_fork_amid_requests_disturbs_neither_side(
 
 
 def test_a_fork_inside_a_running_loop_disturbs_neither_side(surface_name: SurfaceName) -> None:
-    with serving(latency=0.3) as (server, base_url):
+    with serving(latency=0.15) as (server, base_url):
         surface = connected(surface_name, "async", base_url, batch_size=1)
 
         async def parent() -> list[Any]:
@@ -187,11 +187,11 @@ def test_a_fork_inside_a_running_loop_disturbs_neither_side(surface_name: Surfac
 
 
 def test_the_bound_holds_from_the_first_call_of_a_child_on() -> None:
-    with serving(latency=0.05) as (server, base_url):
+    with serving(latency=0.03) as (server, base_url):
         surface = connected("core", "sync", base_url, batch_size=1, max_concurrency=1)
         surface.documents(["a"])
-        for _ in range(5):
+        for _ in range(4):
             fork(lambda: children.embed_in_threads(surface.client.embed, 8))
         surface.client.close()
-        assert len(server.requests) == 1 + 5 * 8
+        assert len(server.requests) == 1 + 4 * 8
         assert server.peak_in_flight == 1
