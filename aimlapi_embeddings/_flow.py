@@ -35,6 +35,8 @@ from aimlapi_embeddings._types import Reply, Row, Usage
 
 _RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})
 _SHOWN_TEXT = 60  # characters
+# A refusal that no text escapes would otherwise be met once by each of them.
+_ENOUGH = 4
 _SPEAKS_OF_TOKENS = re.compile(r"tokens?\b", re.I)
 _SPEAKS_OF_TEXTS = re.compile(r"\b(?:inputs?|items?|elements?|texts|batch|array|instance)", re.I)
 
@@ -131,6 +133,7 @@ def embed_batch(batch: Batch, call: Call) -> Flow:
     learned = call.learned
     before_halving: tuple[float, float] | None = None
     culprit: BadRequestError | None = None
+    in_vain = 0  # texts refused alone, while nothing of the batch was accepted
     todo = [batch]
     while todo:
         part = todo.pop()
@@ -140,6 +143,8 @@ def embed_batch(batch: Batch, call: Call) -> Flow:
         outcome = yield from _attempt(part, call, learned.fits)
         if outcome is _STALE:
             todo.append(part)
+        elif outcome is _DELIVERED:
+            in_vain = -len(batch)
         elif isinstance(outcome, RequestTooLargeError) and len(part) > 1:
             if learned.fits(part):  # or others have learned it in between
                 before_halving = before_halving or (learned.max_texts, learned.max_tokens)
@@ -154,6 +159,9 @@ def embed_batch(batch: Batch, call: Call) -> Flow:
                 call.slots.try_all()
             found = yield from _narrow(part, outcome, call)
             culprit = culprit or found
+            in_vain += 1
+            if in_vain == _ENOUGH:
+                raise outcome  # it sounds like a text's fault, but no text is good enough
     if culprit is not None:
         raise culprit
 

@@ -151,8 +151,11 @@ class Broken(Minimal):
         return {}["bug"]
 
 
-def test_a_bug_in_it_is_shown_where_it_is() -> None:
+def test_a_bug_in_it_is_shown_where_it_is_and_without_the_key() -> None:
     with pytest.raises(KeyError, match="bug") as caught:
         with_client("core", "sync", "http://127.0.0.1:9", lambda: Broken({}))
     assert caught.traceback[-1].name == "post"
     assert caught.traceback[-1].path.name == "test_own_clients.py"
+    shown = repr(caught.traceback[-1].frame.f_locals)
+    assert "'headers': {" in shown
+    assert KEY not in shown, "it is asked for by `auth`, and is no header before"

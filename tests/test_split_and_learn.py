@@ -11,7 +11,7 @@ import pytest
 from fault_rows import Judge, at_most, at_most_tokens, dislikes, refusal, texts_of
 from surfaces import KEY, OPENAI, Colour, Surface, Wire
 
-from aimlapi_embeddings import BadRequestError
+from aimlapi_embeddings import BadRequestError, emulator
 from aimlapi_embeddings.emulator import Emulator, Fault, running
 
 pytestmark = pytest.mark.usefixtures("unencrypted")
@@ -161,3 +161,14 @@ def test_where_text_after_text_is_refused_for_the_same_reason_the_rest_is_not_se
         error = to_refusal(surface)
     assert len(error.indices) == 1
     assert len(server.requests) <= 10 * CONCURRENCY  # of a thousand; how soon, threads decide
+
+
+def test_a_refusal_that_no_text_escapes_is_not_met_by_all_of_them(
+    wire: Wire, colour: Colour
+) -> None:
+    said = b'{"message": "the maximum of tokens for this key is exceeded"}'
+    wire.answer = lambda request: emulator.Reply(400, {}, said)
+    surface = Surface("core", colour, wire).make(OPENAI, batch_size=2048, max_concurrency=1)
+    with pytest.raises(BadRequestError, match="maximum of tokens"):
+        surface.documents([f"text {i}" for i in range(2048)])
+    assert len(wire.requests) <= 20  # eleven halvings, and some texts alone
