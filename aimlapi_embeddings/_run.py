@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Protocol, TypeAlias
 
-from aimlapi_embeddings._backoff import Gate
+from aimlapi_embeddings._backoff import Gate, parse_retry_after
 from aimlapi_embeddings._errors import APIConnectionError, BadRequestError
 from aimlapi_embeddings._flow import Deliver, Flow, Learned, Permit, Send, Sleep
 from aimlapi_embeddings._limiter import Limiter
@@ -91,7 +91,7 @@ class Runtime:
         """Tell the bound how a request fared. A 429 that names a wait shuts the gate instead."""
         if is_success(reply):
             self.slots.succeeded(ticket)
-        elif reply.status == 429 and "retry-after" not in reply.headers:
+        elif reply.status == 429 and parse_retry_after(reply.headers, self.clock.time) is None:
             self.slots.refused(ticket)
 
 

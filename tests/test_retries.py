@@ -142,6 +142,14 @@ def test_a_429_without_a_word_halves_the_concurrency(surface: Surface, clock: Cl
     assert surface.client._runtime.slots.limit == 8
 
 
+def test_a_429_whose_wait_cannot_be_read_halves_it_too(surface: Surface, clock: Clock) -> None:
+    surface.make(OPENAI, max_concurrency=8, max_retries=0)
+    surface.wire.will(Fault(429, retry_after="soon"))
+    with pytest.raises(RateLimitError):
+        surface.documents(["a"])
+    assert surface.client._runtime.slots.limit == 4
+
+
 def test_a_429_that_names_a_wait_leaves_the_concurrency(surface: Surface, clock: Clock) -> None:
     surface.make(OPENAI, max_concurrency=8)
     surface.wire.will(Fault(429, retry_after="1"))
