@@ -31,7 +31,7 @@ from aimlapi_embeddings._options import (
     check_too_long,
 )
 from aimlapi_embeddings._planning import check_texts, check_titles_fit, plan_batches
-from aimlapi_embeddings._request import check_titles, condition
+from aimlapi_embeddings._request import cache_namespace, check_titles, condition
 from aimlapi_embeddings._result import EmbeddingResult
 from aimlapi_embeddings._run import Clock, Runtime, run_tasks, run_threads
 from aimlapi_embeddings._secrets import SecretLike, as_secret, find_key
@@ -211,6 +211,15 @@ class EmbeddingsClient:
     def model(self) -> Model:
         """What is known about the model: sizes, limits, family."""
         return self._options.model
+
+    @property
+    def cache_namespace(self) -> str:
+        """A name for caches: clients that share it give the same text the same vectors.
+
+        It covers endpoint, model, dimensions, task type, prefixes, format and extra fields, and can
+        stand in the name of a file. Documents and queries share it: keep them in separate caches.
+        """
+        return cache_namespace(self._options, self._url)
 
     @property
     def usage(self) -> Usage:

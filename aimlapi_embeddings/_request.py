@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -33,6 +35,14 @@ def condition(options: Options, role: Role, task_type: str | None) -> Conditioni
     if family.role_field and said:
         fields = {family.role_field: said, **fields}
     return Conditioning(fields, family.prefixes.get(role, "") if prefix is None else prefix)
+
+
+def cache_namespace(options: Options, url: str) -> str:
+    """Name what decides the vectors of a text, in letters that may stand in a file's name."""
+    asked = (url, options.encoding_format, build_body(options, {}, ()))
+    roles = (condition(options, "document", None), condition(options, "query", None))
+    digest = hashlib.blake2b(msgspec.json.encode((asked, roles)), digest_size=12).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9.]+', '-', options.id)}-{digest}"
 
 
 def check_titles(options: Options, conditioning: Conditioning) -> str:

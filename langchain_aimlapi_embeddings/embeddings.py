@@ -88,6 +88,14 @@ class _Embeddings(BaseModel, Embeddings):
             self._built_with = options
         return self._client
 
+    @property
+    def cache_namespace(self) -> str:
+        """The `namespace` for a `CacheBackedEmbeddings`: another one for each kind of vectors.
+
+        Documents and queries share it, so `query_embedding_cache` must be a store of its own.
+        """
+        return self.client.cache_namespace
+
     if not TYPE_CHECKING:  # checkers and editors are to see the fields
 
         def __init__(self, **data: Any) -> None:
