@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import absence
 import pytest
 import recording
 from hypothesis import settings
@@ -78,6 +79,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=recording.CASSETTES,
         help="folder of the recordings (%(default)s)",
     )
+    parser.addoption(
+        "--all-extras",
+        action="store_true",
+        help="fail instead of skipping where an extra is not installed",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    absence.required = config.getoption("--all-extras")
 
 
 @pytest.hookimpl(trylast=True)  # after the order was shuffled
