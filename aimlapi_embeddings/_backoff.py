@@ -11,10 +11,11 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from math import isfinite
+
+import msgspec
 
 _FIRST_BOUND = 0.5  # seconds
 _LARGEST_BOUND = 20.0  # seconds
@@ -22,8 +23,7 @@ _LARGEST_BOUND = 20.0  # seconds
 _REOPENING_SPREAD = 0.1  # of the wait
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(msgspec.Struct, frozen=True):
     """How often, and how long at most.
 
     Attributes:

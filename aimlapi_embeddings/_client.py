@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Literal, Self
+
+import msgspec
 
 from aimlapi_embeddings._arguments import check_picklable
 from aimlapi_embeddings._backoff import Gate, RetryPolicy
@@ -29,6 +30,7 @@ from aimlapi_embeddings._options import (
     check_seconds,
     check_task_type,
     check_too_long,
+    default_batch_size,
 )
 from aimlapi_embeddings._planning import check_texts, check_titles_fit, plan_batches
 from aimlapi_embeddings._request import cache_namespace, check_titles, condition
@@ -61,7 +63,8 @@ class EmbeddingsClient:
         too_long: What the server does with a text over the model's limit: `"error"`, `"truncate"`,
             or what it does by itself when None. Google's models can be asked for either.
         encoding_format: `"auto"` (base64 where the model documents it), `"float"` or `"base64"`.
-        batch_size: Most texts in a request; can only lower the model's own limit.
+        batch_size: Most texts in a request, up to the model's own limit; when None, as many as
+            keep the replies under way below 64 MB (1,024 texts of 1,536 numbers, 8 at a time).
         max_concurrency: Most requests under way at a time, over all calls of this client.
         max_retries: Repeats of a request after its first attempt.
         max_retry_wait: Longest wait in seconds that a server may ask for; a longer one raises.
@@ -115,24 +118,27 @@ class EmbeddingsClient:
         api_key = as_secret(api_key)
         where = find_provider(model, provider)
         row = find_model(model, where, family)
-        most = row.max_texts_per_request
+        size = check_dimensions(row, dimensions)
+        self._max_concurrency = check_integer("max_concurrency", max_concurrency, 1)
         task = check_task_type(row.family, task_type)
         self._options = Options(
             id=str.__str__(model),  # a plain string, where it is one of NumPy's
             model=row,
             provider=where,
-            dimensions=check_dimensions(row, dimensions),
+            dimensions=size,
             task_type=task,
             document_prefix=check_prefix("document_prefix", document_prefix, task),
             query_prefix=check_prefix("query_prefix", query_prefix, task),
             too_long=check_too_long(row.family, too_long),
             encoding_format=check_encoding_format(row.family, encoding_format),
             extra_body=check_extra_body(extra_body),
-            batch_size=most
-            if batch_size is None
-            else min(most, check_integer("batch_size", batch_size, 1)),
+            batch_size=min(
+                row.max_texts_per_request,
+                default_batch_size(row, size, max_concurrency)
+                if batch_size is None
+                else check_integer("batch_size", batch_size, 1),
+            ),
         )
-        self._max_concurrency = check_integer("max_concurrency", max_concurrency, 1)
         self._policy = RetryPolicy(
             check_integer("max_retries", max_retries, 0),
             check_seconds("max_retry_wait", max_retry_wait, allow_zero=True),
@@ -275,7 +281,9 @@ class EmbeddingsClient:
     def _abandon_requests(self) -> None:
         """Leave slots and connections to threads that wait for replies which nobody wants."""
         runtime = self._runtime
-        anew = replace(runtime, wire=self._new_wire(), slots=Slots(self._max_concurrency))
+        anew = msgspec.structs.replace(
+            runtime, wire=self._new_wire(), slots=Slots(self._max_concurrency)
+        )
         self._running = {os.getpid(): anew}
 
     @property

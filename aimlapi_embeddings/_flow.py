@@ -13,9 +13,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
+
+import msgspec
 
 from aimlapi_embeddings._backoff import Gate, RetryPolicy
 from aimlapi_embeddings._errors import (
@@ -49,30 +50,26 @@ class _Outcome(Enum):
 _DELIVERED, _STALE = _Outcome.DELIVERED, _Outcome.STALE
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """Send this body, answer with the reply; with None when it may not leave, its turn come."""
 
     body: bytes
     may_leave: Callable[[], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
+class Permit(msgspec.Struct, frozen=True):
     """Ask the rate limiter, if there is one, for a request of so many tokens."""
 
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep:
+class Sleep(msgspec.Struct, frozen=True):
     """Wait this many seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Deliver:
+class Deliver(msgspec.Struct, frozen=True):
     """Hand over what a request brought: n places and their n vectors (none after a failure)."""
 
     usage: Usage
@@ -84,8 +81,7 @@ Step: TypeAlias = Permit | Send | Sleep | Deliver
 Flow: TypeAlias = Generator[Step, Reply | None, None]
 
 
-@dataclass(slots=True)
-class Learned:
+class Learned(msgspec.Struct):
     """What replies taught about the server; shared by all batches of a client."""
 
     encoding_format: str | None
@@ -108,8 +104,7 @@ class Learned:
             self.max_tokens = min(self.max_tokens, sum(batch.tokens) / 2)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """What the batches of one call share."""
 
     options: Options

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from threading import TIMEOUT_MAX  # of any wait, sockets' too; about 292 years
 from typing import Any
 
@@ -20,11 +19,13 @@ from aimlapi_embeddings._version import __version__
 # RFC 9110, 5.1 and 5.5: a token; printable characters.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?")
+# 64 MB of base64. More at a time costs more in fresh memory than it saves in requests: 20,000 texts
+# of 1,536 numbers, 16 requests at a time, took a third longer at 1,250 texts a request than at 512.
+_NUMBERS_UNDER_WAY = 16 * 512 * 1536
 _FRAMING = ("content-length", "transfer-encoding")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that shapes a request, checked."""
 
     id: str
@@ -55,6 +56,14 @@ def check_dimensions(model: Model, dimensions: int | None) -> int | None:
             f"{describe_sizes(model)}."
         )
     return dimensions
+
+
+def default_batch_size(model: Model, dimensions: int | None, max_concurrency: int) -> int:
+    """Choose how many texts a request may carry, where the user does not."""
+    numbers = dimensions or model.native_dimensions
+    if numbers is None:
+        return model.max_texts_per_request
+    return max(1, _NUMBERS_UNDER_WAY // (numbers * max_concurrency))
 
 
 def describe_sizes(model: Model) -> str:

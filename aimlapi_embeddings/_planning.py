@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+import msgspec
 
 from aimlapi_embeddings._errors import ConfigurationError, InvalidInputError
 from aimlapi_embeddings._families import Model
@@ -26,8 +27,7 @@ _BYTES_PER_TOKEN = 3
 _SHOWN_INDICES = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True):
     """Texts that share one request.
 
     Attributes:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
+
+class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """One API host. The request goes to `{base_url}/embeddings`."""
 
     name: str

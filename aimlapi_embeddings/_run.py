@@ -8,15 +8,15 @@ and results are touched there alone. Tasks run in the caller's loop and are canc
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Protocol, TypeAlias
+
+import msgspec
 
 from aimlapi_embeddings._backoff import Gate, parse_retry_after
 from aimlapi_embeddings._errors import APIConnectionError, BadRequestError
@@ -62,6 +62,8 @@ class Clock:
 
     async def sleep_async(self, seconds: float) -> None:
         """Wait in this task."""
+        import asyncio  # here and below, since it takes 20 ms that sync callers need not wait
+
         await asyncio.sleep(seconds)
 
 
@@ -75,8 +77,7 @@ class Sink(Protocol):
         """Note a refusal of one text, or raise it when the other batches should not go on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Runtime:
+class Runtime(msgspec.Struct, frozen=True):
     """What all calls of one client share in one process."""
 
     wire: Wire
@@ -85,7 +86,7 @@ class Runtime:
     learned: Learned
     clock: Clock
     limiter: Limiter | None
-    lock: threading.Lock = field(default_factory=threading.Lock)  # of the client's usage
+    lock: threading.Lock = msgspec.field(default_factory=threading.Lock)  # of the client's usage
 
     def settle(self, ticket: int, reply: Reply) -> None:
         """Tell the bound how a request fared. A 429 that names a wait shuts the gate instead."""
@@ -151,6 +152,8 @@ def _next(inbox: SimpleQueue[_Item]) -> _Item:
 
 async def run_tasks(flows: Sequence[Flow], runtime: Runtime, sink: Sink) -> None:
     """Run flows side by side, in this task when there is only one."""
+    import asyncio
+
     todo = iter(flows)
 
     async def work() -> None:

@@ -14,10 +14,13 @@ Who waited longest is woken first, but whoever asks in between may be faster: no
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 def _resolve(future: asyncio.Future[None]) -> None:
@@ -75,6 +78,8 @@ class Slots:
 
     async def acquire_async(self) -> int:
         """Take a slot, waiting in this task."""
+        import asyncio  # which takes 20 ms that sync callers need not wait
+
         loop = asyncio.get_running_loop()
         while True:
             future = loop.create_future()
@@ -148,7 +153,8 @@ class Slots:
 
     def _wake_next(self) -> None:
         """Wake as many as there are free slots for."""
-        while wakes := self._next_sleepers():
+        # Whoever came to sleep before a slot was freed is in sight; who came later found the slot.
+        while self._sleepers and (wakes := self._next_sleepers()):
             gone = 0
             for wake in wakes:
                 try:

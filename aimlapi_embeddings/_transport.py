@@ -11,7 +11,6 @@ have the same names.
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import sys
 import threading
@@ -19,7 +18,7 @@ import weakref
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import httpx
 
@@ -27,6 +26,9 @@ from aimlapi_embeddings._endpoint import is_loopback
 from aimlapi_embeddings._errors import APIConnectionError, APITimeoutError, ConfigurationError
 from aimlapi_embeddings._secrets import SecretLike, hide
 from aimlapi_embeddings._types import Reply
+
+if TYPE_CHECKING:
+    import asyncio
 
 # How many requests are under way is decided before they come here.
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
@@ -136,6 +138,8 @@ class HTTPTransport:
 
     async def aclose(self) -> None:
         """Close what was opened for this event loop."""
+        import asyncio
+
         loop = asyncio.get_running_loop()
         if held := self._async_clients.pop(loop, None):
             await held.holder.aclose()
@@ -192,6 +196,8 @@ class HTTPTransport:
             return self._client
 
     async def _open_async(self) -> httpx.AsyncClient:
+        import asyncio  # which takes 20 ms that sync callers need not wait
+
         loop = asyncio.get_running_loop()
         if held := self._async_clients.get(loop):
             return held.client
@@ -242,22 +248,22 @@ def _let_go(clients: dict[asyncio.AbstractEventLoop, _Held]) -> None:
     """Close the clients of a transport that was dropped, each in its own loop."""
     for loop, held in clients.items():
         with suppress(RuntimeError):  # the loop is closed, and with it the client
-            loop.call_soon_threadsafe(_Closing, held.holder)
+            loop.call_soon_threadsafe(_start_closing, held.holder)
 
 
-class _Closing(asyncio.Task[None]):
-    """Closes a client, and is waited for by `asyncio.run` at its end instead of being cancelled.
+def _start_closing(holder: AsyncGenerator[httpx.AsyncClient]) -> None:
+    """Close a client in a task that `asyncio.run` waits for at its end.
 
     asyncio's own way with a generator that was dropped is a task that is cancelled there: when a
     client is dropped by the main coroutine as it ends, its sockets would stay open.
     """
+    import asyncio
 
-    def __init__(self, holder: AsyncGenerator[httpx.AsyncClient]) -> None:
-        super().__init__(_close(holder))
+    class Closing(asyncio.Task[None]):
+        def cancel(self, msg: Any = None) -> bool:
+            return False
 
-    def cancel(self, msg: Any = None) -> bool:
-        return False
+    async def close() -> None:
+        await holder.aclose()
 
-
-async def _close(holder: AsyncGenerator[httpx.AsyncClient]) -> None:
-    await holder.aclose()
+    Closing(close())

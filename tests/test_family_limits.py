@@ -41,7 +41,7 @@ def answer(request: emulator.Request, most: int | None = None) -> emulator.Reply
 def made(surface: Surface, model: str, **options: Any) -> Surface:
     surface.wire.answer = answer
     provider = "nugen" if model == NUGEN else "aimlapi"
-    return surface.make(model, provider=provider, max_concurrency=1, **options)
+    return surface.make(model, provider=provider, **{"max_concurrency": 1, **options})
 
 
 def sizes(surface: Surface) -> list[int | str]:
@@ -142,3 +142,15 @@ def test_a_limit_that_is_lower_than_we_think_is_met_by_halving(
     assert surface.documents(texts) == [[float(i)] for i in range(1, 61)]
     accepted = [size for size in sizes(surface) if isinstance(size, int) and size <= 7]
     assert sum(accepted) == 60
+
+
+@pytest.mark.parametrize(
+    ("model", "max_concurrency", "size"),
+    [(OPENAI, 16, 512), (OPENAI, 8, 1024), (OPENAI, 1, 2048), ("text-embedding-3-large", 16, 256)],
+)
+def test_replies_under_way_stay_below_64_megabytes(
+    surface: Surface, model: str, max_concurrency: int, size: int
+) -> None:
+    waves = 2 * max_concurrency
+    made(surface, model, max_concurrency=max_concurrency).documents(numbered(waves * size))
+    assert sizes(surface) == [size] * waves

@@ -106,6 +106,32 @@ def floor_8(base_url: str, concurrency: int, batch: int) -> Any:
     return Floor(base_url, 8, batch)
 
 
+@driver("floor in LlamaIndex")
+def floor_in_llama_index(base_url: str, concurrency: int, batch: int) -> Any:
+    """The floor as a `BaseEmbedding`: what the framework's events and spans cost anybody."""
+    from llama_index.core.base.embeddings.base import BaseEmbedding
+
+    floor = Floor(base_url, concurrency, batch)
+
+    class FloorEmbedding(BaseEmbedding):
+        def _get_query_embedding(self, query: str) -> list[float]:
+            return floor.query(query)
+
+        async def _aget_query_embedding(self, query: str) -> list[float]:
+            return (await floor.adocuments([query]))[0]
+
+        def _get_text_embedding(self, text: str) -> list[float]:
+            return floor.query(text)
+
+        def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+            return floor.documents(texts)
+
+        async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+            return await floor.adocuments(texts)
+
+    return _of_llama_index(FloorEmbedding(embed_batch_size=2048))
+
+
 @driver("ours, LangChain")
 def langchain(base_url: str, concurrency: int, batch: int | None) -> Any:
     from langchain_aimlapi_embeddings import AIMLAPIEmbeddings
