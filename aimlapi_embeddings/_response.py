@@ -60,7 +60,7 @@ def parse_reply(
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ReplyError(
             f"the reply (status {reply.status}) is not a list of embeddings: {error}; it starts "
-            f"{reply.body[:80]!r}. Check base_url, or ask the provider."
+            f"{bytes(reply.body[:80])!r}. Check base_url, or ask the provider."
         ) from error
     rows = _in_order(body.data, expected)
     _check_sizes(rows, dimensions)

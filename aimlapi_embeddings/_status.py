@@ -82,8 +82,8 @@ def error_of(
     wall_clock: Callable[[], float],
 ) -> APIStatusError:
     """Make the error of a reply: status, the server's word, request id, texts, next step."""
-    status, headers = reply.status, reply.headers
-    said = find_message(reply.body) or "the server gave no reason"
+    status, headers, body = reply.status, reply.headers, bytes(reply.body)
+    said = find_message(body) or "the server gave no reason"
     kind = _ERRORS.get(status, InternalServerError if status >= 500 else APIStatusError)
     if kind is BadRequestError and speaks_of_size(said):
         kind = RequestTooLargeError
@@ -99,7 +99,7 @@ def error_of(
     return kind(
         f"{status} {_phrase(status)}: {said} [{context}] {step}",
         status,
-        reply.body[:_KEPT_BODY],
+        body[:_KEPT_BODY],
         request_id,
         parse_retry_after(headers, wall_clock),
         indices,

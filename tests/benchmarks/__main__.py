@@ -13,7 +13,7 @@ import platform
 from pathlib import Path
 
 from tests.benchmarks import bench, plots, start
-from tests.benchmarks.works import cases, growth
+from tests.benchmarks.works import cases, growth, questions
 
 
 def machine() -> str:
@@ -30,14 +30,16 @@ def main() -> None:
     parser.add_argument("--rivals", type=Path)
     parser.add_argument("--plots", type=Path)
     parser.add_argument("--only", default="", help="start of a case's name")
+    parser.add_argument("--questions", action="store_true", help="what else was asked, instead")
     options = parser.parse_args()
     print(f"{machine()}; medians of {options.runs} runs, ratios round by round.\n")
     with bench.server() as url:
-        for case in [*cases(options.share), *growth(options.share)]:
+        goals = [*cases(options.share), *growth(options.share)]
+        for case in questions(options.share) if options.questions else goals:
             if case.name.startswith(options.only):
                 table = bench.rounds(case, url, options.runs, options.rivals)
                 print(bench.markdown(case, table), flush=True)
-        if not options.only:
+        if not options.only and not options.questions:
             print(start.markdown(url, max(options.runs, 7)))
         if options.plots:
             plots.draw(url, options.plots, machine())

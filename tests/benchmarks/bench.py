@@ -77,7 +77,13 @@ def run(case: Case, driver: str, url: str, rivals: Path | None = None) -> Figure
     if done.returncode:
         raise RuntimeError(f"{driver} failed {case.name}: {done.stderr[-500:]}")
     stats = ask(f"{url}/stats")
-    return {**json.loads(done.stdout), "requests": stats["requests"] - 1, "peak": stats["peak"]}
+    figures = json.loads(done.stdout)
+    return {
+        **figures,
+        "requests": stats["requests"] - figures["warmed"],
+        "failed": stats["refused"] + stats["faults"],
+        "at once": stats["peak"],
+    }
 
 
 def available(driver: str, rivals: Path | None) -> bool:
@@ -104,24 +110,27 @@ def rounds(case: Case, url: str, count: int, rivals: Path | None = None) -> dict
 
 
 def markdown(case: Case, table: Mapping[str, Figures]) -> str:
-    """Write the table of a case."""
+    """Write the table of a case; memory as a share of what the lists alone take."""
     unit, scale = ("us", 1e6) if case.work.queries else ("s", 1.0)
     lines = [
         f"### {case.name}",
         "",
-        f"| | wall {unit} | x | CPU {unit} | x | MB | requests | at once | goal ({case.figure}) |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"| | wall {unit} | x | CPU {unit} | x | MB | x | requests | failed | at once "
+        f"| goal ({case.figure}) |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for driver, figures in table.items():
         goal = case.goals.get(driver)
-        met = ""
+        met, memory = "", "- | -"
+        if "mb" in figures:
+            memory = f"{figures['mb']:.0f} | {figures['mb'] / case.work.megabytes_of_floats:.2f}"
         if goal is not None:
             reached = figures[f"{case.figure} ratio"]
             met = f"{goal:.2f}: {'met' if reached <= goal else 'not met'}"
         lines.append(
             f"| {driver} | {figures['wall'] * scale:.3f} | {figures['wall ratio']:.2f} "
             f"| {figures['cpu'] * scale:.3f} | {figures['cpu ratio']:.2f} "
-            f"| {figures.get('mb', 0):.0f} | {figures['requests']:.0f} | {figures['peak']:.0f} "
-            f"| {met} |"
+            f"| {memory} | {figures['requests']:.0f} | {figures['failed']:.0f} "
+            f"| {figures['at once']:.0f} | {met} |"
         )
     return "\n".join([*lines, ""])

@@ -1,17 +1,21 @@
 """Who embeds: the floor, ourselves through each surface, and rivals where they are installed.
 
 A driver is a function `make(base_url, concurrency, batch)` that returns something with
-`documents(texts)`, `adocuments(texts)` and `query(text)`. What it needs is imported inside, so that
-rivals can live in environments of their own.
+`documents(texts)`, `adocuments(texts)`, `query(text)` and `aquery(text)`. What it needs is imported
+inside, so that rivals can live in environments of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
+
+from works import SIZES
 
 MODEL = "text-embedding-3-small"
 KEY = "sk-benchmark"
@@ -44,6 +48,7 @@ class Floor:
             "timeout": 60.0,
         }
         self.httpx, self.client = httpx, httpx.Client(**self.options)
+        self.aclient: Any = None  # belongs to the loop of the first call
         self.concurrency, self.batch, self.waves = concurrency, batch, waves
 
     def body(self, texts: Sequence[str]) -> dict[str, Any]:
@@ -74,21 +79,27 @@ class Floor:
         with ThreadPoolExecutor(self.concurrency) as pool:
             return [row for rows in pool.map(self.embed, self.batches(texts)) for row in rows]
 
+    async def aembed(self, texts: Sequence[str]) -> list[list[float]]:
+        self.aclient = self.aclient or self.httpx.AsyncClient(**self.options)
+        reply = await self.aclient.post("/embeddings", **self.body(texts))
+        reply.raise_for_status()
+        return self.decode(reply.content)
+
     async def adocuments(self, texts: Sequence[str]) -> list[list[float]]:
         gate = asyncio.Semaphore(self.concurrency)
-        async with self.httpx.AsyncClient(**self.options) as client:
 
-            async def embed(batch: Sequence[str]) -> list[list[float]]:
-                async with gate:
-                    reply = await client.post("/embeddings", **self.body(batch))
-                reply.raise_for_status()
-                return self.decode(reply.content)
+        async def embed(batch: Sequence[str]) -> list[list[float]]:
+            async with gate:
+                return await self.aembed(batch)
 
-            found = await asyncio.gather(*map(embed, self.batches(texts)))
+        found = await asyncio.gather(*map(embed, self.batches(texts)))
         return [row for rows in found for row in rows]
 
     def query(self, text: str) -> list[float]:
         return self.embed([text])[0]
+
+    async def aquery(self, text: str) -> list[float]:
+        return (await self.aembed([text]))[0]
 
 
 @driver("floor")
@@ -118,7 +129,7 @@ def floor_in_llama_index(base_url: str, concurrency: int, batch: int) -> Any:
             return floor.query(query)
 
         async def _aget_query_embedding(self, query: str) -> list[float]:
-            return (await floor.adocuments([query]))[0]
+            return await floor.aquery(query)
 
         def _get_text_embedding(self, text: str) -> list[float]:
             return floor.query(text)
@@ -133,15 +144,13 @@ def floor_in_llama_index(base_url: str, concurrency: int, batch: int) -> Any:
 
 
 @driver("ours, LangChain")
-def langchain(base_url: str, concurrency: int, batch: int | None) -> Any:
+def langchain(base_url: str, concurrency: int, batch: int | None, **options: Any) -> Any:
     from langchain_aimlapi_embeddings import AIMLAPIEmbeddings
 
     ours = AIMLAPIEmbeddings(
-        model=MODEL, api_key=KEY, base_url=base_url, max_concurrency=concurrency
+        model=MODEL, api_key=KEY, base_url=base_url, max_concurrency=concurrency, **options
     )
-    return SimpleNamespace(
-        documents=ours.embed_documents, adocuments=ours.aembed_documents, query=ours.embed_query
-    )
+    return _of_langchain(ours)
 
 
 @driver("ours, LlamaIndex")
@@ -166,9 +175,7 @@ def array(base_url: str, concurrency: int, batch: int | None) -> Any:
     async def adocuments(texts: Sequence[str]) -> Any:
         return (await ours.aembed(texts)).array()
 
-    return SimpleNamespace(
-        documents=lambda texts: ours.embed(texts).array(), adocuments=adocuments, query=None
-    )
+    return SimpleNamespace(documents=lambda texts: ours.embed(texts).array(), adocuments=adocuments)
 
 
 @driver("langchain-openai")
@@ -178,11 +185,7 @@ def langchain_openai(base_url: str, concurrency: int, batch: int | None) -> Any:
     theirs = OpenAIEmbeddings(
         model=MODEL, api_key=KEY, base_url=base_url, check_embedding_ctx_length=False
     )
-    return SimpleNamespace(
-        documents=theirs.embed_documents,
-        adocuments=theirs.aembed_documents,
-        query=theirs.embed_query,
-    )
+    return _of_langchain(theirs)
 
 
 @driver("llama-index-embeddings-openai")
@@ -199,10 +202,15 @@ def langchain_aimlapi(base_url: str, concurrency: int, batch: int | None) -> Any
     from langchain_aimlapi import AimlapiEmbeddings
 
     theirs = AimlapiEmbeddings(model=MODEL, api_key=KEY, base_url=base_url)
+    return _of_langchain(theirs)
+
+
+def _of_langchain(embeddings: Any) -> Any:
     return SimpleNamespace(
-        documents=theirs.embed_documents,
-        adocuments=theirs.aembed_documents,
-        query=theirs.embed_query,
+        documents=embeddings.embed_documents,
+        adocuments=embeddings.aembed_documents,
+        query=embeddings.embed_query,
+        aquery=embeddings.aembed_query,
     )
 
 
@@ -211,4 +219,72 @@ def _of_llama_index(embedding: Any) -> Any:
         documents=embedding.get_text_embedding_batch,
         adocuments=embedding.aget_text_embedding_batch,
         query=embedding.get_query_embedding,
+        aquery=embedding.aget_query_embedding,
     )
+
+
+# For the questions of works.py: ours once more, in other surroundings.
+
+
+@driver("floor, decoded by the caller")
+def floor_decoded_by_the_caller(base_url: str, concurrency: int, batch: int) -> Any:
+    floor = Floor(base_url, concurrency, batch)
+
+    def post(texts: Sequence[str]) -> bytes:
+        return bytes(floor.client.post("/embeddings", **floor.body(texts)).content)
+
+    def documents(texts: Sequence[str]) -> list[list[float]]:
+        with ThreadPoolExecutor(concurrency) as pool:
+            replies = pool.map(post, floor.batches(texts))
+            return [row for reply in replies for row in floor.decode(reply)]
+
+    return SimpleNamespace(documents=documents)
+
+
+def langchain_of_size(base_url: str, concurrency: int, batch: int | None, size: int) -> Any:
+    return langchain(base_url, concurrency, batch, chunk_size=size)
+
+
+for size in SIZES:
+    DRIVERS[f"ours, {size} texts a request"] = partial(langchain_of_size, size=size)
+
+
+@driver("ours, collector off")
+def langchain_collector_off(base_url: str, concurrency: int, batch: int | None) -> Any:
+    gc.disable()
+    return langchain(base_url, concurrency, batch)
+
+
+@driver("ours, heap frozen")
+def langchain_heap_frozen(base_url: str, concurrency: int, batch: int | None) -> Any:
+    ours = langchain(base_url, concurrency, batch)
+    gc.freeze()
+    return ours
+
+
+@driver("ours, uvloop")
+def langchain_uvloop(base_url: str, concurrency: int, batch: int | None) -> Any:
+    import uvloop
+
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    return langchain(base_url, concurrency, batch)
+
+
+@driver("ours, httpx-aiohttp")
+def langchain_aiohttp(base_url: str, concurrency: int, batch: int | None) -> Any:
+    import httpx_aiohttp
+
+    client = httpx_aiohttp.HttpxAiohttpClient(timeout=60)
+    return langchain(base_url, concurrency, batch, http_async_client=client)
+
+
+@driver("ours, httpx2")
+def langchain_httpx2(base_url: str, concurrency: int, batch: int | None) -> Any:
+    import httpx2
+
+    options = {"timeout": 60, "limits": httpx2.Limits(max_connections=concurrency)}
+    clients = {
+        "http_client": httpx2.Client(**options),
+        "http_async_client": httpx2.AsyncClient(**options),
+    }
+    return langchain(base_url, concurrency, batch, **clients)

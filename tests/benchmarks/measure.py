@@ -20,6 +20,8 @@ from drivers import DRIVERS
 from server import vector
 from works import Work
 
+_WARM_UP = 10  # queries
+
 
 def resident(field: str) -> float:
     """Read a figure of /proc/self/status in MB."""
@@ -53,33 +55,34 @@ async def many(embedder: Any, work: Work, texts: list[str]) -> dict[str, Any]:
     peak = resident("VmHWM") - before
     assert len(rows) == len(texts)
     check(rows, work.dimensions)
-    return {"wall": wall, "cpu": cpu, "mb": peak}
+    return {"wall": wall, "cpu": cpu, "mb": peak, "warmed": len(warm)}
 
 
-def one_by_one(embedder: Any, work: Work) -> dict[str, Any]:
+async def one_by_one(embedder: Any, work: Work) -> dict[str, Any]:
     """Embed queries one after the other."""
-    embedder.query("warm up 0")
-    took, cpu = [], time.process_time()
-    for i in range(work.queries):
+    sync = work.colour == "sync"
+    took: list[float] = []
+    for i in range(-_WARM_UP, work.queries):
+        if i == 0:
+            took, cpu = [], time.process_time()
         start = time.perf_counter()
-        embedder.query(f"query {i}")
+        row = embedder.query(f"query {i}") if sync else await embedder.aquery(f"query {i}")
         took.append(time.perf_counter() - start)
     cpu = time.process_time() - cpu
-    return {"wall": statistics.median(took), "cpu": cpu / work.queries}
+    assert len(row) == work.dimensions
+    return {"wall": statistics.median(took), "cpu": cpu / work.queries, "warmed": _WARM_UP}
 
 
 def main(name: str, work: Work, base_url: str) -> dict[str, Any]:
     texts = [f"text number {i}" for i in range(work.texts)]
     embedder = DRIVERS[name](base_url, work.concurrency, work.batch)
-    if work.queries:
-        return one_by_one(embedder, work)
+    measured = one_by_one(embedder, work) if work.queries else many(embedder, work, texts)
     if work.colour == "sync":  # outside of a running loop, as sync callers are
-        coroutine = many(embedder, work, texts)
         try:
-            coroutine.send(None)
+            measured.send(None)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
-    return asyncio.run(many(embedder, work, texts))
+    return asyncio.run(measured)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 
 BOTH = ("sync", "async")
 OURS = ("ours, LangChain", "ours, LlamaIndex")
+SIZES = (50, 100, 200)
 FRAMEWORK = "floor in LlamaIndex"
 RIVALS = ("langchain-openai", "llama-index-embeddings-openai")
 
@@ -30,6 +31,11 @@ class Work:
     concurrency: int = 16
     batch: int | None = 100
     dimensions: int = 1536
+
+    @property
+    def megabytes_of_floats(self) -> float:
+        """What n lists of d floats take: 8 bytes for a place, 32 for a float of its own."""
+        return self.texts * self.dimensions * 40 / 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +77,8 @@ def cases(share: float = 1.0) -> list[Case]:
                 goals={"ours, LangChain": 0.95, "ours, LlamaIndex": 1.25},
             ),
             Case(
-                name=f"W1 to array(), 128 texts a request, {colour}",
-                work=replace(bulk, colour=colour, batch=128),
+                name=f"W1 to array(), 192 texts a request, 8 under way, {colour}",
+                work=replace(bulk, colour=colour, batch=192, concurrency=8),
                 drivers=("ours, array()",),
                 goals={"ours, array()": 0.30},
             ),
@@ -109,15 +115,15 @@ def cases(share: float = 1.0) -> list[Case]:
                 figure="wall",
             ),
         ]
-    found.append(
-        Case(
-            name="W3 one query at a time, sync",
-            work=Work(queries=int(1000 * max(share, 0.2))),
-            drivers=(*OURS, FRAMEWORK, *RIVALS),
-            figure="wall",
-            goals=dict.fromkeys(OURS, 1.15),
+        found.append(
+            Case(
+                name=f"W3 one query at a time, {colour}",
+                work=Work(queries=int(1000 * max(share, 0.2)), colour=colour),
+                drivers=(*OURS, FRAMEWORK, *RIVALS),
+                figure="wall",
+                goals=dict.fromkeys(OURS, 1.15) if colour == "sync" else {},
+            )
         )
-    )
     return found
 
 
@@ -133,3 +139,56 @@ def growth(share: float = 1.0) -> list[Case]:
         for colour in BOTH
         for texts in (5_000, 20_000, 80_000)
     ]
+
+
+def questions(share: float = 1.0) -> list[Case]:
+    """List what else was asked on the way to the goals; no answer is a goal."""
+    bulk = Work(texts=int(20_000 * share))
+    queries = Work(queries=int(1000 * share), colour="async")
+    found = [
+        Case(
+            name=f"Q garbage collection while floats are made, {colour}",
+            work=replace(bulk, colour=colour),
+            base="ours, LangChain",
+            drivers=("ours, collector off", "ours, heap frozen"),
+        )
+        for colour in BOTH
+    ]
+    surroundings = ("ours, uvloop", "ours, httpx2", "ours, httpx-aiohttp")
+    found += [
+        Case(
+            name="Q decoded in worker threads or by the caller",
+            work=bulk,
+            drivers=("floor, decoded by the caller",),
+        ),
+        Case(
+            name="Q other loops and HTTP libraries, bulk, async",
+            work=replace(bulk, colour="async"),
+            base="ours, LangChain",
+            drivers=surroundings,
+        ),
+        Case(
+            name="Q other loops and HTTP libraries, a query, async",
+            work=queries,
+            base="ours, LangChain",
+            drivers=surroundings,
+        ),
+        Case(
+            name="Q other HTTP libraries, a query, sync",
+            work=replace(queries, colour="sync"),
+            base="ours, LangChain",
+            drivers=("ours, httpx2",),
+        ),
+    ]
+    for per_text in (0.0005, 0.005):
+        found.append(
+            Case(
+                name=f"Q 100 ms a request and {per_text * 1000:g} ms a text: how many at once?",
+                work=Work(texts=5_000, dimensions=768),
+                server={"latency": 0.1, "latency_per_text": per_text, "dimensions": 768},
+                base="ours, LangChain",
+                drivers=tuple(f"ours, {size} texts a request" for size in SIZES),
+                figure="wall",
+            )
+        )
+    return found
