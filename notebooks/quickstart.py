@@ -79,7 +79,6 @@ def api() -> Iterator[dict[str, Any]]:
         print(f"Live API, as AIMLAPI_API_KEY is set: {base_url} embeds.", flush=True)
         yield {}
         return
-    os.environ["no_proxy"] = "127.0.0.1"  # HTTP_PROXY would be asked for the emulator, too
     with emulator.running() as base_url:
         print(
             "Emulator, as AIMLAPI_API_KEY is not set: its vectors are only lexical "
