@@ -30,7 +30,7 @@ from aimlapi_embeddings._options import (
     check_seconds,
     check_task_type,
     check_too_long,
-    default_batch_size,
+    most_texts,
 )
 from aimlapi_embeddings._planning import check_texts, check_titles_fit, plan_batches
 from aimlapi_embeddings._request import cache_namespace, check_titles, condition
@@ -63,8 +63,8 @@ class EmbeddingsClient:
         too_long: What the server does with a text over the model's limit: `"error"`, `"truncate"`,
             or what it does by itself when None. Google's models can be asked for either.
         encoding_format: `"auto"` (base64 where the model documents it), `"float"` or `"base64"`.
-        batch_size: Most texts in a request, up to the model's own limit; when None, as many as
-            keep the replies under way below 64 MB (1,024 texts of 1,536 numbers, 8 at a time).
+        batch_size: Most texts in a request; can only lower the model's own limit, and what keeps
+            replies under way small (1,024 texts of 1,536 numbers at 8 requests under way).
         max_concurrency: Most requests under way at a time, over all calls of this client.
         max_retries: Repeats of a request after its first attempt.
         max_retry_wait: Longest wait in seconds that a server may ask for; a longer one raises.
@@ -120,6 +120,7 @@ class EmbeddingsClient:
         row = find_model(model, where, family)
         size = check_dimensions(row, dimensions)
         self._max_concurrency = check_integer("max_concurrency", max_concurrency, 1)
+        most = most_texts(row, size, self._max_concurrency)
         task = check_task_type(row.family, task_type)
         self._options = Options(
             id=str.__str__(model),  # a plain string, where it is one of NumPy's
@@ -132,12 +133,9 @@ class EmbeddingsClient:
             too_long=check_too_long(row.family, too_long),
             encoding_format=check_encoding_format(row.family, encoding_format),
             extra_body=check_extra_body(extra_body),
-            batch_size=min(
-                row.max_texts_per_request,
-                default_batch_size(row, size, max_concurrency)
-                if batch_size is None
-                else check_integer("batch_size", batch_size, 1),
-            ),
+            batch_size=most
+            if batch_size is None
+            else min(most, check_integer("batch_size", batch_size, 1)),
         )
         self._policy = RetryPolicy(
             check_integer("max_retries", max_retries, 0),

@@ -39,9 +39,10 @@ def condition(options: Options, role: Role, task_type: str | None) -> Conditioni
 
 def cache_namespace(options: Options, url: str) -> str:
     """Name what decides the vectors of a text, in letters that may stand in a file's name."""
-    asked = (url, options.encoding_format, build_body(options, {}, ()))
+    asked = (url, options.id, options.dimensions, options.encoding_format, options.extra_body)
     roles = (condition(options, "document", None), condition(options, "query", None))
-    digest = hashlib.blake2b(msgspec.json.encode((asked, roles)), digest_size=12).hexdigest()
+    said = msgspec.json.encode((asked, roles), order="sorted")
+    digest = hashlib.blake2b(said, digest_size=12).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9.]+', '-', options.id)}-{digest}"
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from llama_index.core.async_utils import run_jobs
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding, dispatcher
 from llama_index.core.callbacks import CBEventType, EventPayload
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
@@ -35,31 +34,11 @@ from aimlapi_embeddings import (
     progress_bar,
 )
 
-# Handlers of the framework's events hear of this many texts at a time; the client packs and runs
-# requests inside such a window.
+# Larger than any list of texts ought to be. Handlers of events hear of so many at a time.
 _WINDOW = 100_000
 
-
-class _Bar:
-    """One bar for all the windows of a batch call."""
-
-    def __init__(self, move: Progress, total: int) -> None:
-        self._move, self._total, self._done = move, total, 0
-
-    def window(self) -> Progress:
-        """Make the progress of the next window."""
-        seen = 0
-
-        def progress(done: int, _: int) -> None:
-            nonlocal seen
-            self._done, seen = self._done + done - seen, done
-            self._move(self._done, self._total)
-
-        return progress
-
-
-# The framework's batch methods do not pass `show_progress` on to the methods we implement.
-_bar: ContextVar[_Bar | None] = ContextVar("_bar", default=None)
+# The framework's cached methods do not pass `show_progress` on to the methods we implement.
+_progress: ContextVar[Progress | None] = ContextVar("_progress", default=None)
 
 
 class _AskedByTheClient(BaseRateLimiter):
@@ -140,7 +119,7 @@ class _Embedding(BaseEmbedding):
         default=_WINDOW,
         gt=0,
         exclude=True,
-        description="Texts to one event of the framework, and most texts in a request.",
+        description="Most texts in a request, and in one event of the framework.",
     )
     batch_size: int | None = Field(
         default=None,
@@ -185,7 +164,7 @@ class _Embedding(BaseEmbedding):
         description="Whether the key may travel unencrypted to a host that is not this machine.",
     )
     num_workers: int | None = Field(
-        default=None, exclude=True, description="Windows under way at a time in async batches."
+        default=None, exclude=True, description="Bounds the requests under way, too, where lower."
     )
     embeddings_cache: Any = Field(
         default=None, exclude=True, repr=False, description="A KVStore of the framework."
@@ -239,8 +218,8 @@ class _Embedding(BaseEmbedding):
             "document_prefix": self.document_prefix,
             "too_long": self.too_long,
             "encoding_format": self.encoding_format,
-            "batch_size": self.batch_size,
-            "max_concurrency": self.max_concurrency,
+            "batch_size": min(self.batch_size or _WINDOW, self.embed_batch_size),
+            "max_concurrency": min(self.max_concurrency, self.num_workers or self.max_concurrency),
             "max_retries": self.max_retries,
             "max_retry_wait": self.max_retry_wait,
             "timeout": self.timeout,
@@ -304,10 +283,10 @@ class _Embedding(BaseEmbedding):
         return (await self._aget_text_embeddings([text]))[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return self.client.embed(texts, progress=_window_progress()).vectors
+        return self.client.embed(texts, progress=_progress.get()).vectors
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return (await self.client.aembed(texts, progress=_window_progress())).vectors
+        return (await self.client.aembed(texts, progress=_progress.get())).vectors
 
     def get_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
@@ -325,70 +304,61 @@ class _Embedding(BaseEmbedding):
         Raises:
             AIMLAPIError: See `aimlapi_embeddings`; `.partial` holds what was finished.
         """
-        texts = check_texts(texts)  # all of them, before the first window is paid for
-        with self._shown(len(texts), show_progress):
-            windows = [self._embed_window(window) for window in self._windows(texts)]
-        return [vector for vectors in windows for vector in vectors]
+        texts = check_texts(texts)
+        cached, embed = self._get_text_embeddings_cached, self._get_text_embeddings
+        with self._told(texts) as vectors, self._shown(texts, show_progress):
+            vectors += (embed if self.embeddings_cache is None else cached)(texts)
+        return vectors
 
     async def aget_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Embedding]:
         """Embed n texts, like `get_text_embedding_batch`, with the same requests."""
         texts = check_texts(texts)
-        with self._shown(len(texts), show_progress):
-            jobs = [self._aembed_window(window) for window in self._windows(texts)]
-            windows = await run_jobs(jobs, workers=self.num_workers or max(len(jobs), 1))
-        return [vector for vectors in windows for vector in vectors]
-
-    def _windows(self, texts: list[str]) -> list[list[str]]:
-        size = self.embed_batch_size
-        return [texts[i : i + size] for i in range(0, len(texts), size)]
-
-    def _embed_window(self, texts: list[str]) -> list[Embedding]:
-        cached, embed = self._get_text_embeddings_cached, self._get_text_embeddings
-        with self._told(texts) as vectors:
-            vectors += (cached if self.embeddings_cache else embed)(texts)
-        return vectors
-
-    async def _aembed_window(self, texts: list[str]) -> list[Embedding]:
         cached, embed = self._aget_text_embeddings_cached, self._aget_text_embeddings
-        with self._told(texts) as vectors:
-            vectors += await (cached if self.embeddings_cache else embed)(texts)
+        with self._told(texts) as vectors, self._shown(texts, show_progress):
+            vectors += await (embed if self.embeddings_cache is None else cached)(texts)
         return vectors
 
     @contextmanager
     def _told(self, texts: list[str]) -> Iterator[list[Embedding]]:
-        """Tell callbacks and event handlers about a window; its vectors go into the list.
+        """Tell callbacks and event handlers about texts; their vectors go into the list.
 
-        The base does the same, but lets pydantic check and copy each vector for the last event:
-        half as much work again as embedding them. They were checked when they were decoded.
+        The base does the same for each window before it embeds the next one, which would hold up
+        the requests, and lets pydantic check and copy each vector for the last event: half as much
+        work again as embedding them. They were checked when they were decoded.
         """
+        windows = range(0, len(texts), self.embed_batch_size)
         payload = self.to_payload()
         vectors: list[Embedding] = []
-        dispatcher.event(EmbeddingStartEvent(model_dict=payload))
-        with self.callback_manager.event(
-            CBEventType.EMBEDDING, payload={EventPayload.SERIALIZED: payload}
-        ) as event:
+        with ExitStack() as callbacks:
+            events = []
+            for _ in windows:
+                dispatcher.event(EmbeddingStartEvent(model_dict=payload))
+                started = self.callback_manager.event(
+                    CBEventType.EMBEDDING, payload={EventPayload.SERIALIZED: payload}
+                )
+                events.append(callbacks.enter_context(started))
             yield vectors
-            event.on_end({EventPayload.CHUNKS: texts, EventPayload.EMBEDDINGS: vectors})
-        dispatcher.event(EmbeddingEndEvent.model_construct(chunks=texts, embeddings=vectors))
+            for event, start in zip(events, windows, strict=True):
+                window = slice(start, start + self.embed_batch_size)
+                chunks, embeddings = texts[window], vectors[window]
+                event.on_end({EventPayload.CHUNKS: chunks, EventPayload.EMBEDDINGS: embeddings})
+                dispatcher.event(
+                    EmbeddingEndEvent.model_construct(chunks=chunks, embeddings=embeddings)
+                )
 
     @contextmanager
-    def _shown(self, total: int, show_progress: bool) -> Iterator[None]:
-        if not (total and (show_progress or self.show_progress)):
+    def _shown(self, texts: list[str], show_progress: bool) -> Iterator[None]:
+        if not (texts and (show_progress or self.show_progress)):
             yield
             return
         with progress_bar("Generating embeddings") as move:
-            token = _bar.set(_Bar(move, total))
+            token = _progress.set(move)
             try:
                 yield
             finally:
-                _bar.reset(token)
-
-
-def _window_progress() -> Progress | None:
-    bar = _bar.get()
-    return bar.window() if bar else None
+                _progress.reset(token)
 
 
 class AIMLAPIEmbedding(_Embedding):

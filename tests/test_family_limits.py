@@ -146,7 +146,13 @@ def test_a_limit_that_is_lower_than_we_think_is_met_by_halving(
 
 @pytest.mark.parametrize(
     ("model", "max_concurrency", "size"),
-    [(OPENAI, 16, 512), (OPENAI, 8, 1024), (OPENAI, 1, 2048), ("text-embedding-3-large", 16, 256)],
+    [
+        (OPENAI, 1, 2048),
+        (OPENAI, 8, 1024),
+        (OPENAI, 16, 512),
+        (OPENAI, 500, 64),  # and no smaller
+        ("text-embedding-3-large", 16, 256),
+    ],
 )
 def test_replies_under_way_stay_below_64_megabytes(
     surface: Surface, model: str, max_concurrency: int, size: int

@@ -31,6 +31,7 @@ FAULTS = {
     "not gzip": Fault(headers={"content-encoding": "gzip"}),
     **{f"{status}": Fault(status, body=ECHO) for status in (400, 401, 403, 404, 413, 422)},
     **{f"{status}": Fault(status, body=ECHO) for status in (408, 429, 500, 503)},
+    "end in a body that repeats it": Fault(401, body=ECHO * 4, drop="in_body", reset=False),
     "redirect": Fault(307, {"location": f"https://elsewhere/?key={KEY}"}, ECHO),
     "headers that repeat it": Fault(500, {"x-inference-id": KEY, "retry-after": KEY}),
     "no list": Fault(body=ECHO),

@@ -281,6 +281,7 @@ def test_a_failing_test_run_with_locals_shows_no_key(
         Fault(reshape=one_short),
     ]
     (tmp_path / "pytest.ini").write_text("[pytest]")
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("THE_KEY", KEY)
     monkeypatch.setenv("FAULTS", str(len(faults)))

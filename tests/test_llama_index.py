@@ -261,8 +261,7 @@ def test_an_assignment_that_changes_no_request_keeps_the_client(
 ) -> None:
     client = embedding.client
     embedding.callback_manager = CallbackManager([])
-    embedding.num_workers = 4
-    embedding.embed_batch_size = 7
+    embedding.show_progress = True
     embedding.api_key = SecretStr(KEY)
     assert embedding.client is client
     embedding.max_retries = 1

@@ -17,7 +17,7 @@ from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent,
 from llama_index.core.schema import TextNode
 from surfaces import GOOGLE, KEY, OPENAI, Colour, Surface, Wire
 
-from aimlapi_embeddings import BadRequestError, emulator
+from aimlapi_embeddings import AuthenticationError, BadRequestError, emulator
 
 PAYLOAD = {
     "class_name": "AIMLAPIEmbedding",
@@ -59,7 +59,7 @@ def events() -> Iterator[list[BaseEvent]]:
         ({}, ["abcde"]),
         ({"embed_batch_size": 2}, ["ab", "cd", "e"]),
         ({"batch_size": 2}, ["ab", "cd", "e"]),
-        ({"embed_batch_size": 3, "batch_size": 2}, ["ab", "c", "de"]),
+        ({"embed_batch_size": 3, "batch_size": 2}, ["ab", "cd", "e"]),
         ({"embed_batch_size": 2, "batch_size": 3}, ["ab", "cd", "e"]),
     ],
 )
@@ -84,10 +84,19 @@ def test_the_default_window_is_larger_than_the_frameworks_largest(
     assert len([event for event in events if isinstance(event, EmbeddingStartEvent)]) == 1
 
 
-@pytest.mark.parametrize(
-    ("num_workers", "in_flight"), [(None, 3), (2, 2)], ids=["any number of windows", "two windows"]
-)
-async def test_num_workers_bounds_the_windows_and_max_concurrency_the_requests(
+def test_an_error_in_one_window_keeps_the_others(llama_index: Surface) -> None:
+    llama_index.make(embed_batch_size=2, max_concurrency=1)
+    llama_index.wire.will(None, emulator.Fault(401))
+    with pytest.raises(AuthenticationError, match="2 texts from 2 to 3 of 6") as caught:
+        llama_index.documents(list("abcdef"))
+    assert [vector is not None for vector in caught.value.partial.vectors] == [True] * 2 + [
+        False
+    ] * 4
+    assert len(llama_index.wire.requests) == 2
+
+
+@pytest.mark.parametrize(("num_workers", "in_flight"), [(None, 3), (2, 2), (5, 3)])
+async def test_the_lower_of_num_workers_and_max_concurrency_bounds_the_requests(
     num_workers: int | None, in_flight: int
 ) -> None:
     server = emulator.Emulator(latency=0.02)

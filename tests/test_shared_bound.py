@@ -92,7 +92,7 @@ def test_windows_of_llama_index_share_the_bound_of_one_object(
 
     given = at_once(*[in_a_thread] * THREADS, *[in_a_loop] * LOOPS)
     surface.client.close()
-    calls = THREADS + LOOPS * windows
-    assert given == [right] * calls
-    assert len(emulator.requests) == calls * len(TEXTS)
+    assert given == [right] * (THREADS + LOOPS * windows)
+    # A text is paid for once in a call, however many windows hold it.
+    assert len(emulator.requests) == (THREADS + LOOPS) * len(TEXTS)
     assert emulator.peak_in_flight == BOUND

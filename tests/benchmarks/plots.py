@@ -33,7 +33,7 @@ def draw(url: str, path: Path, caption: str) -> None:
     left.set_title("5,000 texts, 100 ms a request, 0.5 ms a text")
     left.legend()
     for driver in ("floor", "ours, LangChain", "ours, array()"):
-        work = Work(batch=128)
+        work = Work(batch=192, concurrency=8)
         peaks = [
             run(Case(name="", work=replace(work, texts=texts)), driver, url)["mb"]
             for texts in TEXTS
