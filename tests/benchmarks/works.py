@@ -1,7 +1,7 @@
 """What is measured, by whom, against what, and what is to be reached.
 
-W1: many texts, no latency, base64; W1J: numbers instead. W2: latency. W3: single queries. W4: a server
-that refuses what is too much. W5: a server that fails. W6: growth. Q: questions on the way.
+W1: many texts, no latency, base64; W1J: numbers instead. W2: latency. W3: single queries. W4: a
+server that refuses what is too much. W5: a server that fails. W6: growth. Q: questions on the way.
 """
 
 from __future__ import annotations
