@@ -30,9 +30,8 @@ from aimlapi_embeddings._options import (
     check_seconds,
     check_task_type,
     check_too_long,
-    most_texts,
 )
-from aimlapi_embeddings._planning import check_texts, check_titles_fit, plan_batches
+from aimlapi_embeddings._planning import check_texts, check_titles_fit, most_texts, plan_batches
 from aimlapi_embeddings._request import cache_namespace, check_titles, condition
 from aimlapi_embeddings._result import EmbeddingResult
 from aimlapi_embeddings._run import Clock, Runtime, run_tasks, run_threads

@@ -19,10 +19,6 @@ from aimlapi_embeddings._version import __version__
 # RFC 9110, 5.1 and 5.5: a token; printable characters.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?")
-# 64 MiB of base64. More at a time costs more in fresh memory than it saves in requests: 20,000
-# texts of 1,536 numbers, 16 requests under way, took a third longer at 1,250 texts each.
-_NUMBERS_UNDER_WAY = 16 * 512 * 1536
-_FEW_TEXTS = 64  # whatever the bound, since the overhead of smaller requests shows
 _FRAMING = ("content-length", "transfer-encoding")
 
 
@@ -57,15 +53,6 @@ def check_dimensions(model: Model, dimensions: int | None) -> int | None:
             f"{describe_sizes(model)}."
         )
     return dimensions
-
-
-def most_texts(model: Model, dimensions: int | None, max_concurrency: int) -> int:
-    """Tell how many texts a request may carry when so many requests are under way."""
-    numbers = dimensions or model.native_dimensions
-    if numbers is None:
-        return model.max_texts_per_request
-    few = max(_FEW_TEXTS, _NUMBERS_UNDER_WAY // (numbers * max_concurrency))
-    return min(model.max_texts_per_request, few)
 
 
 def describe_sizes(model: Model) -> str:

@@ -20,7 +20,10 @@ from aimlapi_embeddings._errors import ConfigurationError, InvalidInputError
 from aimlapi_embeddings._families import Model
 
 # Below this, a smaller request answers no sooner, and the overhead of each one shows.
-_LEAST_TEXTS_PER_WAVE_CUT = 64
+_LEAST_TEXTS_PER_CUT = 64
+# 64 MiB of base64. More at a time costs more in fresh memory than it saves in requests: 20,000
+# texts of 1,536 numbers, 16 requests under way, took a third longer at 1,250 texts each.
+_NUMBERS_UNDER_WAY = 16 * 512 * 1536
 # UTF-8 bytes to a token: English has about 4, code and CJK about 3 (a character of the latter is
 # one token or a little more). The low figure errs to the safe side.
 _BYTES_PER_TOKEN = 3
@@ -130,6 +133,15 @@ def estimate_tokens(text: str) -> int:
     return size // _BYTES_PER_TOKEN + 1
 
 
+def most_texts(model: Model, dimensions: int | None, max_concurrency: int) -> int:
+    """Tell how many texts a request may carry when so many requests are under way."""
+    numbers = dimensions or model.native_dimensions
+    if numbers is None:
+        return model.max_texts_per_request
+    fitting = _NUMBERS_UNDER_WAY // (numbers * max_concurrency)
+    return min(model.max_texts_per_request, max(_LEAST_TEXTS_PER_CUT, fitting))
+
+
 def plan_batches(
     texts: Sequence[str],
     model: Model,
@@ -199,11 +211,11 @@ def _fill_waves(
         return [*alone, *(part for whole in wholes for part in whole.cut(size, most_tokens))]
 
     full = cut(batch_size)
-    if len(full) == 1 and len(full[0]) <= _LEAST_TEXTS_PER_WAVE_CUT:
+    if len(full) == 1 and len(full[0]) <= _LEAST_TEXTS_PER_CUT:
         return full
     most = math.ceil(len(full) / max_concurrency) * max_concurrency
     texts = sum(map(len, wholes))
-    size = max(_LEAST_TEXTS_PER_WAVE_CUT, math.ceil(texts / max(most - len(alone), 1)))
+    size = max(_LEAST_TEXTS_PER_CUT, math.ceil(texts / max(most - len(alone), 1)))
     while size < min(batch_size, texts):
         even = cut(size)
         if len(even) <= most:

@@ -231,9 +231,8 @@ def _authorize(key: SecretLike, request: Any) -> Any:
     return request
 
 
-# Not in the methods that call them: when a reply breaks off, these frames are forgotten with what
-# they hold, the request with its key. The buffer grows in place; `response.content` would be a copy
-# more, and 8 % more CPU for large replies.
+# The buffer grows in place; `response.content` would be a copy more, and 8 % more CPU for large
+# replies.
 def _read(client: httpx.Client, url: str, body: bytes) -> tuple[httpx.Response, bytearray]:
     with client.stream("POST", url, content=body) as response:
         content = bytearray()

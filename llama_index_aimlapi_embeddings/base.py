@@ -326,7 +326,8 @@ class _Embedding(BaseEmbedding):
 
         The base does the same for each window before it embeds the next one, which would hold up
         the requests, and lets pydantic check and copy each vector for the last event: half as much
-        work again as embedding them. They were checked when they were decoded.
+        work again as embedding them. They were checked when they were decoded; those of an
+        `embeddings_cache` are the cache's word.
         """
         windows = range(0, len(texts), self.embed_batch_size)
         payload = self.to_payload()
