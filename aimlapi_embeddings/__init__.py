@@ -1,6 +1,7 @@
 """Embeddings from the AI/ML API and Nugen: the client that both framework adapters share."""
 
-from aimlapi_embeddings._arguments import check_arguments, check_picklable, hide_arguments
+from aimlapi_embeddings._catalog.families import Family, Model
+from aimlapi_embeddings._catalog.models import supported_models
 from aimlapi_embeddings._client import EmbeddingsClient
 from aimlapi_embeddings._errors import (
     AIMLAPIError,
@@ -18,10 +19,6 @@ from aimlapi_embeddings._errors import (
     ReplyError,
     RequestTooLargeError,
 )
-from aimlapi_embeddings._families import Family, Model
-from aimlapi_embeddings._models import supported_models
-from aimlapi_embeddings._planning import check_texts
-from aimlapi_embeddings._progress import progress_bar
 from aimlapi_embeddings._result import EmbeddingResult
 from aimlapi_embeddings._types import PartialResult, Progress, TaskType, Usage
 from aimlapi_embeddings._version import __version__
@@ -50,10 +47,5 @@ __all__ = [
     "TaskType",
     "Usage",
     "__version__",
-    "check_arguments",
-    "check_picklable",
-    "check_texts",
-    "hide_arguments",
-    "progress_bar",
     "supported_models",
 ]

@@ -9,16 +9,23 @@ from typing import Any, Literal, Self
 
 import msgspec
 
-from aimlapi_embeddings._arguments import check_picklable
-from aimlapi_embeddings._backoff import Gate, RetryPolicy
-from aimlapi_embeddings._collect import Collector
-from aimlapi_embeddings._endpoint import endpoint
+from aimlapi_embeddings._catalog.families import Model
+from aimlapi_embeddings._catalog.models import find_model, find_provider
+from aimlapi_embeddings._engine.backoff import Gate, RetryPolicy
+from aimlapi_embeddings._engine.collect import Collector
+from aimlapi_embeddings._engine.flow import Call, Flow, Learned, embed_batch
+from aimlapi_embeddings._engine.limiter import Limiter
+from aimlapi_embeddings._engine.planning import (
+    check_texts,
+    check_titles_fit,
+    most_texts,
+    plan_batches,
+)
+from aimlapi_embeddings._engine.run import Clock, Runtime, run_tasks, run_threads
+from aimlapi_embeddings._engine.slots import Slots
 from aimlapi_embeddings._errors import AIMLAPIError
-from aimlapi_embeddings._families import Model
-from aimlapi_embeddings._flow import Call, Flow, Learned, embed_batch
-from aimlapi_embeddings._limiter import Limiter
-from aimlapi_embeddings._models import find_model, find_provider
-from aimlapi_embeddings._options import (
+from aimlapi_embeddings._protocol.endpoint import endpoint
+from aimlapi_embeddings._protocol.options import (
     Options,
     check_dimensions,
     check_encoding_format,
@@ -31,13 +38,11 @@ from aimlapi_embeddings._options import (
     check_task_type,
     check_too_long,
 )
-from aimlapi_embeddings._planning import check_texts, check_titles_fit, most_texts, plan_batches
-from aimlapi_embeddings._request import cache_namespace, check_titles, condition
+from aimlapi_embeddings._protocol.pickling import check_picklable
+from aimlapi_embeddings._protocol.request import cache_namespace, check_titles, condition
+from aimlapi_embeddings._protocol.secrets import SecretLike, as_secret, find_key
+from aimlapi_embeddings._protocol.transport import HTTPTransport, check_http_clients
 from aimlapi_embeddings._result import EmbeddingResult
-from aimlapi_embeddings._run import Clock, Runtime, run_tasks, run_threads
-from aimlapi_embeddings._secrets import SecretLike, as_secret, find_key
-from aimlapi_embeddings._slots import Slots
-from aimlapi_embeddings._transport import HTTPTransport, check_http_clients
 from aimlapi_embeddings._types import Progress, Role, TaskType, Usage
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from aimlapi_embeddings._matrix import Matrix
+from aimlapi_embeddings._protocol.vectors import Matrix
 from aimlapi_embeddings._types import Usage, Vector
 
 if TYPE_CHECKING:

@@ -11,10 +11,8 @@ from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.utils import from_env, secret_from_env
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
-from aimlapi_embeddings import (
-    EmbeddingsClient,
-    Progress,
-    TaskType,
+from aimlapi_embeddings import EmbeddingsClient, Progress, TaskType
+from aimlapi_embeddings.adapters import (
     check_arguments,
     check_picklable,
     hide_arguments,

@@ -23,10 +23,8 @@ from pydantic import (
     model_validator,
 )
 
-from aimlapi_embeddings import (
-    EmbeddingsClient,
-    Progress,
-    TaskType,
+from aimlapi_embeddings import EmbeddingsClient, Progress, TaskType
+from aimlapi_embeddings.adapters import (
     check_arguments,
     check_picklable,
     check_texts,

@@ -10,12 +10,21 @@ from typing import Any, TypeAlias
 from surfaces import OPENAI, Clock
 
 from aimlapi_embeddings import APIConnectionError, Usage, supported_models
-from aimlapi_embeddings._backoff import Gate, RetryPolicy
-from aimlapi_embeddings._flow import Call, Deliver, Flow, Learned, Permit, Send, Sleep, embed_batch
-from aimlapi_embeddings._options import Options
-from aimlapi_embeddings._planning import Batch, estimate_tokens
-from aimlapi_embeddings._providers import PROVIDERS
-from aimlapi_embeddings._slots import Slots
+from aimlapi_embeddings._catalog.providers import PROVIDERS
+from aimlapi_embeddings._engine.backoff import Gate, RetryPolicy
+from aimlapi_embeddings._engine.flow import (
+    Call,
+    Deliver,
+    Flow,
+    Learned,
+    Permit,
+    Send,
+    Sleep,
+    embed_batch,
+)
+from aimlapi_embeddings._engine.planning import Batch, estimate_tokens
+from aimlapi_embeddings._engine.slots import Slots
+from aimlapi_embeddings._protocol.options import Options
 from aimlapi_embeddings._types import Reply, Row
 
 Server: TypeAlias = Callable[[list[int]], Reply | Exception | None]

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from surfaces import Clock
 
-from aimlapi_embeddings._backoff import Gate, RetryPolicy, parse_retry_after
+from aimlapi_embeddings._engine.backoff import Gate, RetryPolicy
+from aimlapi_embeddings._protocol.retry_hints import parse_retry_after
 
 FUZZ = settings(deadline=None, max_examples=100)
 NOW = 1_790_000_000.0  # Mon, 21 Sep 2026 14:13:20 GMT

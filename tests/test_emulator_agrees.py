@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from surfaces import COLOURS, Colour, Surface, Wire
 
 from aimlapi_embeddings import ConfigurationError, Model, TaskType, emulator, supported_models
-from aimlapi_embeddings._families import FAMILIES
+from aimlapi_embeddings._catalog.families import FAMILIES
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*left the list:UserWarning"),

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import ConfigurationError
-from aimlapi_embeddings._endpoint import endpoint, is_loopback
-from aimlapi_embeddings._providers import PROVIDERS
+from aimlapi_embeddings._catalog.providers import PROVIDERS
+from aimlapi_embeddings._protocol.endpoint import endpoint, is_loopback
 
 FUZZ = settings(deadline=None, max_examples=100)
 AIMLAPI, NUGEN = PROVIDERS["aimlapi"], PROVIDERS["nugen"]

@@ -8,8 +8,8 @@ from itertools import chain
 import pytest
 
 from aimlapi_embeddings import TaskType
-from aimlapi_embeddings._families import FAMILIES, MODELS, Family, Model
-from aimlapi_embeddings._providers import PROVIDERS
+from aimlapi_embeddings._catalog.families import FAMILIES, MODELS, Family, Model
+from aimlapi_embeddings._catalog.providers import PROVIDERS
 
 M2 = "togethercomputer/m2-bert-80M-{}-retrieval"
 ANY = range(1, 2**31)

@@ -19,7 +19,7 @@ from aimlapi_embeddings import (
     ReplyError,
     Usage,
 )
-from aimlapi_embeddings._flow import Deliver, Send, Sleep
+from aimlapi_embeddings._engine.flow import Deliver, Send, Sleep
 from aimlapi_embeddings._types import Reply
 
 RETRIED = [408, 409, 429, 500, 502, 503, 504]

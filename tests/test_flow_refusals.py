@@ -6,7 +6,7 @@ import pytest
 from flows import Rig, Server, bad, good
 
 from aimlapi_embeddings import BadRequestError, RequestTooLargeError, Usage
-from aimlapi_embeddings._flow import Send
+from aimlapi_embeddings._engine.flow import Send
 from aimlapi_embeddings._types import Reply
 
 MANY = "input: Array must contain at most 2 element(s)"

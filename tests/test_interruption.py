@@ -18,7 +18,7 @@ from sockets import SOON, eventually
 from surfaces import Surface, SurfaceName
 from surroundings import calls_of, connected, program, serving
 
-from aimlapi_embeddings._slots import Slots
+from aimlapi_embeddings._engine.slots import Slots
 from aimlapi_embeddings.emulator import Fault
 
 PROGRAM = """

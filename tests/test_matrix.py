@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from surfaces import OPENAI, Colour, Surface, Wire
 
-from aimlapi_embeddings._matrix import Matrix
+from aimlapi_embeddings._protocol.vectors import Matrix
 
 SIZE = 3
 number = st.floats(width=32, allow_nan=False, allow_infinity=False)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from aimlapi_embeddings import ConfigurationError, EmbeddingsClient, supported_models
-from aimlapi_embeddings._families import FAMILIES, MODELS, Model
-from aimlapi_embeddings._models import find_model, find_provider, names, one_of
-from aimlapi_embeddings._options import describe_sizes
-from aimlapi_embeddings._providers import PROVIDERS
+from aimlapi_embeddings._catalog.families import FAMILIES, MODELS, Model
+from aimlapi_embeddings._catalog.models import find_model, find_provider, names, one_of
+from aimlapi_embeddings._catalog.providers import PROVIDERS
+from aimlapi_embeddings._protocol.options import describe_sizes
 from langchain_aimlapi_embeddings import AIMLAPIEmbeddings, NugenEmbeddings
 from llama_index_aimlapi_embeddings import AIMLAPIEmbedding, NugenEmbedding
 

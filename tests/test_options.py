@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import ConfigurationError, TaskType
-from aimlapi_embeddings._families import FAMILIES, MODELS, Model
-from aimlapi_embeddings._models import names
-from aimlapi_embeddings._options import (
+from aimlapi_embeddings._catalog.families import FAMILIES, MODELS, Model
+from aimlapi_embeddings._catalog.models import names
+from aimlapi_embeddings._protocol.options import (
     check_dimensions,
     check_encoding_format,
     check_extra_body,

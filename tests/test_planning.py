@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import supported_models
-from aimlapi_embeddings._families import Model
-from aimlapi_embeddings._planning import (
+from aimlapi_embeddings._catalog.families import Model
+from aimlapi_embeddings._engine.planning import (
     Batch,
     Plan,
     estimate_tokens,

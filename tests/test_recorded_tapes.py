@@ -202,9 +202,9 @@ def change_bodies(monkeypatch: pytest.MonkeyPatch, change: Change) -> None:
         body = change(json.loads(build_body(*args)))
         return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
 
-    from aimlapi_embeddings._request import build_body
+    from aimlapi_embeddings._protocol.request import build_body
 
-    monkeypatch.setattr("aimlapi_embeddings._flow.build_body", build)
+    monkeypatch.setattr("aimlapi_embeddings._engine.flow.build_body", build)
 
 
 def test_another_address_is_not_on_tape(surface: Surface, cassettes: Path) -> None:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import ConfigurationError, TaskType, supported_models
-from aimlapi_embeddings._options import Options
-from aimlapi_embeddings._providers import PROVIDERS
-from aimlapi_embeddings._request import build_body, check_titles, condition
+from aimlapi_embeddings._catalog.providers import PROVIDERS
+from aimlapi_embeddings._protocol.options import Options
+from aimlapi_embeddings._protocol.request import build_body, check_titles, condition
 
 FUZZ = settings(deadline=None, max_examples=100)
 GOOGLE, OPENAI, VOYAGE = "text-multilingual-embedding-002", "text-embedding-3-small", "voyage-2"

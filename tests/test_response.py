@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import ReplyError
-from aimlapi_embeddings._matrix import floats_of
-from aimlapi_embeddings._response import is_finite, parse_reply, size_of
+from aimlapi_embeddings._protocol.response import is_finite, parse_reply, size_of
+from aimlapi_embeddings._protocol.vectors import floats_of
 from aimlapi_embeddings._types import Reply, Row
 
 FUZZ = settings(deadline=None, max_examples=150)

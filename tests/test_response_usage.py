@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import Usage
-from aimlapi_embeddings._response import parse_reply, read_usage
+from aimlapi_embeddings._protocol.response import parse_reply, read_usage
 from aimlapi_embeddings._types import Reply
 
 NONSENSE: list[Any] = [

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aimlapi_embeddings._slots import Slots
+from aimlapi_embeddings._engine.slots import Slots
 
 SOON = 10.0  # seconds that nothing here takes, unless somebody was forgotten
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from aimlapi_embeddings._slots import Slots
+from aimlapi_embeddings._engine.slots import Slots
 
 SOON = 10.0  # seconds that nothing here takes, unless somebody was forgotten
 

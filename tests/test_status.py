@@ -14,8 +14,8 @@ from aimlapi_embeddings import (
     RateLimitError,
     RequestTooLargeError,
 )
-from aimlapi_embeddings._providers import PROVIDERS
-from aimlapi_embeddings._status import error_of, is_success, speaks_of_size
+from aimlapi_embeddings._catalog.providers import PROVIDERS
+from aimlapi_embeddings._protocol.status import error_of, is_success, speaks_of_size
 from aimlapi_embeddings._types import Reply
 
 URL = "https://api.example/v1/embeddings"

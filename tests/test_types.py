@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import EmbeddingResult, TaskType, Usage
-from aimlapi_embeddings._matrix import Matrix
+from aimlapi_embeddings._protocol.vectors import Matrix
 from aimlapi_embeddings._types import Row
 
 FUZZ = settings(deadline=None, max_examples=50)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+from aimlapi_embeddings._engine.flow import Deliver, reason_of
+from aimlapi_embeddings._engine.planning import Plan
 from aimlapi_embeddings._errors import BadRequestError, ReplyError
-from aimlapi_embeddings._flow import Deliver, reason_of
-from aimlapi_embeddings._matrix import Matrix, size_of
-from aimlapi_embeddings._planning import Plan
+from aimlapi_embeddings._protocol.vectors import Matrix, size_of
 from aimlapi_embeddings._result import EmbeddingResult
 from aimlapi_embeddings._types import PartialResult, Progress, Usage
 

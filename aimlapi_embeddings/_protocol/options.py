@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
+from aimlapi_embeddings._catalog.families import ANY_SIZE, FAMILIES, Family, Model
+from aimlapi_embeddings._catalog.models import nearest, one_of
+from aimlapi_embeddings._catalog.providers import Provider
 from aimlapi_embeddings._errors import ConfigurationError
-from aimlapi_embeddings._families import ANY_SIZE, FAMILIES, Family, Model
-from aimlapi_embeddings._models import nearest, one_of
-from aimlapi_embeddings._providers import Provider
 from aimlapi_embeddings._types import TaskType
 from aimlapi_embeddings._version import __version__
 

@@ -6,8 +6,8 @@ import os
 import re
 from typing import AnyStr, Protocol
 
+from aimlapi_embeddings._catalog.providers import Provider
 from aimlapi_embeddings._errors import ConfigurationError
-from aimlapi_embeddings._providers import Provider
 
 # A shorter key is a placeholder, and hiding it would garble words.
 _SHORTEST_SECRET = 8

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from aimlapi_embeddings._backoff import parse_retry_after
+from aimlapi_embeddings._catalog.providers import Provider
 from aimlapi_embeddings._errors import (
     APIStatusError,
     AuthenticationError,
@@ -21,7 +21,7 @@ from aimlapi_embeddings._errors import (
     RateLimitError,
     RequestTooLargeError,
 )
-from aimlapi_embeddings._providers import Provider
+from aimlapi_embeddings._protocol.retry_hints import parse_retry_after
 from aimlapi_embeddings._types import Reply
 
 _ERRORS: dict[int, type[APIStatusError]] = {

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from aimlapi_embeddings._errors import ConfigurationError
-from aimlapi_embeddings._options import Options, check_task_type
+from aimlapi_embeddings._protocol.options import Options, check_task_type
 from aimlapi_embeddings._types import Role, TaskType
 
 

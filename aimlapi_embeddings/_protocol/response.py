@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from aimlapi_embeddings._errors import ReplyError
-from aimlapi_embeddings._matrix import FLOAT32, floats_of, size_of
+from aimlapi_embeddings._protocol.vectors import FLOAT32, floats_of, size_of
 from aimlapi_embeddings._types import Reply, Row, Usage
 
 

@@ -6,8 +6,8 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+from aimlapi_embeddings._catalog.providers import Provider
 from aimlapi_embeddings._errors import ConfigurationError
-from aimlapi_embeddings._providers import Provider
 
 
 def endpoint(provider: Provider, base_url: str, *, allow_http: bool) -> str:

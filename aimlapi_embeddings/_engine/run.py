@@ -18,12 +18,13 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from aimlapi_embeddings._backoff import Gate, parse_retry_after
+from aimlapi_embeddings._engine.backoff import Gate
+from aimlapi_embeddings._engine.flow import Deliver, Flow, Learned, Permit, Send, Sleep
+from aimlapi_embeddings._engine.limiter import Limiter
+from aimlapi_embeddings._engine.slots import Slots
 from aimlapi_embeddings._errors import APIConnectionError, BadRequestError
-from aimlapi_embeddings._flow import Deliver, Flow, Learned, Permit, Send, Sleep
-from aimlapi_embeddings._limiter import Limiter
-from aimlapi_embeddings._slots import Slots
-from aimlapi_embeddings._status import is_success
+from aimlapi_embeddings._protocol.retry_hints import parse_retry_after
+from aimlapi_embeddings._protocol.status import is_success
 from aimlapi_embeddings._types import Reply
 
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from aimlapi_embeddings._catalog.families import Model
 from aimlapi_embeddings._errors import ConfigurationError, InvalidInputError
-from aimlapi_embeddings._families import Model
 
 # Below this, a smaller request answers no sooner, and the overhead of each one shows.
 _LEAST_TEXTS_PER_CUT = 64

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import httpx
 
-from aimlapi_embeddings._endpoint import is_loopback
 from aimlapi_embeddings._errors import APIConnectionError, APITimeoutError, ConfigurationError
-from aimlapi_embeddings._secrets import SecretLike, hide
+from aimlapi_embeddings._protocol.endpoint import is_loopback
+from aimlapi_embeddings._protocol.secrets import SecretLike, hide
 from aimlapi_embeddings._types import Reply
 
 if TYPE_CHECKING:

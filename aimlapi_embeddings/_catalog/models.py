@@ -9,9 +9,17 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 
+from aimlapi_embeddings._catalog.families import (
+    ANY_SIZE,
+    FAMILIES,
+    GENERIC,
+    MODELS,
+    NUGEN,
+    Family,
+    Model,
+)
+from aimlapi_embeddings._catalog.providers import PROVIDERS, Provider
 from aimlapi_embeddings._errors import ConfigurationError
-from aimlapi_embeddings._families import ANY_SIZE, FAMILIES, GENERIC, MODELS, NUGEN, Family, Model
-from aimlapi_embeddings._providers import PROVIDERS, Provider
 
 _UNKNOWN = {"aimlapi": GENERIC, "nugen": NUGEN}
 _INSIDE = re.compile(r"((langchain_|llama_index_)?aimlapi_embeddings|pydantic)\b")

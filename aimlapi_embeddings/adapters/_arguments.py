@@ -1,13 +1,12 @@
-"""Are these the arguments an adapter takes, and may they go to another process?"""
+"""Are these the arguments that an adapter takes?"""
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
+from aimlapi_embeddings._catalog.models import nearest
 from aimlapi_embeddings._errors import ConfigurationError
-from aimlapi_embeddings._models import nearest
 
 
 def hide_arguments(
@@ -55,28 +54,3 @@ def check_arguments(owner: str, given: Collection[str], known: Iterable[Sequence
             raise ConfigurationError(
                 f"{' and '.join(map(repr, twice))} are names of one argument of {owner}; give one."
             )
-
-
-def check_picklable(owner: str, values: Mapping[str, object]) -> None:
-    """Refuse to pickle what would arrive incomplete.
-
-    Args:
-        owner: Class to name in the message.
-        values: What is to be pickled, by name.
-
-    Raises:
-        ConfigurationError: Names all values that cannot be pickled, and what to do.
-    """
-    if lost := [name for name, value in values.items() if not _is_picklable(value)]:
-        raise ConfigurationError(
-            f"{owner} cannot be pickled with {' and '.join(lost)}: connections and locks belong "
-            "to one process. Leave it out where several processes work."
-        )
-
-
-def _is_picklable(value: object) -> bool:
-    try:
-        pickle.dumps(value)
-    except Exception:  # whatever its type, the answer is no
-        return False
-    return True

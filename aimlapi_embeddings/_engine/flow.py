@@ -18,7 +18,9 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from aimlapi_embeddings._backoff import Gate, RetryPolicy
+from aimlapi_embeddings._engine.backoff import Gate, RetryPolicy
+from aimlapi_embeddings._engine.planning import Batch
+from aimlapi_embeddings._engine.slots import Slots
 from aimlapi_embeddings._errors import (
     APIConnectionError,
     APIStatusError,
@@ -26,12 +28,10 @@ from aimlapi_embeddings._errors import (
     ReplyError,
     RequestTooLargeError,
 )
-from aimlapi_embeddings._options import Options
-from aimlapi_embeddings._planning import Batch
-from aimlapi_embeddings._request import build_body
-from aimlapi_embeddings._response import parse_reply
-from aimlapi_embeddings._slots import Slots
-from aimlapi_embeddings._status import error_of, find_message, is_success
+from aimlapi_embeddings._protocol.options import Options
+from aimlapi_embeddings._protocol.request import build_body
+from aimlapi_embeddings._protocol.response import parse_reply
+from aimlapi_embeddings._protocol.status import error_of, find_message, is_success
 from aimlapi_embeddings._types import Reply, Row, Usage
 
 _RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})
