@@ -1,31 +1,46 @@
-"""How is a rate limiter of either framework asked?"""
+"""The user's rate limiter: how it is asked, and how many tokens it can ever grant at once."""
 
 from __future__ import annotations
 
 import inspect
+import math
 from typing import Any
 
 from aimlapi_embeddings._errors import ConfigurationError
 
 
 class Limiter:
-    """Asks a limiter for one request, and for its tokens where it takes them.
+    """Asks a limiter of LangChain or LlamaIndex for one request at a time.
 
     LangChain's `BaseRateLimiter` has `acquire()` and `aacquire()`; LlamaIndex's has
-    `acquire(num_tokens)` and `async_acquire(num_tokens)`.
+    `acquire(num_tokens)` and `async_acquire(num_tokens)`, and waits for ever for more tokens than
+    its `tokens_per_minute`.
+
+    Attributes:
+        max_tokens: Most tokens that one request may ask for.
     """
 
     def __init__(self, limiter: Any) -> None:
+        self.given = limiter
         self._acquire: Any = getattr(limiter, "acquire", None)
         self._acquire_async: Any = getattr(
             limiter, "aacquire", getattr(limiter, "async_acquire", None)
         )
+        name = type(limiter).__name__
         if not callable(self._acquire) or not callable(self._acquire_async):
             raise ConfigurationError(
-                f"rate_limiter={type(limiter).__name__} has no acquire() with an aacquire() or "
-                "async_acquire() beside it, as the limiters of LangChain and LlamaIndex have."
+                f"rate_limiter={name} has no acquire() with an aacquire() or async_acquire() "
+                "beside it, as the limiters of LangChain and LlamaIndex have."
             )
         self._takes_tokens = "num_tokens" in inspect.signature(self._acquire).parameters
+        most = getattr(limiter, "tokens_per_minute", math.nan) if self._takes_tokens else None
+        if isinstance(most, bool) or not isinstance(most, int | float | None) or most != most:
+            raise ConfigurationError(
+                f"rate_limiter={name} takes num_tokens, but does not tell how many it can grant: a "
+                "request above that figure would wait for ever. Give it an attribute "
+                "tokens_per_minute, with a number, or None where it counts requests alone."
+            )
+        self.max_tokens = math.inf if most is None else most
 
     def acquire(self, tokens: int) -> None:
         """Wait in this thread until one more request may be sent."""

@@ -1,0 +1,244 @@
+"""When may a request leave?
+
+One pacer for all calls of a client: threads, tasks and event loops. A request gets leave when the
+user's rate limiter grants it, when the server has not asked to wait, and when a bound on requests
+in flight has room. What replies teach comes back through `succeeded` and `refused`.
+
+Interactive calls (one request of few texts) go first. Unless the user gave a number, they have a
+bound of their own, so that users of a web server do not wait for an ingestion.
+
+No wait is for ever. A request in flight ends, unless the event loop that awaits it stands still:
+then it can be that a thread waits for a ticket that only its own event loop could give back. So a
+waiter looks for itself every 50 ms, and when no holder of a ticket can run, one ticket above the
+bound is lent. The borrower can run, so one loan at a time is enough.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from aimlapi_embeddings._engine.bound import Bound, WakeUp
+from aimlapi_embeddings._engine.limiter import Limiter
+from aimlapi_embeddings._engine.steps import Ask, Sleep, Step, Wait, Waiter
+
+if TYPE_CHECKING:
+    import asyncio
+
+# Requests in flight where the user gave no number.
+BULK = 8
+INTERACTIVE = 256
+# Seconds after which a waiter looks for itself. It also cures a wake-up that was lost with its
+# event loop, and is the longest time for which Ctrl-C goes unheard.
+_LOOK = 0.05
+# Seconds without an answer after which an event loop counts as standing still. A loop that is
+# merely busy for so long can cost one request above the bound.
+_SILENCE = 0.1
+# Requests that waited for the same moment leave spread over this share of the wait.
+_SPREAD = 0.25
+_LONGEST_SPREAD = 5.0  # seconds
+
+
+class Lane(IntEnum):
+    """Which calls go first; the number is the place of their queue."""
+
+    INTERACTIVE = 0
+    BULK = 1
+
+
+class Caller(Protocol):
+    """Who waits for leave.
+
+    Attributes:
+        loop: The event loop that awaits the reply; None where a thread waits.
+        blocked: The event loop that cannot run while this thread waits, or None.
+    """
+
+    loop: asyncio.AbstractEventLoop | None
+    blocked: asyncio.AbstractEventLoop | None
+
+    def waiter(self) -> Waiter:
+        """Make a place to wait."""
+
+
+class Leave(NamedTuple):
+    """The permission to send one request; given back with `release`."""
+
+    bound: Bound
+    ticket: int
+
+
+class Pacer:
+    """Gives leave to requests, and learns from their replies.
+
+    Args:
+        max_concurrency: The user's bound on all requests in flight; None for one bound each for
+            bulk and for interactive calls.
+        now: A monotonic clock, in seconds.
+        limiter: The user's rate limiter, or None.
+    """
+
+    def __init__(
+        self, max_concurrency: int | None, now: Callable[[], float], limiter: Limiter | None
+    ) -> None:
+        bulk = Bound(max_concurrency or BULK)
+        self._bounds = (Bound(INTERACTIVE) if max_concurrency is None else bulk, bulk)
+        self._limiter = limiter
+        self._now = now
+        self._tickets = itertools.count(1)
+        self._newest = 0
+        self._opens_at = float("-inf")
+        self._spread = 0.0
+        self._succeeded = 0
+        self._succeeded_before = 0  # the wave of refusals that was last
+        self._newest_refused = 0
+        self._outage = False
+        self._pings: dict[asyncio.AbstractEventLoop, float] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def most(self) -> int:
+        """Most requests of bulk calls in flight, for packing and for worker threads."""
+        return self._bounds[Lane.BULK].most
+
+    def leave(self, lane: Lane, tokens: int, caller: Caller) -> Generator[Step, None, Leave]:
+        """Wait until a request of so many tokens may be sent."""
+        if self._limiter is not None:
+            yield Ask(tokens)
+        drawn_for = due = float("-inf")
+        while True:
+            now = self._now()
+            if self._opens_at > max(now, drawn_for):
+                drawn_for = self._opens_at  # each request draws its own moment after it
+                due = drawn_for + random.uniform(0.0, self._spread)
+            if due > now:
+                yield Sleep(due - now)
+            elif leave := (yield from self._queue(lane, caller)):
+                return leave
+
+    def _queue(self, lane: Lane, caller: Caller) -> Generator[Step, None, Leave | None]:
+        """Wait for a ticket; None when the server has asked to wait in between."""
+        bound = self._bounds[lane]
+        if ticket := self._take(bound, lane, None, caller, looked=False):
+            return Leave(bound, ticket)
+        waiter = caller.waiter()
+        wake_up = waiter.wake
+        queue = bound.waiting[lane]
+        queue.append(wake_up)
+        looked = False
+        try:
+            while self._opens_at <= self._now():
+                waiter.reset()  # before the look, so that no wake-up after it is missed
+                if ticket := self._take(bound, lane, wake_up, caller, looked):
+                    return Leave(bound, ticket)
+                yield Wait(waiter, _LOOK)
+                looked = not waiter.woken
+            return None
+        finally:
+            with suppress(ValueError):
+                queue.remove(wake_up)
+            bound.wake()  # a wake-up that was meant for this waiter goes to the next one
+
+    def release(self, leave: Leave) -> None:
+        """Give leave back. Takes no lock, since a finalizer may call it at any moment."""
+        leave.bound.holders.pop(leave.ticket, None)
+        leave.bound.wake()
+
+    def succeeded(self, leave: Leave) -> None:
+        """Note a request that brought vectors."""
+        self._succeeded += 1
+        leave.bound.succeeded(leave.ticket)
+
+    def refused(self, leave: Leave) -> bool:
+        """Note a 429, and lower the bounds.
+
+        Returns:
+            Whether nobody got through since the refusals before: the server takes nothing at all
+            now, and not only less than was in flight.
+        """
+        with self._lock:
+            if leave.ticket > self._newest_refused:
+                self._outage = self._succeeded == self._succeeded_before
+                self._succeeded_before = self._succeeded
+                self._newest_refused = self._newest
+        for bound in set(self._bounds):
+            bound.refused(leave.ticket, self._newest)
+        return self._outage
+
+    def wait_for(self, seconds: float) -> None:
+        """Let no request leave for so long, unless it is already so for longer."""
+        with self._lock:
+            opens_at = self._now() + seconds
+            if opens_at > self._opens_at:
+                self._opens_at = opens_at
+                self._spread = min(seconds * _SPREAD, _LONGEST_SPREAD)
+
+    def probe(self) -> None:
+        """Let bulk requests leave one at a time until some succeed: a batch was too large."""
+        self._bounds[Lane.BULK].probe(self._newest)
+
+    def _take(
+        self, bound: Bound, lane: Lane, wake_up: WakeUp | None, caller: Caller, looked: bool
+    ) -> int | None:
+        """Take a ticket, where the bound has room and it is this waiter's turn.
+
+        Args:
+            bound: Whose ticket.
+            lane: Whose turn.
+            wake_up: This waiter in its queue; None when it has not begun to wait.
+            caller: Who it is.
+            looked: Whether the waiter has waited a whole look in vain. Then it does not leave the
+                others the precedence any more, since those who would be first may never run again.
+        """
+        with self._lock:
+            if not (bound.free > 0 and (looked or _is_next(bound, lane, wake_up))) and not (
+                looked and self._nobody_can_run(bound, caller)
+            ):
+                return None
+            self._newest = ticket = next(self._tickets)
+            bound.holders[ticket] = caller.loop
+            return ticket
+
+    def _nobody_can_run(self, bound: Bound, caller: Caller) -> bool:
+        """Tell whether no request in flight can end, because every event loop stands still."""
+        for ticket, loop in list(bound.holders.items()):
+            if loop is not None and loop.is_closed():
+                bound.holders.pop(ticket, None)
+        if bound.limit > len(bound.holders):
+            return True  # a closed loop's tickets came free
+        loops = set(bound.holders.values())
+        if None in loops or caller.loop in loops:
+            return False
+        # A list and not a generator: all loops are asked at once.
+        return all([loop is caller.blocked or self._is_silent(loop) for loop in loops if loop])
+
+    def _is_silent(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Ask an event loop for a sign of life; True when the last question is unanswered."""
+        # Real time, whatever the client's clock: it is about threads that run or do not.
+        now = time.monotonic()
+        if (asked := self._pings.get(loop)) is not None:
+            return now - asked >= _SILENCE
+        self._pings[loop] = now
+        try:
+            loop.call_soon_threadsafe(self._pings.pop, loop, None)
+        except RuntimeError:  # closed in between
+            del self._pings[loop]
+            return True
+        return False
+
+
+def _is_next(bound: Bound, lane: Lane, wake_up: WakeUp | None) -> bool:
+    """Tell whether nobody of an earlier queue or place waits."""
+    for earlier in bound.waiting[:lane]:
+        if earlier:
+            return False
+    try:
+        return bound.waiting[lane][0] == wake_up
+    except IndexError:
+        return True

@@ -1,0 +1,73 @@
+"""The steps that a flow asks for. A driver performs each one, in a thread or in a task.
+
+A flow is a generator without I/O. It yields these values, so that the same lines serve both modes
+and a test can drive them by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from aimlapi_embeddings._types import Reply, Row, Usage
+
+
+class Waiter(Protocol):
+    """One place to wait for a wake-up, in a thread or in a task."""
+
+    @property
+    def woken(self) -> bool:
+        """Whether a wake-up came since the last `reset`."""
+
+    def reset(self) -> None:
+        """Forget earlier wake-ups."""
+
+    def wake(self) -> None:
+        """End the wait, or the next one. May be called from any thread, and by a finalizer."""
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """Ask the user's rate limiter for one request of so many tokens."""
+
+    tokens: int
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Wait for a wake-up, this many seconds at most."""
+
+    waiter: Waiter
+    seconds: float
+
+
+class Sleep(msgspec.Struct, frozen=True):
+    """Wait this many seconds."""
+
+    seconds: float
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Send this body. The flow is sent the reply, or an APIConnectionError is thrown into it."""
+
+    body: bytes
+
+
+class Deliver(msgspec.Struct, frozen=True):
+    """Hand over what a request brought: n places and their n vectors (none after a failure).
+
+    Attributes:
+        usage: What the request cost.
+        indices: Places in the caller's list.
+        rows: Their vectors.
+        served: The model and the provider that answered, as far as the reply tells.
+    """
+
+    usage: Usage
+    indices: Sequence[int] = ()
+    rows: Sequence[Row] = ()
+    served: tuple[str | None, str | None] = (None, None)
+
+
+Step: TypeAlias = Ask | Wait | Sleep | Send | Deliver
+Flow: TypeAlias = Generator[Step, Reply | None, None]
