@@ -46,7 +46,7 @@ def check(rows: Any, dimensions: int) -> None:
 
 async def many(embedder: Any, work: Work, texts: list[str]) -> dict[str, Any]:
     """Embed all texts once, in this running loop for async."""
-    sync = work.mode == "sync"
+    sync = work.colour == "sync"
     warm = ["warm up 0"]
     rows = embedder.documents(warm) if sync else await embedder.adocuments(warm)
     gc.collect()  # what the imports left over belongs to nobody's figures
@@ -62,7 +62,7 @@ async def many(embedder: Any, work: Work, texts: list[str]) -> dict[str, Any]:
 
 async def one_by_one(embedder: Any, work: Work) -> dict[str, Any]:
     """Embed queries one after the other."""
-    sync = work.mode == "sync"
+    sync = work.colour == "sync"
     took: list[float] = []
     for i in range(-_WARM_UP, work.queries):
         if i == 0:
@@ -80,7 +80,7 @@ def main(name: str, work: Work, base_url: str) -> dict[str, Any]:
     texts = [f"text number {i}" for i in range(work.texts)]
     embedder = DRIVERS[name](base_url, work.concurrency, work.batch)
     measured = one_by_one(embedder, work) if work.queries else many(embedder, work, texts)
-    if work.mode == "sync":  # outside of a running loop, as sync callers are
+    if work.colour == "sync":  # outside of a running loop, as sync callers are
         try:
             measured.send(None)
         except StopIteration as done:

@@ -23,7 +23,7 @@ class Work:
     Attributes:
         texts: How many; 0 for queries.
         queries: How many, one after the other; 0 for texts.
-        mode: "sync" or "async".
+        colour: "sync" or "async".
         concurrency: Requests under way at most.
         batch: Texts in a request, for drivers that do not decide it themselves.
         dimensions: Of the server's vectors, for the check.
@@ -31,7 +31,7 @@ class Work:
 
     texts: int = 0
     queries: int = 0
-    mode: str = "sync"
+    colour: str = "sync"
     concurrency: int = 16
     batch: int | None = 100
     dimensions: int = 1536
@@ -72,29 +72,29 @@ def cases(share: float = 1.0) -> list[Case]:
     waves = {"latency": 0.1, "latency_per_text": 0.0005, "dimensions": 768}
     latency = Work(texts=int(5_000 * max(share, 0.2)), dimensions=768)
     found = []
-    for mode in BOTH:
+    for colour in BOTH:
         found += [
             Case(
-                name=f"W1 {texts:,} texts x 1,536 as base64, {mode}",
-                work=replace(bulk, mode=mode),
+                name=f"W1 {texts:,} texts x 1,536 as base64, {colour}",
+                work=replace(bulk, colour=colour),
                 drivers=(*OURS, FRAMEWORK, *RIVALS),
                 goals={"ours, LangChain": 0.95, "ours, LlamaIndex": 1.25},
             ),
             Case(
-                name=f"W1 to array(), 192 texts a request, 8 under way, {mode}",
-                work=replace(bulk, mode=mode, batch=192, concurrency=8),
+                name=f"W1 to array(), 192 texts a request, 8 under way, {colour}",
+                work=replace(bulk, colour=colour, batch=192, concurrency=8),
                 drivers=("ours, array()",),
                 goals={"ours, array()": 0.30},
             ),
             Case(
-                name=f"W1J {texts // 5:,} texts, the server answers numbers, {mode}",
-                work=replace(bulk, texts=texts // 5, mode=mode),
+                name=f"W1J {texts // 5:,} texts, the server answers numbers, {colour}",
+                work=replace(bulk, texts=texts // 5, colour=colour),
                 server={"base64": False},
                 goals={"ours, LangChain": 0.95, "ours, LlamaIndex": 1.25},
             ),
             Case(
-                name=f"W2 {latency.texts:,} texts, 100 ms a request, 0.5 ms a text, {mode}",
-                work=replace(latency, mode=mode),
+                name=f"W2 {latency.texts:,} texts, 100 ms a request, 0.5 ms a text, {colour}",
+                work=replace(latency, colour=colour),
                 server=waves,
                 base="floor-wave",
                 drivers=("floor", *OURS, *RIVALS),
@@ -102,8 +102,8 @@ def cases(share: float = 1.0) -> list[Case]:
                 goals=dict.fromkeys(OURS, 1.10),
             ),
             Case(
-                name=f"W4 the same, and the server takes 8 at once, else 429, {mode}",
-                work=replace(latency, mode=mode),
+                name=f"W4 the same, and the server takes 8 at once, else 429, {colour}",
+                work=replace(latency, colour=colour),
                 server={**waves, "max_in_flight": 8},
                 base="floor-8",
                 drivers=OURS,
@@ -111,8 +111,8 @@ def cases(share: float = 1.0) -> list[Case]:
                 goals=dict.fromkeys(OURS, 1.30),
             ),
             Case(
-                name=f"W5 {latency.texts:,} texts, 5 % of the answers are 500 or 503, {mode}",
-                work=replace(latency, mode=mode),
+                name=f"W5 {latency.texts:,} texts, 5 % of the answers are 500 or 503, {colour}",
+                work=replace(latency, colour=colour),
                 server={**waves, "fault_rate": 0.05},
                 base="ours, LangChain",
                 drivers=("ours, LlamaIndex",),
@@ -121,11 +121,11 @@ def cases(share: float = 1.0) -> list[Case]:
         ]
         found.append(
             Case(
-                name=f"W3 one query at a time, {mode}",
-                work=Work(queries=int(1000 * max(share, 0.2)), mode=mode),
+                name=f"W3 one query at a time, {colour}",
+                work=Work(queries=int(1000 * max(share, 0.2)), colour=colour),
                 drivers=(*OURS, FRAMEWORK, *RIVALS),
                 figure="wall",
-                goals=dict.fromkeys(OURS, 1.15) if mode == "sync" else {},
+                goals=dict.fromkeys(OURS, 1.15) if colour == "sync" else {},
             )
         )
     return found
@@ -135,12 +135,12 @@ def growth(share: float = 1.0) -> list[Case]:
     """List the cases of W6: the same for 5,000, 20,000 and 80,000 texts."""
     return [
         Case(
-            name=f"W6 {texts:,} texts, {mode}",
-            work=Work(texts=int(texts * share), mode=mode),
+            name=f"W6 {texts:,} texts, {colour}",
+            work=Work(texts=int(texts * share), colour=colour),
             drivers=("ours, LangChain",),
             figure="mb",
         )
-        for mode in BOTH
+        for colour in BOTH
         for texts in (5_000, 20_000, 80_000)
     ]
 
@@ -148,15 +148,15 @@ def growth(share: float = 1.0) -> list[Case]:
 def questions(share: float = 1.0) -> list[Case]:
     """List what else was asked on the way to the goals; no answer is a goal."""
     bulk = Work(texts=int(20_000 * share))
-    queries = Work(queries=int(1000 * share), mode="async")
+    queries = Work(queries=int(1000 * share), colour="async")
     found = [
         Case(
-            name=f"Q garbage collection while floats are made, {mode}",
-            work=replace(bulk, mode=mode),
+            name=f"Q garbage collection while floats are made, {colour}",
+            work=replace(bulk, colour=colour),
             base="ours, LangChain",
             drivers=("ours, collector off", "ours, heap frozen"),
         )
-        for mode in BOTH
+        for colour in BOTH
     ]
     surroundings = ("ours, uvloop", "ours, httpx2", "ours, httpx-aiohttp")
     found += [
@@ -167,7 +167,7 @@ def questions(share: float = 1.0) -> list[Case]:
         ),
         Case(
             name="Q other loops and HTTP libraries, bulk, async",
-            work=replace(bulk, mode="async"),
+            work=replace(bulk, colour="async"),
             base="ours, LangChain",
             drivers=surroundings,
         ),
@@ -179,7 +179,7 @@ def questions(share: float = 1.0) -> list[Case]:
         ),
         Case(
             name="Q other HTTP libraries, a query, sync",
-            work=replace(queries, mode="sync"),
+            work=replace(queries, colour="sync"),
             base="ours, LangChain",
             drivers=("ours, httpx2",),
         ),
