@@ -99,18 +99,6 @@ def test_an_exception_of_the_progress_callback_ends_the_call(
     assert len(fake_server.requests) < 500
 
 
-@pytest.mark.parametrize("package", ["langchain", "llama_index"])
-def test_the_bar_moves_with_each_request(
-    package: Package, mode: Mode, fake_server: FakeServer, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shown = {"langchain": "show_progress_bar", "llama_index": "show_progress"}[package]
-    entry_point = EntryPoint(package, mode, fake_server).make(OPENAI, batch_size=2, **{shown: True})
-    entry_point.documents(["a", "b", "c", "d", "e"])
-    bar = capsys.readouterr().err
-    assert "5/5" in bar
-    assert "100%" in bar
-
-
 def test_an_error_tells_what_was_finished_and_what_it_cost(entry_point: EntryPoint) -> None:
     entry_point.make(OPENAI, dimensions=4, batch_size=2, max_concurrency=1)
     expected = entry_point.documents(["a", "b"])

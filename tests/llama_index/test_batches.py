@@ -15,7 +15,7 @@ from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
 from llama_index.core.schema import TextNode
 
-from aimlapi_embeddings import AuthenticationError, BadRequestError, emulator
+from aimlapi_embeddings import AuthenticationError, emulator
 from tests.support import progress_bars
 from tests.support.entry_points import GOOGLE, KEY, OPENAI, EntryPoint, FakeServer, Mode
 
@@ -118,61 +118,6 @@ async def test_the_lower_of_num_workers_and_max_concurrency_bounds_the_requests(
 
 
 # Bars
-
-
-@pytest.mark.parametrize(
-    ("options", "asked"),
-    [({"show_progress": True}, False), ({}, True), ({"num_workers": 2}, True)],
-    ids=["by the field", "by the call", "by the call, with workers"],
-)
-@pytest.mark.parametrize("window", [100, 4, 2])
-def test_one_bar_moves_with_each_finished_request(
-    llama_index: EntryPoint,
-    options: dict[str, Any],
-    asked: bool,
-    window: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    made, fake_server = progress_bars.record(monkeypatch), llama_index.fake_server
-
-    def answer_once_the_bar_moved(request: emulator.Request) -> emulator.Reply:
-        if len(fake_server.requests) > 1:
-            assert made[0].moved.wait(5), "the bar stands still while requests finish"
-        return emulator.answer(request)
-
-    fake_server.answer = answer_once_the_bar_moved
-    llama_index.make(batch_size=2, embed_batch_size=window, max_concurrency=1, **options)
-    llama_index.documents(list("abcdef"), show_progress=asked)
-    assert [bar.moves for bar in made] == [[(0, 6), (2, 6), (4, 6), (6, 6)]]
-    assert made[0].disable, "closed at the end"
-
-
-def test_a_bar_is_shown_only_where_it_is_asked_for(
-    llama_index: EntryPoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = progress_bars.record(monkeypatch)
-    llama_index.make().documents(["a"])
-    llama_index.make(show_progress=True).query("q")
-    assert made == []
-
-
-def test_the_bar_is_closed_when_a_call_fails(
-    llama_index: EntryPoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = progress_bars.record(monkeypatch)
-    llama_index.fake_server.will(emulator.Fault(400))
-    llama_index.make()
-    with pytest.raises(BadRequestError):
-        llama_index.documents(["a"], show_progress=True)
-    llama_index.documents(["a"])
-    assert [bar.disable for bar in made] == [True]
-
-
-def test_a_bar_is_drawn_for_people(
-    llama_index: EntryPoint, capsys: pytest.CaptureFixture[str]
-) -> None:
-    llama_index.make().documents(["a", "b"], show_progress=True)
-    assert "Generating embeddings: 100%" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("use_async", [False, True])

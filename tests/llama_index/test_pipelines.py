@@ -43,7 +43,7 @@ def ingest(
     entry_point: EntryPoint, pipeline: IngestionPipeline, documents: list[Document], **options: Any
 ) -> Sequence[BaseNode]:
     run = pipeline.run if entry_point.mode == "sync" else pipeline.arun
-    nodes: Sequence[BaseNode] = entry_point._wait(run(documents=documents, **options))
+    nodes: Sequence[BaseNode] = entry_point.wait(run(documents=documents, **options))
     return nodes
 
 

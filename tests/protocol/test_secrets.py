@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import traceback
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -44,19 +45,24 @@ def test_the_headers_are_ours_alone(
 
 
 @pytest.mark.parametrize(("provider", "variable", "model"), ENVIRONMENTS)
-def test_the_key_is_read_from_the_providers_own_variable(
+def test_key_and_base_url_come_from_arguments_else_from_the_providers_own_variables(
     entry_point: EntryPoint,
     monkeypatch: pytest.MonkeyPatch,
     provider: str,
     variable: str,
     model: str,
 ) -> None:
-    monkeypatch.setenv(variable, "from-the-environment")
-    entry_point.make(model, provider=provider, api_key=None).documents(["a"])
-    assert (
-        entry_point.fake_server.requests[0].headers["authorization"]
-        == "Bearer from-the-environment"
-    )
+    for prefix in ("AIMLAPI", "NUGEN"):
+        monkeypatch.setenv(f"{prefix}_API_KEY", f"from {prefix}_API_KEY")
+        monkeypatch.setenv(f"{prefix}_API_BASE", f"http://{prefix}.localhost")
+    entry_point.make(model, provider=provider, api_key=None).query("q")
+    here = "http://127.0.0.1:9"
+    entry_point.make(model, provider=provider, api_key="given", base_url=here).query("q")
+    sent = [request.headers for request in entry_point.fake_server.requests]
+    assert [(headers["host"], headers["authorization"]) for headers in sent] == [
+        (f"{provider}.localhost", f"Bearer from {variable}"),
+        ("127.0.0.1:9", "Bearer given"),
+    ]
 
 
 @pytest.mark.parametrize(("provider", "variable", "model"), ENVIRONMENTS)
@@ -148,11 +154,14 @@ def test_a_pickle_keeps_the_key(package: Package) -> None:
 @pytest.mark.parametrize(
     "url", ["http://example.com", "http://192.168.1.2/v1", "http://127.example"]
 )
-def test_the_key_does_not_travel_unencrypted_to_another_machine(package: Package, url: str) -> None:
-    entry_point = EntryPoint(package, "sync", FakeServer())
+def test_the_key_is_sent_unencrypted_to_another_machine_only_with_allow_http(
+    entry_point: EntryPoint, url: str
+) -> None:
     with pytest.raises(ValueError, match="allow_http=True"):
         entry_point.make(OPENAI, base_url=url)
-    entry_point.make(OPENAI, base_url=url, allow_http=True)
+    entry_point.make(OPENAI, base_url=url, allow_http=True).query("q")
+    hosts = [request.headers["host"] for request in entry_point.fake_server.requests]
+    assert hosts == [urlsplit(url).netloc]
 
 
 def test_a_redirect_is_an_error_and_not_followed(entry_point: EntryPoint) -> None:

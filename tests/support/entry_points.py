@@ -32,6 +32,7 @@ _SPELLINGS: dict[Package, dict[str, str]] = {
         "headers": "default_headers",
         "extra_body": "model_kwargs",
         "async_http_client": "http_async_client",
+        "show_progress": "show_progress_bar",
     },
     "llama_index": {"headers": "default_headers", "extra_body": "additional_kwargs"},
 }
@@ -129,8 +130,7 @@ class EntryPoint:
 
     def make_plain(self, provider: str = "aimlapi", /, **options: Any) -> EntryPoint:
         """Build it with these options alone."""
-        spelling = _SPELLINGS[self.name]
-        named = {spelling.get(name, name): value for name, value in options.items()}
+        named = {self.field(name): value for name, value in options.items()}
         if self.name == "core":
             named["provider"] = provider
         self.embedder = _CLASSES[self.name, provider](**named)
@@ -141,31 +141,36 @@ class EntryPoint:
         embedder = self.embedder
         return embedder if isinstance(embedder, EmbeddingsClient) else embedder.client
 
+    def field(self, option: str) -> str:
+        """Find the name that this package gives to an option of the core."""
+        return _SPELLINGS[self.name].get(option, option)
+
     def documents(self, texts: Iterable[str], **options: Any) -> list[list[float]]:
         """Embed documents through the method that users of this entry_point call."""
         embedder, sync = self.embedder, self.mode == "sync"
         if self.name == "core":
             call = embedder.embed if sync else embedder.aembed
-            return self._wait(call(texts, **options)).vectors
+            return self.wait(call(texts, **options)).vectors
         if self.name == "langchain":
             call = embedder.embed_documents if sync else embedder.aembed_documents
         else:
             call = embedder.get_text_embedding_batch if sync else embedder.aget_text_embedding_batch
-        return self._wait(call(texts, **options))
+        return self.wait(call(texts, **options))
 
     def query(self, text: str) -> list[float]:
         """Embed a query through the method that users of this entry_point call."""
         embedder, sync = self.embedder, self.mode == "sync"
         if self.name == "core":
             call = embedder.embed if sync else embedder.aembed
-            return self._wait(call([text], role="query")).vectors[0]
+            return self.wait(call([text], role="query")).vectors[0]
         if self.name == "langchain":
             call = embedder.embed_query if sync else embedder.aembed_query
         else:
             call = embedder.get_query_embedding if sync else embedder.aget_query_embedding
-        return self._wait(call(text))
+        return self.wait(call(text))
 
-    def _wait(self, answer: Any) -> Any:
+    def wait(self, answer: Any) -> Any:
+        """Return what a method answered; a coroutine is run in an event loop of its own."""
         if not isinstance(answer, Coroutine):
             return answer
         return asyncio.run(_await(answer))
