@@ -157,7 +157,7 @@ def test_an_error_of_any_shape_is_read_by_every_family(
     assert type(caught.value) is error
     assert words in str(caught.value)
     assert (caught.value.status, caught.value.request_id) == (status, "inf-1")
-    assert caught.value.body == content
+    assert caught.value.content == content
     assert clock.waits == []
 
 
