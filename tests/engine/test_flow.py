@@ -22,8 +22,8 @@ from aimlapi_embeddings._types import Reply
 from tests.support.entry_points import OPENAI
 from tests.support.flows import Rig, Server, bad, good
 
-RETRIED = [408, 409, 429, 500, 502, 503, 504]
-NOT_RETRIED = [301, 400, 401, 402, 403, 404, 405, 410, 413, 418, 422, 501, 505, 520]
+RETRIED = [408, 409, 425, 429, 500, 502, 503, 504, 520]
+NOT_RETRIED = [301, 400, 401, 402, 403, 404, 405, 410, 413, 418, 422, 501, 505, 511]
 PASSING = [
     *map(bad, RETRIED),
     APIConnectionError("reset"),
