@@ -1,13 +1,13 @@
-"""What can go wrong, and whose fault it is.
+"""The errors of this package.
 
-AIMLAPIError                          .partial: what was finished before, or None
+AIMLAPIError                          .partial: what was finished before the error, or None
 ├─ ConfigurationError (ValueError)    the caller's options; before any request
 ├─ InvalidInputError (ValueError)     the caller's texts; before any request    .indices
 ├─ APIConnectionError                 the network
 │  └─ APITimeoutError
-├─ APIStatusError                     the server said no    .status .body .request_id .indices
-│  ├─ BadRequestError                 400, 422
-│  │  └─ RequestTooLargeError         413, or a 400 or 422 that speaks of size
+├─ APIStatusError                     an error status    .status_code .message .body .request_id
+│  ├─ BadRequestError                 400, 422    .refused
+│  │  └─ RequestTooLargeError         413, or any status whose message speaks of size
 │  ├─ AuthenticationError             401
 │  ├─ PermissionDeniedError           403
 │  ├─ NotFoundError                   404
@@ -15,13 +15,15 @@ AIMLAPIError                          .partial: what was finished before, or Non
 │  └─ InternalServerError             5xx
 └─ ReplyError                         a good status, but a body that breaks the contract
 
-Names follow the OpenAI SDK where the meaning is the same. Every error pickles: what is not in
-the message is an attribute with a default, and Python's own protocol carries both.
+Names follow the OpenAI SDK where the meaning is the same. Every error pickles: `args` holds the
+text alone, and everything else is an attribute, which Python's own protocol restores.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aimlapi_embeddings._types import PartialResult
@@ -66,8 +68,12 @@ class APIStatusError(AIMLAPIError):
     """The server answered with an error status.
 
     Attributes:
-        status: The HTTP status.
-        body: The reply's body, undecoded, at most its first 4,096 bytes.
+        status_code: The HTTP status; 0 when it is not known. `status` is the same.
+        message: The server's message alone, in one line of at most 500 characters; "" when it
+            gave none. `str(error)` adds the status, the texts concerned and the next step.
+        content: The reply's body as it came, at most its first 4,096 bytes.
+        body: The reply's body as decoded JSON, as in the OpenAI SDK; None when it is not JSON, or
+            larger than 64 KiB, or nested deeper than 32 levels.
         request_id: What to quote to the provider's support, or None.
         retry_after: Seconds the server asked to wait, or None.
         indices: Positions of the texts that the refused request carried.
@@ -75,27 +81,46 @@ class APIStatusError(AIMLAPIError):
 
     def __init__(
         self,
-        message: str,
-        status: int = 0,
-        body: bytes = b"",
+        text: str,
+        status_code: int = 0,
+        message: str = "",
+        content: bytes = b"",
+        body: Any = None,
         request_id: str | None = None,
         retry_after: float | None = None,
         indices: tuple[int, ...] = (),
     ) -> None:
-        super().__init__(message)
-        self.status = status
+        super().__init__(text)
+        self.status_code = status_code
+        self.message = message
+        self.content = content
         self.body = body
         self.request_id = request_id
         self.retry_after = retry_after
         self.indices = indices
 
+    @property
+    def status(self) -> int:
+        """The HTTP status, as `status_code`."""
+        return self.status_code
+
 
 class BadRequestError(APIStatusError):
-    """400 or 422: the server does not accept the request as it is."""
+    """400 or 422: the server does not accept the request as it is.
+
+    Attributes:
+        refused: The server's message for each text that was refused by itself, by its position;
+            empty when the request is at fault and not its texts.
+    """
+
+    refused: Mapping[int, str] = MappingProxyType({})
 
 
 class RequestTooLargeError(BadRequestError):
-    """The request has too many texts, tokens or bytes; raised when a single text is too large."""
+    """The request has too many texts, tokens or bytes; raised when a single text is too large.
+
+    Servers say so with 413, 400 or 422, and some with 429 or 500; `status_code` tells which.
+    """
 
 
 class AuthenticationError(APIStatusError):
@@ -111,11 +136,18 @@ class NotFoundError(APIStatusError):
 
 
 class RateLimitError(APIStatusError):
-    """429: too many requests; retries are used up, or the wait asked for is too long."""
+    """429: too many requests, or a quota that is used up.
+
+    Raised when the retries are used up, when the wait asked for is too long, or at once when a
+    quota or the balance is used up, since repeating cannot help then.
+    """
 
 
 class InternalServerError(APIStatusError):
-    """5xx: the provider, or the vendor behind it, failed; retries are used up."""
+    """5xx: the provider, or the vendor behind it, failed; retries are used up.
+
+    501, 505 and 511 are not retried.
+    """
 
 
 class ReplyError(AIMLAPIError):

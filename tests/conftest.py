@@ -1,4 +1,4 @@
-"""What every test gets: a clean environment, a fake wire, and each way into the package."""
+"""What every test gets: a clean environment, a fake server, and each way into the package."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import absence
 import pytest
-import recording
 from hypothesis import settings
-from scenario import Scenario
-from surfaces import COLOURS, SURFACES, Clock, Colour, Surface, SurfaceName, Wire
 
 from aimlapi_embeddings import EmbeddingsClient
+from tests.support import optional_imports, recording
+from tests.support.entry_points import MODES, PACKAGES, Clock, EntryPoint, FakeServer, Mode, Package
+from tests.support.scenario import Scenario
 
 # Chosen by --hypothesis-profile; examples may take long on a busy machine.
 settings.register_profile("default", deadline=None)
@@ -32,9 +31,9 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def wire() -> Wire:
-    """A wire that ends at the emulator's pure heart."""
-    return Wire()
+def fake_server() -> FakeServer:
+    """A fake_server that ends at the emulator's pure heart."""
+    return FakeServer()
 
 
 @pytest.fixture
@@ -52,24 +51,24 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-@pytest.fixture(params=COLOURS)
-def colour(request: pytest.FixtureRequest) -> Colour:
-    """Both colours of a behaviour are tested by the same test."""
-    colour: Colour = request.param
-    return colour
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> Mode:
+    """Both modes of a behaviour are tested by the same test."""
+    mode: Mode = request.param
+    return mode
 
 
-@pytest.fixture(params=SURFACES)
-def surface_name(request: pytest.FixtureRequest) -> SurfaceName:
+@pytest.fixture(params=PACKAGES)
+def package(request: pytest.FixtureRequest) -> Package:
     """The core and both adapters."""
-    name: SurfaceName = request.param
+    name: Package = request.param
     return name
 
 
 @pytest.fixture
-def surface(surface_name: SurfaceName, colour: Colour, wire: Wire) -> Surface:
-    """One of the six ways into the package, on the fake wire."""
-    return Surface(surface_name, colour, wire)
+def entry_point(package: Package, mode: Mode, fake_server: FakeServer) -> EntryPoint:
+    """One of the six ways into the package, on the fake server."""
+    return EntryPoint(package, mode, fake_server)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -87,7 +86,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    absence.required = config.getoption("--all-extras")
+    optional_imports.required = config.getoption("--all-extras")
 
 
 @pytest.hookimpl(trylast=True)  # after the order was shuffled

@@ -10,7 +10,13 @@ from collections.abc import Callable
 import pytest
 
 from aimlapi_embeddings import PartialResult, Usage, _errors
-from aimlapi_embeddings._errors import AIMLAPIError, APIStatusError, InvalidInputError
+from aimlapi_embeddings._errors import (
+    AIMLAPIError,
+    APIStatusError,
+    BadRequestError,
+    InvalidInputError,
+    RequestTooLargeError,
+)
 
 ERRORS = [
     kind
@@ -76,9 +82,29 @@ def test_every_error_is_copied_with_its_message_and_what_was_finished(
 def test_a_status_error_is_copied_with_what_the_server_said(
     kind: type[APIStatusError], clone: Callable[[APIStatusError], APIStatusError]
 ) -> None:
-    twin = clone(kind("message", 429, b"{}", "id-1", 2.5, (3, 4)))
-    said = (twin.status, twin.body, twin.request_id, twin.retry_after, twin.indices)
-    assert said == (429, b"{}", "id-1", 2.5, (3, 4))
+    twin = clone(kind("text", 429, "said", b"{}", {"a": [1]}, "id-1", 2.5, (3, 4)))
+    assert (str(twin), twin.status_code, twin.message) == ("text", 429, "said")
+    assert (twin.content, twin.body) == (b"{}", {"a": [1]})
+    assert (twin.request_id, twin.retry_after, twin.indices) == ("id-1", 2.5, (3, 4))
+
+
+@each_of_a_status
+def test_the_shorter_name_of_the_status_reads_the_same(kind: type[APIStatusError]) -> None:
+    error = kind("text", 418)
+    assert error.status == error.status_code == 418
+    with pytest.raises(AttributeError):
+        error.status = 400  # type: ignore[misc]
+
+
+@copied
+@pytest.mark.parametrize("kind", [BadRequestError, RequestTooLargeError])
+def test_a_refusal_is_copied_with_what_was_said_of_each_text(
+    kind: type[BadRequestError], clone: Callable[[BadRequestError], BadRequestError]
+) -> None:
+    error = kind("text")
+    assert error.refused == clone(error).refused == {}
+    error.refused = {3: "no", 7: "nor this"}
+    assert clone(error).refused == {3: "no", 7: "nor this"}
 
 
 @copied

@@ -12,12 +12,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from surfaces import OPENAI
 
 import aimlapi_embeddings
 import langchain_aimlapi_embeddings
 import llama_index_aimlapi_embeddings
 from aimlapi_embeddings import EmbeddingsClient, adapters, emulator
+from tests.support.entry_points import OPENAI
 
 PACKAGES = (
     aimlapi_embeddings,
@@ -130,7 +130,7 @@ def test_every_package_is_typed(package: ModuleType) -> None:
     assert (Path(str(package.__file__)).parent / "py.typed").exists()
 
 
-def test_both_colours_have_the_same_signature() -> None:
+def test_both_modes_have_the_same_signature() -> None:
     embed = inspect.signature(EmbeddingsClient.embed)
     assert inspect.signature(EmbeddingsClient.aembed) == embed
 

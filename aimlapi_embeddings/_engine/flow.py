@@ -31,10 +31,10 @@ from aimlapi_embeddings._errors import (
 from aimlapi_embeddings._protocol.options import Options
 from aimlapi_embeddings._protocol.request import build_body
 from aimlapi_embeddings._protocol.response import parse_reply
-from aimlapi_embeddings._protocol.status import error_of, find_message, is_success
+from aimlapi_embeddings._protocol.retry_hints import parse_retry_after
+from aimlapi_embeddings._protocol.status import error_of, is_repeated, is_success, reason
 from aimlapi_embeddings._types import Reply, Row, Usage
 
-_RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})
 _SHOWN_TEXT = 60  # characters
 # A refusal that no text escapes would otherwise be met once by each of them.
 _ENOUGH = 4
@@ -143,7 +143,7 @@ def embed_batch(batch: Batch, call: Call) -> Flow:
         elif isinstance(outcome, RequestTooLargeError) and len(part) > 1:
             if learned.fits(part):  # or others have learned it in between
                 before_halving = before_halving or (learned.max_texts, learned.max_tokens)
-                learned.halve(part, find_message(outcome.body))
+                learned.halve(part, outcome.message)
                 call.slots.try_one()
             todo.append(part)
         elif isinstance(outcome, BadRequestError):
@@ -183,8 +183,8 @@ def _narrow(
 
 
 def reason_of(refusal: BadRequestError) -> str:
-    """Read what the server said without the numbers, which may differ from half to half."""
-    return re.sub(r"\d+", "", find_message(refusal.body))
+    """Read what the server said without what may differ from half to half."""
+    return reason(refusal.message)
 
 
 def _attempt(
@@ -223,17 +223,17 @@ def _attempt(
                 url=call.url,
                 where=_place(batch, call, retries),
                 indices=tuple(batch.indices),
-                wall_clock=call.wall_clock,
+                retry_after=parse_retry_after(reply.headers, call.wall_clock),
             )
         yield Deliver(cost)
         permitted = False
         if isinstance(failure, BadRequestError):
-            if encoding_format is None or "encoding_format" not in find_message(failure.body):
+            if encoding_format is None or "encoding_format" not in failure.message:
                 return failure
             learned.encoding_format = None  # asked by us, refused by the server: floats will do
             continue
         wait = failure.retry_after if isinstance(failure, APIStatusError) else None
-        retried = isinstance(failure, APIConnectionError) or failure.status in _RETRIED
+        retried = isinstance(failure, APIConnectionError) or is_repeated(failure)
         if not retried or retries == policy.max_retries or (wait or 0) > policy.max_retry_wait:
             raise failure
         if wait is None:

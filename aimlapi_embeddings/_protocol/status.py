@@ -1,12 +1,17 @@
-"""Which error is this reply, what does the server say, and what can be done about it?"""
+"""What does a reply say, which error is it, and can repeating or a smaller request help?
+
+How this works: a body is decoded once, in `read_error`, into the server's message and the decoded
+JSON. The classification (too large? quota used up? repeated?) works on these two and the status,
+never on the raw body. All of it takes time linear in the size of the body, since error pages come
+from anybody: gateways, proxies, captive portals.
+"""
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,15 +26,18 @@ from aimlapi_embeddings._errors import (
     RateLimitError,
     RequestTooLargeError,
 )
-from aimlapi_embeddings._protocol.retry_hints import parse_retry_after
 from aimlapi_embeddings._types import Reply
+
+# Statuses after which the same request is sent again. Every 5xx is, known or not, but those that
+# say that the server cannot do it: 501 Not Implemented, 505 HTTP Version Not Supported, and 511
+# Network Authentication Required (a captive portal).
+REPEATED_STATUSES = frozenset({408, 409, 425, 429, *range(500, 600)} - {501, 505, 511})
 
 _ERRORS: dict[int, type[APIStatusError]] = {
     400: BadRequestError,
     401: AuthenticationError,
     403: PermissionDeniedError,
     404: NotFoundError,
-    413: RequestTooLargeError,
     422: BadRequestError,
     429: RateLimitError,
 }
@@ -37,22 +45,35 @@ _ERRORS: dict[int, type[APIStatusError]] = {
 _NEXT_STEPS = {
     400: "Compare the options with what the model takes: supported_models() lists it.",
     401: "Check the key in {variable}; keys are made at {keys_page}.",
+    402: "Top up the balance: {keys_page}.",
     403: "Top up the balance, or use a key that may embed: {keys_page}.",
     404: "Check model and base_url ({url}); a model that was withdrawn answers like this too.",
+    407: "Check the user name and password of the proxy.",
     408: "Raise timeout, or lower batch_size.",
     413: "Shorten the text, or split it before it is embedded.",
     429: "Lower max_concurrency, or raise max_retries and max_retry_wait.",
+    501: "This server cannot embed; check base_url ({url}).",
+    505: "This server cannot embed; check base_url ({url}).",
+    511: "Sign in to the network first, and check base_url ({url}).",
 }
 _BY_CLASS = {
-    3: "Redirects are not followed, for the key's sake; set base_url to the target: {location}.",
+    3: "Redirects are not followed, to protect the key; set base_url to the target: {location}.",
     4: _NEXT_STEPS[400],
     5: "The provider failed; try again later, and quote the request id if it lasts.",
 }
+_QUOTA_STEP = (
+    "The quota or the balance of this key is used up, and repeating the request does not help: top "
+    "up the balance or change the plan, see {keys_page}."
+)
 
-# Where servers put the human word, the most telling first.
+# Keys under which servers put their message, the most telling first.
 _MESSAGE_KEYS = ("message", "error", "detail", "errors", "msg", "description", "title")
 _SHOWN_MESSAGE = 500  # characters
-_KEPT_BODY = 4096  # bytes
+_KEPT_CONTENT = 4096  # bytes
+_KEPT_JSON = 65_536  # bytes
+_KEPT_DEPTH = 32  # levels; deeper JSON cannot be copied or pickled at the usual recursion limit
+_READ_DEPTH = 16  # levels of JSON, or of JSON inside strings, that a message is looked for in
+_READ_PAGE = 65_536  # bytes of a page that is not JSON
 
 _TOO = (
     r"too (?:large|long|many|big)|exceed|max\b|maximum|at most|up to|allowed per|range of|limit|"
@@ -66,10 +87,80 @@ _SPEAKS_OF_SIZE = re.compile(rf"(?=.*\b(?:{_TOO}))(?=.*\b(?:{_SIZE})\b)", re.I |
 # These can be of the wrong size too, but a smaller batch does not cure them.
 _SPEAKS_OF_A_FIELD = re.compile(r"dimension|encoding_format|task_type|input_type|\btitle\b", re.I)
 
+# A 5xx is one of size only when it speaks of the request's own size. Its other limits (of time,
+# connections, requests, memory) are the server's, and repeating may help.
+_OWN_SIZE = re.compile(
+    r"invalid input length|only supports? (?:one|a single|1) input|message larger than max|"
+    r"(?=.*\b(?:too (?:large|long|many|big)|exceed|max(?:imum)?\b|at most|"
+    r"(?:larger|greater|more|longer) than))"
+    r"(?=.*\b(?:tokens?|inputs?|texts?|batch|array|characters?|length|sequence|prompt|payload|body|"
+    r"content|entity|request (?:is )?too (?:large|long|big))\b)",
+    re.I | re.S,
+)
+_SERVER_LIMIT = re.compile(
+    r"deadline|time-?out|timed out|time limit|retries|connections?\b|concurren|requests\b|queue|"
+    r"attempts|overload|rate.?limit|per[ -]?(?:second|minute|hour|day)|quota|memory|header",
+    re.I,
+)
+
+_USED = re.compile(r"\bused:? *\d", re.I)
+_LIMIT = re.compile(r"\blimit:? *([\d,_]+)", re.I)
+_REQUESTED = re.compile(r"\brequested:? *([\d,_]+)", re.I)
+_TOO_LARGE = re.compile(r"\btoo large\b", re.I)
+
+# Codes and types by which a server says that the account has to be changed first.
+_QUOTA_CODES = re.compile(
+    r"insufficient[_ ]?(?:user[_ ]?)?(?:quota|balance|funds|credits?)|billing[_ ]?hard[_ ]?limit|"
+    r"billing[_ ]?not[_ ]?active|free[_ ]?tier[_ ]?only|quota[_ ]?exhausted|arrearage",
+    re.I,
+)
+_QUOTA_WORDS = re.compile(
+    r"(?:ran|run|running) out of (?:funds|credits?|balance|quota)|out of (?:funds|credits)|"
+    r"balance (?:is )?(?:too low|used up|exhausted|insufficient|not enough)|"
+    r"not enough (?:funds|credits|balance|quota)|exceeded your current quota|billing hard limit|"
+    r"free[ -](?:tier|quota|allowance|credits?|plan|trial)\b.*"
+    r"\b(?:used up|exhausted|exceeded|reached|expired|over|spent)|"
+    r"(?:used up|exhausted|exceeded|reached|spent)\b.*\bfree[ -]"
+    r"(?:tier|quota|allowance|credits?|plan|trial)",
+    re.I | re.S,
+)
+_SOON = re.compile(
+    r"per[ -]?(?:minute|second)|/ ?min\b|\b[rt]pm\b|(?:retry|try again) (?:in|after)\b|retryDelay",
+    re.I,
+)
+_ACCOUNT_STATUSES = frozenset({402, 403, 429})
+
+
+class ErrorBody(NamedTuple):
+    """What an error reply says.
+
+    Attributes:
+        message: The server's message in one line of at most 500 characters, or "".
+        data: The body as decoded JSON, or None.
+    """
+
+    message: str
+    data: Any
+
 
 def is_success(reply: Reply) -> bool:
     """Tell whether the status is 2xx; the documents disagree on 200 and 201."""
     return 200 <= reply.status < 300
+
+
+def is_repeated(error: APIStatusError) -> bool:
+    """Tell whether the same request may succeed when it is sent again."""
+    return (
+        error.status_code in REPEATED_STATUSES
+        and not isinstance(error, RequestTooLargeError)
+        and not is_quota_exhausted(error)
+    )
+
+
+def is_quota_exhausted(error: APIStatusError) -> bool:
+    """Tell whether a quota or the balance is used up, which repeating cannot cure."""
+    said = ErrorBody(error.message, error.body)
+    return _quota_exhausted(error.status_code, said, error.retry_after)
 
 
 def error_of(
@@ -79,16 +170,32 @@ def error_of(
     url: str,
     where: str,
     indices: tuple[int, ...],
-    wall_clock: Callable[[], float],
+    retry_after: float | None = None,
 ) -> APIStatusError:
-    """Make the error of a reply: status, the server's word, request id, texts, next step."""
-    status, headers, body = reply.status, reply.headers, bytes(reply.body)
-    said = find_message(body) or "the server gave no reason"
+    """Make the error of a reply.
+
+    Args:
+        reply: Its status is not 2xx.
+        provider: Names the variable and the page of the key.
+        url: Where the request went.
+        where: Which texts the request carried, in words.
+        indices: Their positions.
+        retry_after: Seconds the server asked to wait, or None.
+
+    Returns:
+        An error that says status, the server's message, request id, texts and the next step. A
+        refusal for size is a `RequestTooLargeError`, whatever its status.
+    """
+    status, headers = reply.status, reply.headers
+    content = bytes(reply.body)
+    said = read_error(content)
+    step = _NEXT_STEPS.get(status, _BY_CLASS.get(status // 100, _BY_CLASS[4]))
     kind = _ERRORS.get(status, InternalServerError if status >= 500 else APIStatusError)
-    if kind is BadRequestError and speaks_of_size(said):
-        kind = RequestTooLargeError
-    row = 413 if kind is RequestTooLargeError else status
-    step = _NEXT_STEPS.get(row, _BY_CLASS.get(row // 100, _BY_CLASS[4])).format(
+    if _quota_exhausted(status, said, retry_after):
+        step = step if status in (402, 403) else _QUOTA_STEP  # theirs name the balance too
+    elif is_too_large(status, said.message):
+        kind, step = RequestTooLargeError, _NEXT_STEPS[413]
+    step = step.format(
         variable=provider.api_key_variable,
         keys_page=provider.keys_page,
         url=url,
@@ -96,12 +203,15 @@ def error_of(
     )
     request_id = headers.get("x-inference-id") or headers.get("x-request-id")
     context = f"{where}; request id {request_id or 'not told'}"
+    shown = said.message or "the server gave no reason"
     return kind(
-        f"{status} {_phrase(status)}: {said} [{context}] {step}",
+        f"{status} {_phrase(status)}: {shown} [{context}] {step}",
         status,
-        body[:_KEPT_BODY],
+        said.message,
+        content[:_KEPT_CONTENT],
+        said.data if len(content) <= _KEPT_JSON and _is_shallow(said.data) else None,
         request_id,
-        parse_retry_after(headers, wall_clock),
+        retry_after,
         indices,
     )
 
@@ -113,41 +223,148 @@ def _phrase(status: int) -> str:
         return "Unknown Status"
 
 
+def _is_shallow(data: Any) -> bool:
+    """Tell whether JSON can be copied and pickled without a RecursionError."""
+    level = [data] if isinstance(data, dict | list) else []
+    for _ in range(_KEPT_DEPTH):
+        lists = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [child for each in lists for child in each if isinstance(child, dict | list)]
+        if not level:
+            return True
+    return False
+
+
+def is_too_large(status: int, message: str) -> bool:
+    """Tell whether a reply refuses the request for its size, whatever status it says that with."""
+    if status == 413:
+        return True
+    if status in (400, 422):
+        return speaks_of_size(message)
+    if status == 429:
+        return _exceeds_its_limit(message)
+    if status >= 500:
+        return _OWN_SIZE.search(message) is not None and not _SERVER_LIMIT.search(message)
+    return False
+
+
 def speaks_of_size(message: str) -> bool:
-    """Tell whether a refusal can be cured by a smaller request."""
+    """Tell whether a refusal of the request's content can be cured by a smaller request."""
     return bool(_SPEAKS_OF_SIZE.search(message)) and not _SPEAKS_OF_A_FIELD.search(message)
 
 
+def _exceeds_its_limit(message: str) -> bool:
+    """Tell whether a 429 refuses a request that is larger than the whole budget.
+
+    OpenAI: "Request too large for ... (TPM): Limit 400, Requested 1040". A budget that others have
+    used is "Rate limit reached for ...: Limit 400, Used 300, Requested 200", and waiting helps.
+    """
+    if _USED.search(message):
+        return False
+    limit, requested = _LIMIT.search(message), _REQUESTED.search(message)
+    exceeded = limit and requested and _whole(requested[1]) > _whole(limit[1])
+    return bool(exceeded or _TOO_LARGE.search(message))
+
+
+def _whole(digits: str) -> int:
+    return int(re.sub(r"\D", "", digits) or 0)
+
+
+def _quota_exhausted(status: int, said: ErrorBody, retry_after: float | None) -> bool:
+    if status not in _ACCOUNT_STATUSES:
+        return False
+    error = said.data.get("error") if isinstance(said.data, dict) else None
+    places = [place for place in (said.data, error) if isinstance(place, dict)]
+    named = [place.get(key) for place in places for key in ("code", "type", "status", "name")]
+    if any(_QUOTA_CODES.search(text) for text in (said.message, *named) if isinstance(text, str)):
+        return True
+    if retry_after or not _QUOTA_WORDS.search(said.message):
+        return False
+    # Google words a budget per minute like a quota that is used up, and says when to come back.
+    details = [place.get("details") for place in places]
+    return not _SOON.search(said.message) and not _SOON.search(str(details))
+
+
+def reason(message: str) -> str:
+    """Reduce a server's message to what two refusals for one reason have in common.
+
+    Quoted parts, ids and numbers differ from text to text; they are left out.
+    """
+    for pattern in _VARYING:
+        message = pattern.sub("", message)
+    return " ".join(message.lower().split())
+
+
+_VARYING = (
+    # A quotation that the cut of a long message left open ends with the message.
+    re.compile(r'"[^"]*(?:"|$)|“[^”]*(?:”|$)|«[^»]*(?:»|$)|`[^`]*(?:`|$)'),
+    re.compile(r"(?<!\w)'[^']*(?:'|$)"),  # no apostrophe, as in "doesn't"
+    re.compile(r"\b[0-9a-f]{8,}\b|\b(?=[\w-]*\d)[\w-]{6,}\b", re.I),  # ids
+    re.compile(r"\d+"),
+)
+
+
 def find_message(body: bytes) -> str:
-    """Find the human word of an error body, whatever its shape; "" when there is none."""
+    """Find the server's message in an error body, whatever its shape; "" when there is none."""
+    return read_error(body).message
+
+
+def read_error(body: bytes) -> ErrorBody:
+    """Read an error body once: JSON of any shape, an HTML page, or plain text."""
+    data: Any = None
     try:
-        message = _message_in(msgspec.json.decode(body))
+        data = msgspec.json.decode(body)
+        message = _message_in(data, _READ_DEPTH)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        message = _message_in_text(body.decode(errors="replace"))
+        message = _message_in_page(body[:_READ_PAGE].decode(errors="replace"))
     message = " ".join(message.split())
-    return message if len(message) <= _SHOWN_MESSAGE else message[: _SHOWN_MESSAGE - 1] + "\u2026"
+    if len(message) > _SHOWN_MESSAGE:
+        message = message[: _SHOWN_MESSAGE - 1] + "\u2026"
+    return ErrorBody(message, data)
 
 
-def _message_in(data: Any) -> str:
+def _message_in(data: Any, depth: int) -> str:
+    if depth == 0:
+        return ""
     if isinstance(data, str):
         # A vendor's error can arrive as JSON inside the gateway's message.
         try:
-            return _message_in(msgspec.json.decode(data)) or data
+            return _message_in(msgspec.json.decode(data), depth - 1) or data
         except (msgspec.DecodeError, RecursionError):
             return data
     if isinstance(data, list):
-        return "; ".join(filter(None, map(_message_in, data[:3])))
+        found = (_message_in(each, depth - 1) for each in data[:3])
+        return "; ".join(filter(None, found))
     if isinstance(data, dict):
+        found = (_message_in(data.get(key), depth - 1) for key in _MESSAGE_KEYS)
+        message = next(filter(None, found), "")
         # FastAPI's items say where and what.
-        place = ".".join(map(str, data["loc"])) if isinstance(data.get("loc"), list) else ""
-        found = next(filter(None, (_message_in(data.get(key)) for key in _MESSAGE_KEYS)), "")
-        return f"{place}: {found}" if place and found else found
+        where = data.get("loc")
+        place = ".".join(map(str, where[:_READ_DEPTH])) if isinstance(where, list) else ""
+        return f"{place}: {message}" if place and message else message
     return ""
 
 
-def _message_in_text(text: str) -> str:
-    """Read plain text, or the title of an HTML page."""
-    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.I | re.S)
-    if title and title[1].strip():
-        return html.unescape(title[1])
-    return html.unescape(re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", text, flags=re.I | re.S))
+def _message_in_page(page: str) -> str:
+    """Read plain text, or an HTML page: its title, else its text without scripts and styles.
+
+    One pass over the parts between "<": a regular expression for tags takes quadratic time when
+    they are not closed.
+    """
+    first, *parts = page.split("<")
+    words, title = [first], ""
+    inside = ""  # the element whose text is not part of the page's own
+    for part in parts:
+        tag, closed, text = part.partition(">")
+        name = tag[:16].lower().split(None, 1)[0] if tag[:1].strip() else ""
+        if inside:
+            if name != f"/{inside}":
+                continue
+            inside = ""
+        elif closed and name in ("script", "style", "title"):
+            inside = name
+            title = title or (text if name == "title" else "")
+            continue
+        words.append(f" {text}" if closed and name else f"<{part}")
+    found = " ".join(title.split()) or " ".join("".join(words).split())
+    # Cut before the entities are read, since a number of thousands of digits is refused by int().
+    return html.unescape(found[: 2 * _SHOWN_MESSAGE])

@@ -7,29 +7,30 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import pytest
-from surfaces import Colour, Surface, Wire
+
+from tests.support.entry_points import EntryPoint, FakeServer, Mode
 
 Make: TypeAlias = Callable[..., Any]
 
 
 @pytest.fixture
-def langchain(wire: Wire) -> Make:
-    """Make our LangChain class on the fake wire."""
-    return lambda **options: Surface("langchain", "sync", wire).make(**options).embedder
+def langchain(fake_server: FakeServer) -> Make:
+    """Make our LangChain class on the fake server."""
+    return lambda **options: EntryPoint("langchain", "sync", fake_server).make(**options).embedder
 
 
 @pytest.fixture
-def llama_index(wire: Wire) -> Make:
-    """Make our LlamaIndex class on the fake wire."""
-    return lambda **options: Surface("llama_index", "sync", wire).make(**options).embedder
+def llama_index(fake_server: FakeServer) -> Make:
+    """Make our LlamaIndex class on the fake server."""
+    return lambda **options: EntryPoint("llama_index", "sync", fake_server).make(**options).embedder
 
 
 @pytest.fixture
-def call(colour: Colour) -> Callable[..., Any]:
-    """Call something by the name of its sync form, in either colour."""
+def call(mode: Mode) -> Callable[..., Any]:
+    """Call something by the name of its sync form, in either mode."""
 
     def call(owner: Any, name: str, *arguments: Any, **options: Any) -> Any:
-        if colour == "sync":
+        if mode == "sync":
             return getattr(owner, name)(*arguments, **options)
         return asyncio.run(getattr(owner, f"a{name}")(*arguments, **options))
 
@@ -37,12 +38,12 @@ def call(colour: Colour) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def sent(wire: Wire) -> Callable[[], list[tuple[str, list[str]]]]:
+def sent(fake_server: FakeServer) -> Callable[[], list[tuple[str, list[str]]]]:
     """Take what was asked for since the last time: roles and texts."""
 
     def sent() -> list[tuple[str, list[str]]]:
-        asked = [(body.get("task_type", ""), body["input"]) for body in wire.bodies]
-        wire.requests.clear()
+        asked = [(body.get("task_type", ""), body["input"]) for body in fake_server.bodies]
+        fake_server.requests.clear()
         return asked
 
     return sent

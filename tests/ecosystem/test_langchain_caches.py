@@ -6,15 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import absence
 import pytest
-from ecosystem.corpus import BEES, DOCUMENT, HARBOUR, KEEPER, QUERY
-from surfaces import GOOGLE, OPENAI
 
 from langchain_aimlapi_embeddings import AIMLAPIEmbeddings
+from tests.ecosystem.corpus import BEES, DOCUMENT, HARBOUR, KEEPER, QUERY
+from tests.support import optional_imports
+from tests.support.entry_points import GOOGLE, OPENAI
 
-classic = absence.need("langchain_classic.embeddings", "stores")
-storage = absence.need("langchain_classic.storage", "stores")
+classic = optional_imports.need("langchain_classic.embeddings", "stores")
+storage = optional_imports.need("langchain_classic.storage", "stores")
 
 Call: TypeAlias = Callable[..., Any]
 

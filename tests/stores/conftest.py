@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from shelves import Shelf
-from surfaces import GOOGLE, KEY, Colour, Surface, Wire
 
 from aimlapi_embeddings import emulator
+from tests.support.entry_points import GOOGLE, KEY, EntryPoint, FakeServer, Mode
+from tests.support.vector_stores import VectorStore
 
-pytest.register_assert_rewrite("store_laws")
+pytest.register_assert_rewrite("tests.support.store_laws")
 
 
 @pytest.fixture
@@ -32,12 +32,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shelf(
-    kind: type[Shelf], colour: Colour, base_url: str, unencrypted: None, folder: Path
-) -> Iterator[Shelf]:
+def vector_store(
+    kind: type[VectorStore], mode: Mode, base_url: str, unencrypted: None, folder: Path
+) -> Iterator[VectorStore]:
     """An empty store of the kind that the test module asks for."""
-    surface = Surface(kind.framework, colour, Wire()).make_plain(
+    entry_point = EntryPoint(kind.framework, mode, FakeServer()).make_plain(
         model=GOOGLE, api_key=KEY, base_url=base_url, dimensions=256
     )
-    yield (shelf := kind(folder, colour, surface.embedder))
-    shelf.close()
+    yield (vector_store := kind(folder, mode, entry_point.embedder))
+    vector_store.close()

@@ -1,0 +1,92 @@
+"""Arguments of the adapters: the names they go by, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from langchain_aimlapi_embeddings import AIMLAPIEmbeddings, NugenEmbeddings
+from llama_index_aimlapi_embeddings import AIMLAPIEmbedding, NugenEmbedding
+from tests.support.adapter_classes import NUGEN
+from tests.support.entry_points import GOOGLE, KEY
+
+ELSEWHERE = "http://127.0.0.1:9"
+# The least that each class must be given, by the names of its fields.
+REQUIRED: dict[type[Any], dict[str, Any]] = {
+    AIMLAPIEmbeddings: {"model": GOOGLE, "aimlapi_api_key": KEY},
+    NugenEmbeddings: {"model": NUGEN, "nugen_api_key": KEY},
+    AIMLAPIEmbedding: {"model_name": GOOGLE, "api_key": KEY},
+    NugenEmbedding: {"model_name": NUGEN, "api_key": KEY},
+}
+
+
+@pytest.mark.parametrize(
+    ("cls", "other_name", "field", "value"),
+    [
+        (AIMLAPIEmbeddings, "api_key", "aimlapi_api_key", SecretStr("another")),
+        (AIMLAPIEmbeddings, "base_url", "aimlapi_api_base", ELSEWHERE),
+        (AIMLAPIEmbeddings, "timeout", "request_timeout", 7.0),
+        (AIMLAPIEmbeddings, "batch_size", "chunk_size", 7),
+        (NugenEmbeddings, "api_key", "nugen_api_key", SecretStr("another")),
+        (NugenEmbeddings, "base_url", "nugen_api_base", ELSEWHERE),
+        (AIMLAPIEmbedding, "model", "model_name", "text-embedding-3-small"),
+        (AIMLAPIEmbedding, "base_url", "api_base", ELSEWHERE),
+        (NugenEmbedding, "model", "model_name", "qwen3-embedding-8b"),
+        (NugenEmbedding, "base_url", "api_base", ELSEWHERE),
+    ],
+)
+def test_a_field_can_be_set_by_its_own_name_and_by_its_alias(
+    cls: type[Any], other_name: str, field: str, value: Any
+) -> None:
+    others = {name: given for name, given in REQUIRED[cls].items() if name != field}
+    assert getattr(cls(**others, **{other_name: value}), field) == value
+    assert getattr(cls(**others, **{field: value}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("cls", "arguments", "message"),
+    [
+        (cls, {**REQUIRED[cls], **wrong}, message)
+        for cls, wrong, message in [
+            (AIMLAPIEmbeddings, {"apikey": KEY}, "no argument 'apikey'; did you mean 'api_key'?"),
+            (AIMLAPIEmbedding, {"apikey": KEY}, "no argument 'apikey'; did you mean 'api_key'?"),
+            (AIMLAPIEmbeddings, {"dimension": 8}, "did you mean 'dimensions'?"),
+            (AIMLAPIEmbedding, {"batchsize": 8}, "did you mean 'batch_size'?"),
+            (AIMLAPIEmbeddings, {"model_name": GOOGLE}, "no argument 'model_name'"),
+            (AIMLAPIEmbedding, {"embed_batch_size": 0}, "greater than 0"),
+            (
+                AIMLAPIEmbeddings,
+                {"api_key": KEY},
+                "'aimlapi_api_key' and 'api_key' are names of one argument",
+            ),
+            (
+                AIMLAPIEmbeddings,
+                {"chunk_size": 1, "batch_size": 1},
+                "'chunk_size' and 'batch_size' are names of one argument",
+            ),
+            (
+                AIMLAPIEmbedding,
+                {"model": GOOGLE},
+                "'model_name' and 'model' are names of one argument",
+            ),
+            (
+                AIMLAPIEmbedding,
+                {"api_base": "x", "base_url": "x"},
+                "'api_base' and 'base_url' are names of one argument",
+            ),
+        ]
+    ]
+    + [
+        (AIMLAPIEmbeddings, {"api_key": KEY}, "model\n  Field required"),
+        (AIMLAPIEmbedding, {"api_key": KEY}, "model_name\n  Field required"),
+    ],
+)
+def test_wrong_arguments_are_refused_by_name_without_their_values(
+    cls: type[Any], arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        cls(**arguments)
+    assert message in str(caught.value)
+    assert KEY not in str(caught.value)

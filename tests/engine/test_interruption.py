@@ -1,0 +1,215 @@
+"""Law 12: Ctrl-C, cancellation and errors end a call at once, and the object goes on."""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from itertools import repeat
+from pathlib import Path
+
+import pytest
+
+from aimlapi_embeddings._engine.slots import Slots
+from aimlapi_embeddings.emulator import Fault
+from tests.support.child_processes import program
+from tests.support.emulator_server import calls_of, connected, serving
+from tests.support.entry_points import EntryPoint, Package
+from tests.support.interrupted_call import (
+    AT_ONCE,
+    BOUND,
+    HANGS,
+    LONGER,
+    TEXTS,
+    InterruptedCall,
+    interrupted_call,
+)
+from tests.support.sockets import SOON, eventually
+
+PROGRAM = """
+import asyncio, sys
+from aimlapi_embeddings import EmbeddingsClient
+
+base_url, how = sys.argv[1:]
+client = EmbeddingsClient(
+    model="text-embedding-3-small",
+    api_key="any",
+    base_url=base_url,
+    batch_size=1,
+    max_concurrency=16,
+)
+texts = [str(i) for i in range(40)]
+try:
+    if how == "one":
+        client.embed(["one"])
+    elif how == "tasks":
+        asyncio.run(client.aembed(texts))
+    else:
+        client.embed(texts)
+except KeyboardInterrupt:
+    if how != "caught":
+        raise
+"""
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("how", "requests"), [("threads", 16), ("tasks", 16), ("one", 1), ("caught", 16)]
+)
+def test_ctrl_c_ends_a_program_whatever_is_under_way(
+    tmp_path: Path, how: str, requests: int
+) -> None:
+    with serving(faults=repeat(HANGS)) as (server, base_url):
+        process = program(tmp_path / "program.py", PROGRAM, base_url, how)
+        eventually(lambda: len(server.requests) == requests)
+        pressed = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=SOON)
+        assert time.monotonic() - pressed < AT_ONCE
+        assert len(server.requests) == requests
+    if how == "caught":
+        assert (err, process.returncode) == ("", 0), "no thread holds the exit"
+    else:
+        assert err.endswith("\nKeyboardInterrupt\n")
+        assert err.startswith("Traceback")
+        assert process.returncode == -signal.SIGINT
+
+
+# Ctrl-C in this process
+
+
+def ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_while_threads_are_being_started_ends_those_that_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start, ours = threading.Thread.start, []
+
+    def interrupted(thread: threading.Thread) -> None:
+        if thread.name != "emulator":
+            ours.append(thread)
+        if len(ours) == 3:
+            raise KeyboardInterrupt
+        start(thread)
+
+    with interrupted_call(None, latency=0.1) as it:
+        entry_point = connected("core", "sync", it.base_url, batch_size=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                entry_point.documents(TEXTS)
+        time.sleep(0.5)
+        assert len(it.server.requests) <= 2
+        it.assert_goes_on(entry_point)
+
+
+@pytest.mark.parametrize(
+    ("press", "requests"), [(ctrl_c, BOUND), (ctrl_c, 1), (_thread.interrupt_main, BOUND)]
+)
+def test_an_object_goes_on_after_ctrl_c(
+    package: Package, press: Callable[[], None], requests: int
+) -> None:
+    """On Windows Ctrl-C is like `interrupt_main`: it does not end a wait that has begun."""
+    with interrupted_call(*[HANGS] * requests) as it:
+        entry_point = connected(package, "sync", it.base_url, batch_size=1)
+        it.when(requests, press)
+        with pytest.raises(KeyboardInterrupt):
+            entry_point.documents(TEXTS if requests > 1 else ["a"])
+        it.assert_ended()
+        it.assert_goes_on(entry_point)
+
+
+def test_a_wait_for_a_retry_ends_by_ctrl_c(package: Package) -> None:
+    with interrupted_call(Fault(429, retry_after="30")) as it:
+        entry_point = connected(package, "sync", it.base_url, batch_size=1)
+        it.when(1, lambda: (time.sleep(LONGER), _thread.interrupt_main()))
+        with pytest.raises(KeyboardInterrupt):
+            entry_point.query("q")
+        it.assert_ended()
+        assert entry_point.client._runtime.gate.remaining() > 20, "the server's word still holds"
+        entry_point.client.close()
+
+
+class Alarm(Exception):
+    """What the handler of a signal raises."""
+
+
+def test_an_object_goes_on_after_an_alarm(package: Package) -> None:
+    def ring(*_: object) -> None:
+        raise Alarm
+
+    usual = signal.signal(signal.SIGALRM, ring)
+    try:
+        with interrupted_call() as it:
+            entry_point = connected(package, "sync", it.base_url, batch_size=1)
+            it.when(BOUND, lambda: os.kill(os.getpid(), signal.SIGALRM))
+            with pytest.raises(Alarm):
+                entry_point.documents(TEXTS)
+            it.assert_ended()
+            it.assert_goes_on(entry_point)
+    finally:
+        signal.signal(signal.SIGALRM, usual)
+
+
+# Cancellation
+
+
+async def cancelled(it: InterruptedCall, entry_point: EntryPoint, requests: int) -> None:
+    task = asyncio.ensure_future(calls_of(entry_point.embedder)[1](TEXTS[:requests]))
+    await asyncio.to_thread(it.wait_for, requests)
+    it.happened = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def out_of_time(it: InterruptedCall, entry_point: EntryPoint, requests: int) -> None:
+    async def embed() -> None:
+        async with asyncio.timeout(None) as timeout:
+            loop = asyncio.get_running_loop()
+            it.when(requests, lambda: loop.call_soon_threadsafe(timeout.reschedule, 0))
+            await calls_of(entry_point.embedder)[1](TEXTS[:requests])
+
+    with pytest.raises(TimeoutError):
+        await embed()
+
+
+@pytest.mark.parametrize("end", [cancelled, out_of_time])
+@pytest.mark.parametrize("requests", [BOUND, 1])
+def test_cancellation_ends_a_call_at_once_and_the_object_goes_on(
+    package: Package,
+    end: Callable[[InterruptedCall, EntryPoint, int], Awaitable[None]],
+    requests: int,
+) -> None:
+    async def use() -> None:
+        entry_point = connected(package, "async", it.base_url, batch_size=1)
+        await end(it, entry_point, requests)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await asyncio.to_thread(it.assert_ended)
+        before = len(it.server.requests)
+        await calls_of(entry_point.embedder)[1](TEXTS)
+        assert len(it.server.requests) == before + len(TEXTS)
+
+    with interrupted_call(*[HANGS] * requests) as it:
+        asyncio.run(use())
+
+
+def test_a_task_that_is_thrown_away_gives_its_turn_to_the_next() -> None:
+    async def use() -> None:
+        slots = Slots(1)
+        await slots.acquire_async()
+        waiting = slots.acquire_async()
+        waiting.send(None)
+        waiting.close()
+        next_one = asyncio.ensure_future(slots.acquire_async())
+        await asyncio.sleep(0)
+        slots.release()
+        await asyncio.wait_for(next_one, SOON)
+
+    asyncio.run(use())

@@ -1,0 +1,89 @@
+"""A server that takes k requests at once gets k: nothing is lost, little refused, little idle."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import NamedTuple
+
+import pytest
+
+from aimlapi_embeddings.emulator import Emulator, Fault, Reply, Request, running
+from tests.support.entry_points import KEY, OPENAI, EntryPoint, FakeServer, Mode
+
+pytestmark = pytest.mark.usefixtures("unencrypted")
+LATENCY = 0.05  # seconds
+JOB, SAMPLE = 2.5, 0.6  # seconds, when k requests are under way all the time
+SETTLED = 1.0  # second after which the bound should have been found
+CONCURRENCY = 16
+MOST_REFUSED = 0.10  # of requests
+LEAST_THROUGHPUT = 0.80  # of what the server allows
+TRIES = 3
+
+
+@dataclass
+class Watched(Emulator):
+    """A server that notes whom it refused."""
+
+    refused: list[bool] = field(default_factory=list, init=False)
+
+    def reply(self, request: Request, fault: Fault) -> Reply:
+        self.refused.append(fault.status == 429)
+        return super().reply(request, fault)
+
+
+class Run(NamedTuple):
+    """What came of a job: answers in a second, and who was refused in order of arrival."""
+
+    throughput: float
+    refused: list[bool]
+
+
+def run(mode: Mode, seconds: float, k: int, bound: int | None, concurrency: int) -> Run:
+    """Embed as much as a server that answers k at once answers in so many seconds."""
+    server = Watched(latency=LATENCY, max_in_flight=bound)
+    texts = [f"text {i}" for i in range(round(k * seconds / LATENCY))]
+    entry_point = EntryPoint("core", mode, FakeServer())
+    with running(server) as base_url:
+        entry_point.make_plain(
+            model=OPENAI,
+            api_key=KEY,
+            base_url=base_url,
+            dimensions=4,
+            batch_size=1,
+            max_concurrency=concurrency,
+        )
+        start = time.perf_counter()
+        vectors = entry_point.documents(texts)
+        elapsed = time.perf_counter() - start
+        entry_point.client.close()
+    assert vectors == EntryPoint("core", "sync", FakeServer()).make(OPENAI, dimensions=4).documents(
+        texts
+    )
+    assert entry_point.client.usage.requests == len(server.refused)
+    return Run(len(texts) / elapsed, server.refused)
+
+
+def refused_once_settled(job: Run, k: int) -> float:
+    """Leave out what a server answers in the first second, however long that took here."""
+    unsettled = round(k * SETTLED / LATENCY)
+    answered = accumulate(not refused for refused in job.refused)
+    rest = [refused for refused, n in zip(job.refused, answered, strict=True) if n > unsettled]
+    return sum(rest) / len(rest)
+
+
+@pytest.mark.parametrize("k", [1, 3, 8])
+def test_what_a_server_takes_at_once_is_found_and_used(mode: Mode, k: int) -> None:
+    # What k requests at once can do depends on how busy this machine is, so it is measured too,
+    # before and after; and all of it once more when the client was too slow, since the load may
+    # have changed in between. A client that does not find k is too slow each time.
+    allowed = run(mode, SAMPLE, k, bound=None, concurrency=k).throughput
+    for _ in range(TRIES):
+        job = run(mode, JOB, k, bound=k, concurrency=CONCURRENCY)
+        before, allowed = allowed, run(mode, SAMPLE, k, bound=None, concurrency=k).throughput
+        reached = job.throughput / min(before, allowed)
+        assert refused_once_settled(job, k) < MOST_REFUSED
+        if reached >= LEAST_THROUGHPUT:
+            return
+    pytest.fail(f"reached {reached:.0%} of what the server allows")

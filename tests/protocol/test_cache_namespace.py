@@ -1,0 +1,71 @@
+"""Law 16: a cache's namespace differs where the vectors of a text may."""
+
+from __future__ import annotations
+
+import re
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from aimlapi_embeddings import EmbeddingsClient
+from langchain_aimlapi_embeddings import AIMLAPIEmbeddings, NugenEmbeddings
+from tests.support.entry_points import GOOGLE, KEY, OPENAI
+
+DIFFERENT: list[dict[str, Any]] = [
+    {},
+    {"model": "text-embedding-3-large"},
+    {"model": OPENAI},
+    {"model": OPENAI, "encoding_format": "float"},
+    {"dimensions": 256},
+    {"task_type": "SEMANTIC_SIMILARITY"},
+    {"task_type": "QUESTION_ANSWERING"},
+    {"task_type": "NONE"},
+    {"document_prefix": "passage: "},
+    {"query_prefix": "passage: "},
+    {"too_long": "truncate"},
+    {"extra_body": {"user": "someone"}},
+    {"base_url": "https://elsewhere.example/v1"},
+    {"provider": "nugen", "model": "nugen-flash-embed"},
+]
+SAME: list[dict[str, Any]] = [
+    {"api_key": "sk-another"},
+    {"task_type": "RETRIEVAL_DOCUMENT"},
+    {"batch_size": 3, "max_concurrency": 2, "max_retries": 0, "timeout": 3.0},
+    {"headers": {"X-Team": "search"}},
+    {"base_url": "https://api.aimlapi.com/v1"},
+]
+
+
+def namespace(**options: Any) -> str:
+    return EmbeddingsClient(**{"model": GOOGLE, "api_key": KEY, **options}).cache_namespace
+
+
+def test_what_changes_the_vectors_changes_the_namespace() -> None:
+    for one, other in combinations(DIFFERENT, 2):
+        assert namespace(**one) != namespace(**other), (one, other)
+
+
+@pytest.mark.parametrize("options", SAME, ids=lambda options: ",".join(options))
+def test_what_leaves_the_vectors_leaves_the_namespace(options: dict[str, Any]) -> None:
+    assert namespace(**options) == namespace()
+
+
+def test_a_namespace_names_its_model_and_can_be_a_file_name() -> None:
+    name = namespace(model="openai/text-embedding-3-small")
+    assert re.fullmatch(r"openai-text-embedding-3-small-[0-9a-f]{24}", name)
+
+
+def test_a_namespace_holds_no_secret() -> None:
+    plain = namespace(extra_body={"user": "hunter2"}, base_url="https://hunter2.example/v1")
+    assert "hunter2" not in plain
+    assert KEY not in plain
+
+
+def test_the_adapters_have_the_clients_namespace() -> None:
+    ours = AIMLAPIEmbeddings(model=GOOGLE, api_key=KEY, task_type="CLUSTERING")
+    assert ours.cache_namespace == namespace(task_type="CLUSTERING")
+    nugen = NugenEmbeddings(model="nugen-flash-embed", api_key=KEY, dimensions=64)
+    assert nugen.cache_namespace == namespace(
+        model="nugen-flash-embed", provider="nugen", dimensions=64
+    )

@@ -1,0 +1,225 @@
+"""Laws 10 and 11: proxies and certificates of the environment hold, redirects do not."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+import trustme
+
+from aimlapi_embeddings import (
+    AIMLAPIError,
+    APIConnectionError,
+    ConfigurationError,
+    NotFoundError,
+)
+from aimlapi_embeddings.emulator import Fault
+from tests.support.emulator_server import calls_of, connected, serving
+from tests.support.entry_points import KEY, Mode, Package
+from tests.support.proxies import relaying
+
+TEXTS = ["a", "b", "c"]
+REQUESTS = 2  # for these texts
+ELSEWHERE = "gateway.example"  # no such host: only a proxy can reach it
+
+
+@pytest.fixture(autouse=True)
+def no_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tests alone say which hosts need no proxy, and which certificates hold."""
+    for name in ("NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def tls(authority: trustme.CA) -> ssl.SSLContext:
+    """What a server of a private authority encrypts with."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", ELSEWHERE).configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def trusted(authority: trustme.CA, tmp_path: Path) -> Iterator[Path]:
+    """The authority's own certificate, in a file."""
+    with authority.cert_pem.tempfile(dir=str(tmp_path)) as path:
+        yield Path(path)
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_proxy_from_the_environment_is_used(
+    package: Package, mode: Mode, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving() as (server, base_url), relaying({ELSEWHERE: base_url}) as proxy:
+        monkeypatch.setenv(variable, proxy.url)
+        entry_point = connected(package, mode, f"http://{ELSEWHERE}/v1", allow_http=True)
+        assert len(entry_point.documents(TEXTS)) == len(TEXTS)
+        entry_point.client.close()
+    assert len(server.requests) == len(proxy.heads) == REQUESTS
+    assert proxy.heads[0].startswith(f"POST http://{ELSEWHERE}/v1/embeddings HTTP/1.1\n")
+    assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_what_is_sent_to_this_machine_is_not_for_a_proxy_to_see(
+    package: Package, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving() as (server, base_url), relaying({}) as proxy:
+        for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(variable, proxy.url)
+        entry_point = connected(package, mode, base_url)
+        entry_point.documents(TEXTS)
+        entry_point.client.close()
+    assert len(server.requests) == REQUESTS
+    assert proxy.heads == []
+
+
+def test_a_proxy_sees_no_key_on_the_way_to_https(
+    package: Package,
+    mode: Mode,
+    tls: ssl.SSLContext,
+    trusted: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with (
+        serving() as (server, base_url),
+        relaying({"": base_url}, tls) as front,
+        relaying({f"{ELSEWHERE}:443": front.url}) as proxy,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+        entry_point = connected(package, mode, f"https://{ELSEWHERE}")
+        assert len(entry_point.documents(TEXTS)) == len(TEXTS)
+        entry_point.client.close()
+    assert len(server.requests) == REQUESTS
+    assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    assert proxy.heads[0].startswith(f"CONNECT {ELSEWHERE}:443 HTTP/1.1\n")
+    assert KEY not in str(proxy.heads)
+
+
+def test_a_proxy_that_is_away_is_a_connection_error(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    entry_point = connected("core", mode, f"http://{ELSEWHERE}", allow_http=True, max_retries=0)
+    with pytest.raises(APIConnectionError, match="the network and its proxies"):
+        entry_point.query("q")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("HTTP_PROXY", "gopher://127.0.0.1:9", "Unknown scheme"),
+        ("HTTP_PROXY", "socks5://127.0.0.1:9", "socksio"),
+        ("SSL_CERT_FILE", "/nowhere/authority.pem", "No such file"),
+        ("SSL_CERT_FILE", __file__, "no certificate"),
+    ],
+)
+def test_an_environment_that_cannot_work_is_an_error_that_names_it(
+    mode: Mode, variable: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    entry_point = connected("core", mode, f"http://{ELSEWHERE}", allow_http=True)
+    with pytest.raises(ConfigurationError, match=f"(?i){said}.*{variable}"):
+        entry_point.query("q")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_an_error_and_its_target_hears_nothing(
+    package: Package, mode: Mode, status: int
+) -> None:
+    with serving() as (target, target_url):
+        away = Fault(status, {"location": f"{target_url}/v1/embeddings"})
+        with serving(faults=[away]) as (server, base_url):
+            entry_point = connected(package, mode, base_url)
+            with pytest.raises(AIMLAPIError, match="Redirects are not followed") as caught:
+                entry_point.query("q")
+            entry_point.client.close()
+    assert target_url in str(caught.value)
+    assert (len(server.requests), len(target.requests)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("added", "path"),
+    [
+        ("", "/v1/embeddings"),
+        ("/", "/v1/embeddings"),
+        ("/v1", "/v1/embeddings"),
+        ("/v1/", "/v1/embeddings"),
+        ("/v1/embeddings", "/v1/embeddings"),
+        ("/v1/embeddings/", "/v1/embeddings"),
+        ("?tenant=a%20b", "/v1/embeddings?tenant=a%20b"),
+        ("/v1?tenant=a&tenant=b", "/v1/embeddings?tenant=a&tenant=b"),
+        ("/v1/?x=/y/", "/v1/embeddings?x=/y/"),
+        ("/team%2Fone/api", "/team%2Fone/api/embeddings"),
+        ("/a b", "/a%20b/embeddings"),
+        ("/v1#part", "/v1/embeddings"),
+    ],
+)
+def test_a_base_url_arrives_as_it_was_meant(mode: Mode, added: str, path: str) -> None:
+    with serving() as (server, base_url):
+        entry_point = connected("core", mode, base_url + added)
+        with suppress(NotFoundError):  # the emulator knows one path
+            entry_point.query("q")
+        entry_point.client.close()
+    assert [request.path for request in server.requests] == [path]
+
+
+# Certificates
+
+
+def test_a_certificate_of_a_private_authority_is_trusted_by_its_file(
+    package: Package,
+    mode: Mode,
+    tls: ssl.SSLContext,
+    trusted: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    with serving() as (server, base_url), relaying({"": base_url}, tls) as front:
+        entry_point = connected(package, mode, front.url)
+        assert len(entry_point.documents(TEXTS)) == len(TEXTS)
+        entry_point.client.close()
+    assert len(server.requests) == REQUESTS
+
+
+def test_a_certificate_of_an_unknown_authority_is_refused(
+    package: Package, mode: Mode, tls: ssl.SSLContext
+) -> None:
+    with serving() as (server, base_url), relaying({"": base_url}, tls) as front:
+        entry_point = connected(package, mode, front.url, max_retries=0)
+        with pytest.raises(APIConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+            entry_point.query("q")
+        entry_point.client.close()
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+def test_a_certificate_of_a_private_authority_is_trusted_by_a_client_of_the_users(
+    mode: Mode, library: Any, tls: ssl.SSLContext, authority: trustme.CA
+) -> None:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+
+    async def use() -> None:
+        with library.Client(verify=context) as client:
+            async with library.AsyncClient(verify=context) as async_client:
+                entry_point = connected(
+                    "core", mode, front.url, http_client=client, async_http_client=async_client
+                )
+                call, call_async = calls_of(entry_point.embedder)
+                assert await call_async(TEXTS) if mode == "async" else call(TEXTS)
+
+    with serving() as (server, base_url), relaying({"": base_url}, tls) as front:
+        asyncio.run(use())
+    assert len(server.requests) == REQUESTS

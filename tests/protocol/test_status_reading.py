@@ -1,0 +1,175 @@
+"""An error body is read once, in linear time, into the server's message and its JSON."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aimlapi_embeddings import APIStatusError
+from aimlapi_embeddings._catalog.providers import PROVIDERS
+from aimlapi_embeddings._protocol.status import error_of, find_message, is_too_large, reason
+from aimlapi_embeddings._types import Reply
+
+HOSTILE: dict[str, Callable[[int], bytes]] = {
+    "open tags": lambda n: b"<" * n,
+    "open tags with names": lambda n: b"<a" * (n // 2),
+    "tags that never close": lambda n: b"<p " * (n // 3),
+    "open scripts": lambda n: b"<script>" * (n // 8),
+    "scripts and styles": lambda n: b"<script><style>" * (n // 15),
+    "open titles": lambda n: b"<title>" * (n // 7),
+    "half titles": lambda n: b"<title" * (n // 6),
+    "blanks": lambda n: b" " * n,
+    "a title of blanks": lambda n: b"<title>" + b" " * n,
+    "entities": lambda n: b"&" * n,
+    "one long entity": lambda n: b"&#" + b"9" * n,
+    "brackets": lambda n: b"[" * n,
+    "nested errors": lambda n: b'{"error":' * (n // 9),
+    "a string in strings": lambda n: json.dumps({"message": "[" * n}).encode(),
+    "many places": lambda n: json.dumps({"detail": [{"loc": ["a"] * (n // 5)}] * 1}).encode(),
+    "sizes": lambda n: json.dumps({"message": "too large tokens " * (n // 17)}).encode(),
+    "quotes": lambda n: json.dumps({"message": "\"'" * (n // 4)}).encode(),
+    "digits": lambda n: json.dumps({"message": "Limit " + "1" * n}).encode(),
+    "bytes that are no text": lambda n: b"\xff<" * (n // 2),
+}
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """The least of three, in CPU time of this thread."""
+    spent = []
+    for _ in range(3):
+        start = time.thread_time()
+        work()
+        spent.append(time.thread_time() - start)
+    return min(spent)
+
+
+def classify(body: bytes) -> None:
+    message = find_message(body)
+    assert len(message) <= 500
+    reason(message)
+    for status in (400, 429, 500):
+        is_too_large(status, message)
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_body_of_twice_the_size_takes_no_more_than_about_twice_the_time(kind: str) -> None:
+    half, whole = HOSTILE[kind](500_000), HOSTILE[kind](1_000_000)
+    # Quadratic time is 4 times as long and takes minutes; 50 ms cover what does not grow.
+    assert seconds(lambda: classify(whole)) < 3 * seconds(lambda: classify(half)) + 0.05
+    assert seconds(lambda: classify(whole)) < 2
+
+
+@pytest.mark.parametrize(
+    ("page", "message"),
+    [
+        ("a < b and b > c", "a < b and b > c"),
+        ("<p>one<p>two", "one two"),
+        ("<style>p{}</style><p>down</p><script>if (a < b) {}</script>", "down"),
+        ("<svg><title>icon</title></svg><title>Down</title>", "icon"),
+        ("<title></title><h1>Down</h1>", "Down"),
+        ("<SCRIPT>x</SCRIPT >Down", "Down"),
+        ("down<", "down<"),
+    ],
+)
+def test_the_text_of_a_page_is_read_without_its_tags(page: str, message: str) -> None:
+    assert find_message(page.encode()) == message
+
+
+def test_a_number_of_thousands_of_digits_is_read_like_any_entity() -> None:
+    assert find_message(b"down &#" + b"9" * 10_000 + b";").startswith("down")
+
+
+def error(body: bytes) -> APIStatusError:
+    return error_of(
+        Reply(500, {}, body),
+        provider=PROVIDERS["aimlapi"],
+        url="https://api.example",
+        where="text 0 of 1",
+        indices=(0,),
+    )
+
+
+def test_an_error_has_the_servers_message_alone() -> None:
+    assert error(b'{"error": {"message": "it\\n is  down"}}').message == "it is down"
+    assert error(b"").message == ""
+
+
+def test_the_message_is_read_from_the_whole_body_and_not_from_what_is_kept_of_it() -> None:
+    made = error(json.dumps({"input": "x" * 10_000, "message": "at the end"}).encode())
+    assert made.message == "at the end"
+    assert len(made.content) == 4096
+
+
+@pytest.mark.parametrize(
+    ("body", "decoded"),
+    [
+        (b'{"error": {"code": 5}}', {"error": {"code": 5}}),
+        (b'["a"]', ["a"]),
+        (b"5", 5),
+        (b"down", None),
+        (b"", None),
+        (b'{"half": ', None),
+    ],
+)
+def test_the_body_is_the_decoded_json(body: bytes, decoded: Any) -> None:
+    assert error(body).body == decoded
+
+
+def test_a_body_that_is_cut_in_content_is_still_decoded_whole() -> None:
+    body = {"detail": "x" * 10_000}
+    assert error(json.dumps(body).encode()).body == body
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 400 + b"]" * 400, b'{"a":' * 33 + b"1" + b"}" * 33, b'"%s"' % (b"x" * 70_000)]
+)
+def test_json_that_is_too_deep_or_too_large_is_not_kept(body: bytes) -> None:
+    made = error(body)
+    assert made.body is None
+    assert copy.deepcopy(made).content == pickle.loads(pickle.dumps(made)).content == body[:4096]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("text 7 is not allowed", "text 12 is not allowed"),
+        ("'one' is not allowed", "'two' is not allowed"),
+        ('input "a b" is bad', 'input "c" is bad'),
+        ("no (request req_0a1b2c3d4e)", "no (request req_ffee112233)"),
+        (
+            "no; id 5b4f8c0e-8f5e-9b1e-8a2f-0d6c6f3a7b11",
+            "no; id 0d6c6f3a-1111-9b1e-8a2f-5b4f8c0e7b11",
+        ),
+        ("id deadbeefcafe failed", "id abcdefabcdef failed"),
+        ("No  such\ntext", "no such text"),
+        ("refused: “one”", "refused: “two”"),
+        ('refused: "one of many that was cu…', 'refused: "another that was longer and cu…'),
+    ],
+)
+def test_one_reason_reads_the_same_for_each_text(one: str, other: str) -> None:
+    assert reason(one) == reason(other) != ""
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("the text is empty", "the text is too long"),
+        ("this doesn't fit", "this doesn't work"),
+        ("content filter: hate", "content filter: violence"),
+    ],
+)
+def test_two_reasons_read_differently(one: str, other: str) -> None:
+    assert reason(one) != reason(other)
+
+
+@given(st.text())
+def test_no_reason_holds_a_number(message: str) -> None:
+    assert not any(letter.isdecimal() for letter in reason(message))

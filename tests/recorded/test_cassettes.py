@@ -1,0 +1,260 @@
+"""The cassettes themselves: each used, none secret, all honest about where they are from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from vcr import VCR
+from vcr.errors import CannotOverwriteExistingCassetteException
+
+from aimlapi_embeddings import supported_models
+from tests.docs.readme_tables import README, recordings
+from tests.support.entry_points import KEY, EntryPoint
+from tests.support.recorded_models import RECORDED_MODELS
+from tests.support.recording import (
+    HOSTS,
+    ORIGINS,
+    REPLY_HEADERS,
+    REQUEST_HEADERS,
+    Exchange,
+    count,
+    read_all,
+    serving,
+    summary,
+    vcr_config,
+)
+from tests.support.scenario import Scenario
+from tests.support.scenarios import SCENARIOS
+
+LIMIT = 3_000_000  # bytes of all cassettes together
+BY_NAME = {str(scenario): scenario for scenario in SCENARIOS}
+
+
+@pytest.fixture(scope="module")
+def tapes(cassettes: Path) -> dict[str, list[Exchange]]:
+    return read_all(cassettes)
+
+
+@pytest.fixture(scope="module")
+def exchanges(tapes: dict[str, list[Exchange]]) -> list[Exchange]:
+    return [exchange for tape in tapes.values() for exchange in tape]
+
+
+def test_every_scenario_has_a_cassette_and_no_cassette_lies_unused(
+    tapes: dict[str, list[Exchange]], cassettes: Path
+) -> None:
+    assert set(tapes) - set(BY_NAME) == set(), "orphans"
+    assert set(BY_NAME) - set(tapes) == set(), "not recorded: pytest --record-mode=once"
+    assert {path.suffix for path in cassettes.rglob("*") if path.is_file()} == {".yaml"}
+
+
+def test_no_cassette_is_claimed_by_two_scenarios() -> None:
+    names = Counter(str(scenario).lower() for scenario in SCENARIOS)  # some disks ignore case
+    assert [name for name, times in names.items() if times > 1] == []
+
+
+def test_every_name_of_every_model_is_recorded(exchanges: list[Exchange]) -> None:
+    recorded = {(exchange.asked["model"]) for exchange in exchanges if exchange.good}
+    known = {name for row in supported_models() for name in (row.id, *row.aliases)}
+    assert known - recorded == set()
+
+
+def test_the_family_table_has_the_models_that_are_recorded() -> None:
+    rows = {(row.family.name, row.id, row.aliases) for row in supported_models()}
+    assert rows == {(model.family, model.id, model.aliases) for model in RECORDED_MODELS}
+
+
+def test_requests_go_to_the_live_hosts(tapes: dict[str, list[Exchange]]) -> None:
+    paths = {"aimlapi": "/v1/embeddings", "nugen": "/api/v3/inference/embeddings"}
+    for name, tape in tapes.items():
+        provider = BY_NAME[name].provider
+        found = {(exchange.request.method, exchange.request.uri) for exchange in tape}
+        assert found == {("POST", HOSTS[provider] + paths[provider])}, name
+
+
+def test_only_a_short_list_of_headers_is_kept(exchanges: list[Exchange]) -> None:
+    for exchange in exchanges:
+        assert {*exchange.request.headers} == {*REQUEST_HEADERS}
+        assert {*exchange.reply["headers"]} <= {*REPLY_HEADERS}
+
+
+SECRETS = re.compile(
+    rf"""{re.escape(KEY)} | \b(?:sk|pk)-\w | \bbearer\b | authorization | cookie
+    | api[_-]?key["']?\s*[:=] | \beyJ[\w-]+\.[\w-]+\.""",
+    re.X | re.I,
+)
+# What differs from one recording to the next: ids other than zeros, moments other than one.
+VOLATILE = re.compile(
+    r"""\b(?!0{8}-)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b
+    | embe?d-0*[1-9a-f] | nugen-0*[1-9] | \b20\d\d-\d\d-\d\dT(?!00:00:00\.000Z)
+    | "created"\s*:\s*(?!1767225600\b) | \b127\.0\.0\.1""",
+    re.X,
+)
+
+
+@pytest.mark.parametrize("pattern", [SECRETS, VOLATILE], ids=["secrets", "volatile"])
+def test_no_cassette_holds_a_key_an_id_or_a_date(cassettes: Path, pattern: re.Pattern[str]) -> None:
+    for path in cassettes.rglob("*.yaml"):
+        found = pattern.search(path.read_text(encoding="utf-8"))
+        assert found is None, f"{path}: {found[0]!r}"
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        f"Authorization: Bearer {KEY}",
+        "Incorrect API key provided: sk-abc***",
+        "set-cookie:",
+        "api_key=",
+        "bearer abc",
+    ],
+)
+def test_a_leaked_key_would_be_found(leak: str) -> None:
+    assert SECRETS.search(leak)
+
+
+def test_all_cassettes_together_are_small(cassettes: Path) -> None:
+    assert sum(path.stat().st_size for path in cassettes.rglob("*.yaml")) < LIMIT
+
+
+def test_each_reply_says_where_it_is_from(
+    tapes: dict[str, list[Exchange]], exchanges: list[Exchange], cassettes: Path
+) -> None:
+    origins = Counter(exchange.origin for exchange in exchanges)
+    assert set(origins) <= set(ORIGINS)
+    assert origins["documentation"] == 1
+    assert sum((counts.origins for counts in count(tapes).values()), Counter()) == origins
+    assert all(f"{origins[origin]} {origin}" in summary(cassettes) for origin in ORIGINS)
+    assert recordings(cassettes) in README.read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_provoked_is_never_called_live(tapes: dict[str, list[Exchange]]) -> None:
+    for name, tape in tapes.items():
+        if not BY_NAME[name].served:
+            assert {exchange.origin for exchange in tape} == {"emulator"}, name
+
+
+def test_the_published_reply_comes_out_float_for_float(
+    entry_point: EntryPoint, tapes: dict[str, list[Exchange]], cassettes: Path
+) -> None:
+    scenario = BY_NAME["google/published_reply"]
+    vector = replay(scenario, entry_point, cassettes)
+    assert vector[:2] == [0.10541483759880066, -0.007883904501795769]
+    assert vector[-2:] == [-0.005290816072374582, 0.044632382690906525]
+    digest = hashlib.sha256(struct.pack("<768d", *vector)).hexdigest()
+    assert digest == "f8bdf75d82f75e3b779a1b7cfd274606274bb72adaaaa54a98c63c652ab7d227"
+    assert vector == tapes[str(scenario)][0].answered["data"][0]["embedding"]
+
+
+def replay(scenario: Scenario, entry_point: EntryPoint, cassettes: Path) -> list[float]:
+    """Embed the last query of a scenario, its other calls before it."""
+    tape = VCR().use_cassette(f"{cassettes / str(scenario)}.yaml", **vcr_config(scenario, "tape"))
+    with tape, serving(scenario, "tape") as options:
+        entry_point.make_plain(model=scenario.model, **options, **scenario.options)
+        vector: list[float] = []
+        for call in scenario.calls:
+            if call.role == "query":
+                vector = entry_point.query(call.texts[0])
+            else:
+                entry_point.documents(call.texts)
+        entry_point.client.close()
+        return vector
+
+
+Change = Callable[[dict[str, Any]], dict[str, Any]]
+MUTATIONS: dict[str, Change] = {
+    "another task type": lambda body: {**body, "task_type": "RETRIEVAL_QUERY"},
+    "another size": lambda body: {**body, "dimensions": 9},
+    "a field more": lambda body: {**body, "auto_truncate": True},
+    "a field less": lambda body: {k: v for k, v in body.items() if k != "dimensions"},
+    "another text": lambda body: {**body, "input": [*body["input"], "more"]},
+    "a text instead of a list": lambda body: {**body, "input": body["input"][0]},
+    "another order of keys": lambda body: dict(reversed(body.items())),
+}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_a_request_that_differs_in_one_thing_is_not_on_tape(
+    entry_point: EntryPoint, cassettes: Path, monkeypatch: pytest.MonkeyPatch, mutation: str
+) -> None:
+    scenario = BY_NAME["google/task_question_answering"]
+    change_bodies(monkeypatch, lambda body: body)
+    assert len(replay(scenario, entry_point, cassettes)) == scenario.size
+    change_bodies(monkeypatch, MUTATIONS[mutation])
+    with pytest.raises(CannotOverwriteExistingCassetteException):
+        replay(scenario, entry_point, cassettes)
+
+
+def change_bodies(monkeypatch: pytest.MonkeyPatch, change: Change) -> None:
+    def build(*args: Any) -> bytes:
+        body = change(json.loads(build_body(*args)))
+        return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+
+    from aimlapi_embeddings._protocol.request import build_body
+
+    monkeypatch.setattr("aimlapi_embeddings._engine.flow.build_body", build)
+
+
+def test_another_address_is_not_on_tape(entry_point: EntryPoint, cassettes: Path) -> None:
+    scenario = BY_NAME["google/query"]
+    elsewhere = {**scenario.options, "base_url": "https://api.aimlapi.com/v2"}
+    with pytest.raises(CannotOverwriteExistingCassetteException):
+        replay(Scenario(**{**vars_of(scenario), "options": elsewhere}), entry_point, cassettes)
+
+
+def vars_of(scenario: Scenario) -> dict[str, Any]:
+    return {name: getattr(scenario, name) for name in Scenario.__slots__}
+
+
+def test_two_recordings_from_the_emulator_are_the_same_bytes(
+    tmp_path: Path, tapes: dict[str, list[Exchange]], cassettes: Path
+) -> None:
+    """Made through different ways into the package, which send the same bytes."""
+    ways = {
+        tmp_path / "all": "core-sync",
+        tmp_path / "some": "llama_index-async and (google or nugen or qwen)",
+    }
+    running = [record(folder, way, cassettes) for folder, way in ways.items()]
+    for process in running:
+        said, _ = process.communicate(timeout=100)
+        assert process.returncode == 0, said
+    every, some = map(contents, ways)
+    assert len(some) > 50
+    assert some == {name: every[name] for name in some}
+    anew = read_all(tmp_path / "all")
+    assert set(anew) == set(tapes)
+    for name, tape in tapes.items():
+        if {exchange.origin for exchange in tape} == {"emulator"}:
+            assert comparable(anew[name]) == comparable(tape), f"{name}: record anew"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.yaml")}
+
+
+def record(folder: Path, way: str, cassettes: Path) -> subprocess.Popen[str]:
+    for scenario in (scenario for scenario in SCENARIOS if scenario.documented):
+        (folder / scenario.family).mkdir(parents=True)
+        shutil.copy(cassettes / f"{scenario}.yaml", folder / f"{scenario}.yaml")
+    tests = Path(__file__).with_name("test_scenarios.py")
+    options = ("--record-mode=rewrite", f"--cassettes={folder}", "-k", way, "-q")
+    command = [sys.executable, "-m", "pytest", str(tests), *options, "-p", "no:cacheprovider"]
+    return subprocess.Popen(
+        command, cwd=tests.parent.parent, env=os.environ, text=True, stdout=subprocess.PIPE
+    )
+
+
+def comparable(tape: list[Exchange]) -> list[tuple[object, ...]]:
+    return [(exchange.request.uri, exchange.request.body, exchange.reply) for exchange in tape]

@@ -1,0 +1,262 @@
+"""What can go wrong on the way, and what comes of it: one row for each fault.
+
+Unless a row says otherwise eight texts are to be embedded, two in a request and one request after
+the other, with three retries; the fault meets the second request. `test_fault_matrix.py` runs each
+row, and the README shows them all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from email.utils import formatdate
+
+from aimlapi_embeddings import (
+    APIConnectionError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    ReplyError,
+    RequestTooLargeError,
+    emulator,
+)
+from aimlapi_embeddings.emulator import Fault
+from tests.support.entry_points import GOOGLE, OPENAI, Clock
+from tests.support.fault_rows import (
+    FIRST_TWO,
+    RETRIES,
+    TIMEOUT,
+    Row,
+    at_most,
+    at_most_tokens,
+    cured,
+    dislikes,
+    final,
+    jitter,
+    lasting,
+    refusal,
+    vectors,
+)
+
+NOW = Clock().time()
+WORD = "no such luck"
+FASTAPI = [{"loc": ["body", "input"], "msg": WORD, "type": "value_error"}]
+WORDS: Mapping[str, bytes] = {
+    **{
+        place: json.dumps(body).encode()
+        for place, body in {
+            "`message`": {"message": WORD},
+            "`error.message`": {"error": {"message": WORD, "type": "x"}},
+            "`error`": {"error": WORD},
+            "`detail`": {"detail": WORD},
+            "a list in `detail`": {"detail": FASTAPI},
+            "`title`": {"title": WORD, "status": 403},
+            "JSON inside `message`": {"message": json.dumps({"error": {"message": WORD}})},
+        }.items()
+    },
+    "plain text": WORD.encode(),
+    "a web page": f"<html><title>{WORD}</title><body>x</body></html>".encode(),
+}
+BROKEN: Mapping[str, tuple[Callable[[emulator.Reply], emulator.Reply], str]] = {
+    "one too few": (emulator.one_short, "2 texts were sent, but 1 vectors came back"),
+    "one too many": (emulator.one_long, "2 texts were sent, but 3 vectors came back"),
+    "one index twice": (emulator.doubled_index, "indexes are not 0 to 1, each once"),
+    "null": (emulator.null_embedding, "is not a list of embeddings"),
+    "one shorter than the others": (emulator.ragged, "has 7 numbers, but 8 were asked for"),
+    "all shorter than asked for": (emulator.narrower, "has 7 numbers, but 8 were asked for"),
+    "NaN": (emulator.with_nan, "holds NaN|is not a list of embeddings"),
+    "infinity": (emulator.with_infinity, "holds NaN or infinity|is not a list of embeddings"),
+}
+ODD_BASE64 = (emulator.odd_base64, "is 5 bytes long, not four for each number")
+UNREADABLE = {
+    "a web page": emulator.html,
+    "nothing": emulator.empty,
+    "half of the JSON": emulator.cut_short,
+    "gzip cut short": emulator.gzip_cut_short,
+    "a `Content-Length` that is too small": emulator.understated_length,
+}
+MANY = 1000
+POISON = 777
+SERVER_ERRORS = (500, 502, 503, 504)
+
+MATRIX: tuple[Row, ...] = (
+    Row(
+        what="connection refused",
+        how="for ever",
+        server=None,
+        error=APIConnectionError,
+        says=r"check base_url.*4 attempts",
+        requests=1 + RETRIES,
+        retries=RETRIES,
+        arrived=0,
+        wait=jitter(RETRIES),
+    ),
+    *(
+        cured("connection reset", how, Fault(drop=drop))
+        for how, drop in (
+            ("before the headers", "before_headers"),
+            ("within them", "in_headers"),
+            ("after them", "after_headers"),
+            ("within the body", "in_body"),
+        )
+    ),
+    *(
+        cured("connection closed", how, Fault(drop=drop, reset=False))
+        for how, drop in (
+            ("before the headers", "before_headers"),
+            ("within them", "in_headers"),
+            ("within the body", "in_body"),
+        )
+    ),
+    Row(what="connection closed", how="after each reply", faults=[Fault(close=True)] * 4),
+    cured("`Content-Length`", "too large", Fault(reshape=emulator.overstated_length)),
+    cured("no reply in time", "once", Fault(hang=True), timeouts=1, options={"timeout": TIMEOUT}),
+    lasting(
+        "no reply in time",
+        "for ever (`max_retries=1`)",
+        Fault(hang=True),
+        APITimeoutError,
+        says=r"within 0\.2 s.*raise timeout.*2 attempts",
+        options={"timeout": TIMEOUT, "max_retries": 1},
+        requests=3,
+        retries=1,
+        timeouts=2,
+        wait=jitter(1),
+    ),
+    cured("429 with `Retry-After`", "seconds", Fault(429, retry_after="7"), wait=(7.0, 7.7)),
+    cured(
+        "429 with `Retry-After`",
+        "a date",
+        Fault(429, retry_after=formatdate(NOW + 30, usegmt=True)),
+        wait=(29.0, 33.0),
+    ),
+    final(
+        "429 with `Retry-After`",
+        "absurdly large",
+        Fault(429, retry_after="86400"),
+        RateLimitError,
+        "raise max_retries and max_retry_wait",
+    ),
+    cured("429", "once", Fault(429)),
+    lasting("429", "for ever", Fault(429), RateLimitError),
+    Row(
+        what="429",
+        how="24 in a storm on 16 requests",
+        faults=[Fault(429)] * 24,
+        texts=16,
+        options={"batch_size": 1, "max_concurrency": 8, "max_retries": 99},
+        requests=16 + 24,
+        retries=24,
+        wait=(0.0, 24 * 20.0),
+    ),
+    *(cured("server error, once", str(status), Fault(status)) for status in SERVER_ERRORS),
+    *(cured("server error, thrice", str(status), *[Fault(status)] * 3) for status in SERVER_ERRORS),
+    *(
+        lasting("server error, for ever", str(status), Fault(status), InternalServerError)
+        for status in SERVER_ERRORS
+    ),
+    final("refused midway", "401", Fault(401), AuthenticationError, "AIMLAPI_API_KEY"),
+    final("refused midway", "403", Fault(403), PermissionDeniedError, "Top up"),
+    Row(
+        what="404",
+        how="the model was withdrawn",
+        server={"withdrawn": frozenset({OPENAI})},
+        error=NotFoundError,
+        says="a model that was withdrawn",
+        requests=1,
+    ),
+    Row(what="413", how="for two texts", faults=[None, Fault(413, body=b"")], requests=1 + 1 + 6),
+    Row(
+        what="413",
+        how="for one text",
+        faults=[Fault(413, body=b"")],
+        texts=1,
+        error=RequestTooLargeError,
+        says="Shorten the text",
+        requests=1,
+    ),
+    Row(
+        what="400",
+        how="more than 10 texts, for 100",
+        server={"judge": at_most(10)},
+        texts=100,
+        options={"batch_size": None},
+        requests=4 + 19,
+    ),
+    Row(
+        what="400",
+        how="more than 40 tokens, for 200",
+        server={"judge": at_most_tokens(40, refusal(400, "at most 40 tokens are allowed"))},
+        texts=100,
+        options={"batch_size": None},
+        requests=3 + 11,
+    ),
+    Row(
+        what="400",
+        how="one bad text of 1,000",
+        server={"judge": dislikes(f"text {POISON}")},
+        texts=MANY,
+        options={"batch_size": None},
+        error=BadRequestError,
+        says=f"cannot be embedded.*text {POISON} of 1000, 'text {POISON}'",
+        requests=1 + 20,
+        kept=frozenset(range(MANY)) - {POISON},
+    ),
+    *(
+        final(
+            "403 with its reason in",
+            place,
+            Fault(403, body=body),
+            PermissionDeniedError,
+            rf"^403 Forbidden: (body\.input: )?{WORD} \[",
+        )
+        for place, body in WORDS.items()
+    ),
+    final(
+        "403 with its reason in",
+        "nothing",
+        Fault(403, body=b"{}"),
+        PermissionDeniedError,
+        "403 Forbidden: the server gave no reason",
+    ),
+    *(
+        final("instead of JSON", how, Fault(reshape=reshape), ReplyError, "Check base_url")
+        for how, reshape in UNREADABLE.items()
+    ),
+    *(
+        Row(
+            what=f"vectors as {form}",
+            how=how,
+            faults=[None, Fault(reshape=reshape)],
+            options={"model": model},
+            error=ReplyError,
+            says=f"({says}).*2 texts from 2 to 3 of 8",
+            requests=2,
+            kept=FIRST_TWO,
+        )
+        for form, model, broken in (
+            ("numbers", GOOGLE, BROKEN),
+            ("base64", OPENAI, {**BROKEN, "five bytes": ODD_BASE64}),
+        )
+        for how, (reshape, says) in broken.items()
+    ),
+    final("vectors", "empty", vectors([], []), ReplyError, "vector 0 of the reply is empty"),
+    final("vectors", "empty text", vectors("", ""), ReplyError, "vector 0 of the reply is empty"),
+    final("vectors", "two bytes", vectors("AAA=", "AAA="), ReplyError, "is 2 bytes long"),
+    Row(what="vectors", how="shuffled", faults=[Fault(reshape=emulator.shuffled)] * 4),
+    Row(
+        what="vectors",
+        how="numbers for base64",
+        faults=[None, Fault(reshape=emulator.as_floats)],
+    ),
+    Row(
+        what="vectors",
+        how="base64 for numbers",
+        faults=[None, Fault(reshape=emulator.as_base64)],
+        options={"model": GOOGLE},
+    ),
+)
