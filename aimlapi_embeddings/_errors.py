@@ -57,7 +57,16 @@ class InvalidInputError(AIMLAPIError, ValueError):
 
 
 class APIConnectionError(AIMLAPIError):
-    """The server could not be reached, or the connection broke; retries are used up."""
+    """The server could not be reached, or the connection broke; retries are used up.
+
+    Attributes:
+        permanent: Whether repeating cannot help: a certificate that is not trusted, a proxy that
+            refuses, a host name that does not exist. Then there was one attempt.
+        sent: Whether sending had begun, so that the server may have received the request.
+    """
+
+    permanent: bool = False
+    sent: bool = False
 
 
 class APITimeoutError(APIConnectionError):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
-import sys
-import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -20,9 +17,9 @@ from aimlapi_embeddings._catalog.families import (
 )
 from aimlapi_embeddings._catalog.providers import PROVIDERS, Provider
 from aimlapi_embeddings._errors import ConfigurationError
+from aimlapi_embeddings._warn import warn_user
 
 _UNKNOWN = {"aimlapi": GENERIC, "nugen": NUGEN}
-_INSIDE = re.compile(r"((langchain_|llama_index_)?aimlapi_embeddings|pydantic)\b")
 
 
 def supported_models() -> tuple[Model, ...]:
@@ -77,7 +74,7 @@ def find_model(model: str, provider: Provider, family: str | None) -> Model:
                 f"{row.family.name!r}. Leave family out."
             )
         if row.retired:
-            _warn(
+            warn_user(
                 f"{model} left the list of {provider.name} on {row.retired} and may answer 404. "
                 f"A living neighbour is {row.successor}; its vectors cannot be compared with "
                 "those of an existing index, which has to be embedded anew."
@@ -86,7 +83,7 @@ def find_model(model: str, provider: Provider, family: str | None) -> Model:
     if rules is None:
         rules = _UNKNOWN[provider.name]
         ids = [id for row in MODELS if row.family.provider == provider.name for id in names(row)]
-        _warn(
+        warn_user(
             f"{model} is not a model this version knows for {provider.name}; it gets a plain "
             f"request without a role. The nearest known id is {nearest(model, ids)}. "
             f"If it follows the rules of a known family, say so with family=..."
@@ -110,11 +107,3 @@ def _unknown_model(model: str, family: Family) -> Model:
     if pattern is None:
         return Model(id=model, family=family, dimensions=dimensions)
     return replace(pattern, id=model, aliases=(), native_dimensions=None, dimensions=dimensions)
-
-
-def _warn(message: str) -> None:
-    """Warn at the line outside of this project (and pydantic) that built the client."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back and _INSIDE.match(frame.f_globals.get("__name__", "")):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, UserWarning, stacklevel=level)

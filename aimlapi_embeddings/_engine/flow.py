@@ -1,29 +1,27 @@
-"""What happens next for one batch?
+"""The way of one part of a call: leave, request, reply, and what follows from it.
 
-How this works: a flow is a generator that yields steps (ask for a `Permit`, `Send` this body,
-`Sleep` so long, `Deliver` these vectors) and is sent the reply to each `Send`, or has a connection
-error thrown in. It does no I/O, so the same lines serve threads and tasks, and a test can drive
-them by hand. A batch that is too large is halved; a batch that is refused for another reason may
-hide one bad text, so its halves are tried too, and where both are refused for the same reason the
-request itself is at fault.
+A flow is a generator without I/O. It yields steps, is sent the reply to each `Send`, and has a
+connection error thrown in where there is none. The policies it asks are objects of their own: when
+a request may leave (`pacing`), whether and when it is repeated (`retries`), whose fault a refusal
+is (`refusals`).
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Generator, Sequence
-from enum import Enum
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
-from aimlapi_embeddings._engine.backoff import Gate, RetryPolicy
-from aimlapi_embeddings._engine.planning import Batch
-from aimlapi_embeddings._engine.slots import Slots
+from aimlapi_embeddings._engine.limits import LearnedLimits
+from aimlapi_embeddings._engine.pacing import Caller, Lane, Pacer
+from aimlapi_embeddings._engine.refusals import Part, Worklist
+from aimlapi_embeddings._engine.retries import GiveUp, Retries, RetryPolicy
+from aimlapi_embeddings._engine.steps import Deliver, Flow, Send, Sleep
 from aimlapi_embeddings._errors import (
     APIConnectionError,
     APIStatusError,
+    APITimeoutError,
     BadRequestError,
     ReplyError,
     RequestTooLargeError,
@@ -31,251 +29,172 @@ from aimlapi_embeddings._errors import (
 from aimlapi_embeddings._protocol.options import Options
 from aimlapi_embeddings._protocol.request import build_body
 from aimlapi_embeddings._protocol.response import parse_reply
-from aimlapi_embeddings._protocol.retry_hints import parse_retry_after
-from aimlapi_embeddings._protocol.status import error_of, is_repeated, is_success, reason
-from aimlapi_embeddings._types import Reply, Row, Usage
+from aimlapi_embeddings._protocol.retry_hints import RetryHint, read_retry_hint
+from aimlapi_embeddings._protocol.status import error_of, is_success
+from aimlapi_embeddings._types import Reply, Usage
 
 _SHOWN_TEXT = 60  # characters
-# A refusal that no text escapes would otherwise be met once by each of them.
-_ENOUGH = 4
-_SPEAKS_OF_TOKENS = re.compile(r"tokens?\b", re.I)
-_SPEAKS_OF_TEXTS = re.compile(r"\b(?:inputs?|items?|elements?|texts|batch|array|instance)", re.I)
-
-
-class _Outcome(Enum):
-    DELIVERED = "its vectors are handed over"
-    STALE = "not sent: others have learned that it is too large"
-
-
-_DELIVERED, _STALE = _Outcome.DELIVERED, _Outcome.STALE
-
-
-class Send(msgspec.Struct, frozen=True):
-    """Send this body, answer with the reply; with None when it may not leave, its turn come."""
-
-    body: bytes
-    may_leave: Callable[[], bool]
-
-
-class Permit(msgspec.Struct, frozen=True):
-    """Ask the rate limiter, if there is one, for a request of so many tokens."""
-
-    tokens: int
-
-
-class Sleep(msgspec.Struct, frozen=True):
-    """Wait this many seconds."""
-
-    seconds: float
-
-
-class Deliver(msgspec.Struct, frozen=True):
-    """Hand over what a request brought: n places and their n vectors (none after a failure)."""
-
-    usage: Usage
-    indices: Sequence[int] = ()
-    rows: Sequence[Row] = ()
-
-
-Step: TypeAlias = Permit | Send | Sleep | Deliver
-Flow: TypeAlias = Generator[Step, Reply | None, None]
-
-
-class Learned(msgspec.Struct):
-    """What replies taught about the server; shared by all batches of a client."""
-
-    encoding_format: str | None
-    max_texts: float = math.inf
-    max_tokens: float = math.inf
-
-    def fits(self, batch: Batch) -> bool:
-        """Tell whether a batch is as small as the server wants it, or cannot be cut."""
-        return len(batch) == 1 or (
-            len(batch) <= self.max_texts and sum(batch.tokens) <= self.max_tokens
-        )
-
-    def halve(self, batch: Batch, said: str) -> None:
-        """Note that a batch was too large, in the measure that the server speaks of, or in both."""
-        of_tokens = _SPEAKS_OF_TOKENS.search(said) is not None
-        of_texts = _SPEAKS_OF_TEXTS.search(said) is not None
-        if of_texts or not of_tokens:
-            self.max_texts = min(self.max_texts, len(batch) // 2)
-        if of_tokens or not of_texts:
-            self.max_tokens = min(self.max_tokens, sum(batch.tokens) / 2)
+# A batch that got no reply in time so often is not sent again at its size.
+_TIMEOUTS_BEFORE_CUT = 2
 
 
 class Call(msgspec.Struct, frozen=True):
-    """What the batches of one call share."""
+    """What the parts of one call share."""
 
     options: Options
     texts: Sequence[str]
     fields: dict[str, Any]
     policy: RetryPolicy
-    gate: Gate
-    slots: Slots
-    learned: Learned
+    pacer: Pacer
+    lane: Lane
+    caller: Caller
+    limits: LearnedLimits
+    work: Worklist
     url: str
     wall_clock: Callable[[], float]
 
 
-def embed_batch(batch: Batch, call: Call) -> Flow:
-    """Embed a batch, in one request or in as many as the server makes necessary.
+def embed_part(part: Part, call: Call) -> Flow:
+    """Embed a part, unless it is refused: then its pieces are put back into the worklist.
 
     Raises:
-        BadRequestError: One text, or the request itself, is refused; the rest was delivered.
-        AIMLAPIError: The batch cannot be embedded now.
+        AIMLAPIError: The call cannot go on.
     """
-    learned = call.learned
-    before_halving: tuple[float, float] | None = None
-    culprit: BadRequestError | None = None
-    in_vain = 0  # texts refused alone, while nothing of the batch was accepted
-    todo = [batch]
-    while todo:
-        part = todo.pop()
-        if not learned.fits(part):
-            todo.extend(reversed(list(part.cut(learned.max_texts, learned.max_tokens))))
-            continue
-        outcome = yield from _attempt(part, call, learned.fits)
-        if outcome is _STALE:
-            todo.append(part)
-        elif outcome is _DELIVERED:
-            in_vain = -len(batch)
-        elif isinstance(outcome, RequestTooLargeError) and len(part) > 1:
-            if learned.fits(part):  # or others have learned it in between
-                before_halving = before_halving or (learned.max_texts, learned.max_tokens)
-                learned.halve(part, outcome.message)
-                call.slots.try_one()
-            todo.append(part)
-        elif isinstance(outcome, BadRequestError):
-            if isinstance(outcome, RequestTooLargeError) and before_halving:
-                # A text was too long, not the batch too full: later ones need not be small.
-                learned.max_texts = max(learned.max_texts, before_halving[0])
-                learned.max_tokens = max(learned.max_tokens, before_halving[1])
-                call.slots.try_all()
-            found = yield from _narrow(part, outcome, call)
-            culprit = culprit or found
-            in_vain += 1
-            if in_vain == _ENOUGH:
-                raise outcome  # it sounds like a text's fault, but no text is good enough
-    if culprit is not None:
-        raise culprit
-
-
-def _narrow(
-    batch: Batch, refusal: BadRequestError, call: Call
-) -> Generator[Step, Reply | None, BadRequestError | None]:
-    """Find the text that a batch was refused for, and embed the others."""
-    if len(batch) == 1:
-        return refusal
-    halves = list(batch.cut((len(batch) + 1) // 2))
-    outcomes = []
-    for half in halves:
-        outcomes.append((yield from _attempt(half, call, lambda _: True)))
-    refusals = [outcome for outcome in outcomes if isinstance(outcome, BadRequestError)]
-    if len(refusals) == len(halves) and len({reason_of(each) for each in refusals}) == 1:
-        raise refusal  # whatever half is sent: the request is at fault, not a text
-    culprit = None
-    for half, outcome in zip(halves, outcomes, strict=True):
-        if isinstance(outcome, BadRequestError):
-            found = yield from _narrow(half, outcome, call)
-            culprit = culprit or found
-    return culprit
-
-
-def reason_of(refusal: BadRequestError) -> str:
-    """Read what the server said without what may differ from half to half."""
-    return reason(refusal.message)
-
-
-def _attempt(
-    batch: Batch, call: Call, fits: Callable[[Batch], bool]
-) -> Generator[Step, Reply | None, BadRequestError | _Outcome]:
-    """Send one request until it succeeds, is refused for what it holds, or runs out of retries."""
-    policy, gate, learned = call.policy, call.gate, call.learned
-    retries = 0
-    permitted = False
+    work, pacer, limits = call.work, call.pacer, call.limits
+    retries = Retries(call.policy, pacer)
+    attempts = 0
     while True:
-        if not permitted:
-            yield Permit(sum(batch.tokens))
-            permitted = True
-        if (pause := gate.remaining()) > 0:
-            yield Sleep(pause)
-            continue
-        if not fits(batch):
-            return _STALE
-        encoding_format = learned.encoding_format
-        body = build_body(call.options, call.fields, batch.texts, batch.title, encoding_format)
-        failure: APIConnectionError | APIStatusError
-        cost = Usage(requests=1, retries=min(retries, 1))
+        leave = yield from pacer.leave(call.lane, part.tokens, call.caller)
+        reply = failure = hint = None
+        outage = False
         try:
-            reply = yield Send(body, lambda: gate.remaining() <= 0 and fits(batch))
-        except APIConnectionError as error:
-            failure = _with_place(error, batch, call, retries)
-        else:
-            if reply is None:
-                continue
-            if is_success(reply):
-                yield from _deliver(reply, batch, call, cost)
-                return _DELIVERED
-            failure = error_of(
-                reply,
-                provider=call.options.provider,
-                url=call.url,
-                where=_place(batch, call, retries),
-                indices=tuple(batch.indices),
-                retry_after=parse_retry_after(reply.headers, call.wall_clock),
-            )
-        yield Deliver(cost)
-        permitted = False
-        if isinstance(failure, BadRequestError):
-            if encoding_format is None or "encoding_format" not in failure.message:
-                return failure
-            learned.encoding_format = None  # asked by us, refused by the server: floats will do
-            continue
-        wait = failure.retry_after if isinstance(failure, APIStatusError) else None
-        retried = isinstance(failure, APIConnectionError) or is_repeated(failure)
-        if not retried or retries == policy.max_retries or (wait or 0) > policy.max_retry_wait:
-            raise failure
-        if wait is None:
-            yield Sleep(policy.delay(retries))
-        else:
-            gate.shut_for(wait)
-        retries += 1
-
-
-def _deliver(reply: Reply, batch: Batch, call: Call, cost: Usage) -> Flow:
-    options = call.options
-    try:
-        rows, usage = parse_reply(
-            reply,
-            len(batch),
-            dimensions=options.dimensions,
-            credits_per_usd=options.provider.credits_per_usd,
+            part = work.start(part)
+            encoding_format = limits.encoding_format
+            body = _body(part, call, encoding_format)
+            attempts += 1
+            try:
+                reply = yield Send(body)
+            except APIConnectionError as error:
+                failure = error
+            else:
+                if is_success(reply):
+                    work.accept()
+                    pacer.succeeded(leave)
+                else:
+                    hint = read_retry_hint(reply.headers, reply.body, call.wall_clock)
+                    failure = _error(reply, hint, part, call, attempts)
+                    if failure.status_code == 429 and not isinstance(failure, RequestTooLargeError):
+                        outage = pacer.refused(leave)
+        finally:
+            work.end(part)
+            pacer.release(leave)
+        cost = Usage(
+            requests=1 if reply is not None or failure.sent else 0, retries=min(attempts - 1, 1)
         )
+        if failure is None:
+            yield from _deliver(reply, part, call, cost)
+            work.embedded(part)
+            return
+        yield Deliver(cost)
+        if isinstance(failure, APIConnectionError):
+            if failure.stale:
+                continue  # the server had closed an idle connection; a new one is opened at once
+            if isinstance(failure, APITimeoutError) and failure.sent and len(part) > 1:
+                part.timeouts += 1
+                if part.timeouts == _TIMEOUTS_BEFORE_CUT:
+                    work.cut(part)
+                    return
+            work.failed(part)
+            wait = retries.after_connection_error(failure)
+            if isinstance(wait, GiveUp):
+                raise _with_place(failure, part, call, attempts)
+        elif isinstance(failure, BadRequestError):
+            if encoding_format is not None and "encoding_format" in failure.message:
+                limits.encoding_format = None  # asked by us, refused by the server: floats will do
+                continue
+            if isinstance(failure, RequestTooLargeError) and _has_string_form(part, call.options):
+                part.as_string = True  # for which the server allows more
+                continue
+            if work.refuse(part, failure):
+                pacer.probe()
+            return
+        else:
+            work.failed(part)
+            wait = retries.after_status_error(failure, hint, outage=outage)
+            if isinstance(wait, GiveUp):
+                raise _error(reply, hint, part, call, attempts, wait.reason)
+        if wait > 0:
+            yield Sleep(wait)
+
+
+def _body(part: Part, call: Call, encoding_format: str | None) -> bytes:
+    batch = part.batch
+    return build_body(
+        call.options,
+        call.fields,
+        batch.texts,
+        batch.title,
+        encoding_format,
+        as_string=part.as_string,
+    )
+
+
+def _has_string_form(part: Part, options: Options) -> bool:
+    """Tell whether one text that was refused in an array may be longer as a string."""
+    family = options.model.family
+    longest = family.max_chars_in_array
+    return len(part) == 1 and not part.as_string and longest is not None and (
+        length_of(part.batch.texts[0]) <= longest
+    )
+
+
+def _deliver(reply: Reply, part: Part, call: Call, cost: Usage) -> Flow:
+    try:
+        parsed = parse_reply(reply, len(part), call.options)
     except ReplyError as error:
         yield Deliver(cost)
-        raise ReplyError(f"{error} [{_place(batch, call)}]") from error
-    yield Deliver(usage + cost, batch.indices, rows)
+        raise ReplyError(f"{error} [{_place(part, call)}]") from error
+    yield Deliver(parsed.usage + cost, part.batch.indices, parsed.rows, parsed.served)
+
+
+def _error(
+    reply: Reply,
+    hint: RetryHint | None,
+    part: Part,
+    call: Call,
+    attempts: int,
+    reason: str = "",
+) -> APIStatusError:
+    place = _place(part, call, attempts)
+    return error_of(
+        reply,
+        provider=call.options.provider,
+        url=call.url,
+        where=f"{place}; {reason}" if reason else place,
+        indices=tuple(part.batch.indices),
+        retry_after=max(hint.seconds, 0.0) if hint else None,
+    )
 
 
 def _with_place(
-    error: APIConnectionError, batch: Batch, call: Call, retries: int
+    error: APIConnectionError, part: Part, call: Call, attempts: int
 ) -> APIConnectionError:
     """Add to a connection error which texts it concerns."""
-    located = type(error)(f"{error} [{_place(batch, call, retries)}]")
+    located = type(error)(f"{error} [{_place(part, call, attempts)}]")
+    located.permanent, located.sent = error.permanent, error.sent
     located.__cause__ = error.__cause__
     return located
 
 
-def _place(batch: Batch, call: Call, retries: int = 0) -> str:
+def _place(part: Part, call: Call, attempts: int = 1) -> str:
     """Tell which texts a request carried, of which model, and how often it was sent."""
-    first, last = batch.indices[0], batch.indices[-1]
+    first, last = part.batch.indices[0], part.batch.indices[-1]
     total = len(call.texts)
-    if len(batch) == 1:
+    if len(part) == 1:
         text = call.texts[first]
         head = text if len(text) <= _SHOWN_TEXT else text[: _SHOWN_TEXT - 1] + "\u2026"
         texts = f"text {first} of {total}, {head!r}"
     else:
-        texts = f"{len(batch)} texts from {first} to {last} of {total}"
-    attempts = f"; {retries + 1} attempts" if retries else ""
-    return f"{texts}; model {call.options.id}{attempts}"
+        texts = f"{len(part)} texts from {first} to {last} of {total}"
+    count = f"; {attempts} attempts" if attempts > 1 else ""
+    return f"{texts}; model {call.options.id}{count}"

@@ -17,10 +17,9 @@ import random
 import msgspec
 
 from aimlapi_embeddings._engine.pacing import Pacer
-from aimlapi_embeddings._errors import APIConnectionError
+from aimlapi_embeddings._errors import APIConnectionError, APIStatusError
 from aimlapi_embeddings._protocol.retry_hints import RetryHint
-from aimlapi_embeddings._protocol.status import is_quota_exhausted, is_retried
-from aimlapi_embeddings._types import Reply
+from aimlapi_embeddings._protocol.status import is_repeated
 
 _FIRST_BOUND = 0.5  # seconds
 _LARGEST_BOUND = 20.0  # seconds
@@ -67,27 +66,25 @@ class Retries(msgspec.Struct):
     failures: int = 0
     counted: int = 0
 
-    def after_error(self, error: APIConnectionError) -> float | GiveUp:
+    def after_connection_error(self, error: APIConnectionError) -> float | GiveUp:
         """Say how many seconds to wait after a lost connection."""
-        if error.permanent:
-            return GiveUp()
         self.failures += 1
-        if self._used_up():
+        if error.permanent or self._is_used_up():
             return GiveUp()
-        self.counted += 1
         return self._back_off()
 
-    def after_reply(
-        self, reply: Reply, hint: RetryHint | None, *, outage: bool
+    def after_status_error(
+        self, error: APIStatusError, hint: RetryHint | None, *, outage: bool
     ) -> float | GiveUp:
         """Say how many seconds to wait after an error status.
 
         Args:
-            reply: What the server answered.
+            error: What the server answered.
             hint: When it wants to be asked again.
             outage: For a 429, whether nobody got through since the refusals before.
         """
-        if not is_retried(reply.status) or is_quota_exhausted(reply):
+        self.failures += 1
+        if not is_repeated(error):
             return GiveUp()
         longest = self.policy.max_retry_wait
         if hint and hint.binding and hint.seconds > longest:
@@ -95,26 +92,24 @@ class Retries(msgspec.Struct):
                 f"the server asks to wait {hint.seconds:,.0f} s, more than "
                 f"max_retry_wait={longest:g}"
             )
-        self.failures += 1
-        uncounted = self.failures - self.counted
-        if reply.status != 429 or outage or uncounted > _MOST_UNCOUNTED or not self._retries:
-            if self._used_up():
-                return GiveUp()
-            self.counted += 1
+        limited = error.status_code == 429
+        counts = outage or not limited or self.failures - self.counted > _MOST_UNCOUNTED
+        if (counts or self.policy.max_retries == 0) and self._is_used_up():
+            return GiveUp()
         if hint and hint.seconds > 0:
             self.pacer.wait_for(min(hint.seconds, longest))
             return 0.0
-        if reply.status == 429 and outage and hint is None:
+        if limited and outage and hint is None:
             wait = _OUTAGE_WAITS[min(self.counted, len(_OUTAGE_WAITS)) - 1]
             return min(wait * (1.0 + random.uniform(0.0, _OUTAGE_JITTER)), longest)
         return self._back_off()
 
-    @property
-    def _retries(self) -> int:
-        return self.policy.max_retries
-
-    def _used_up(self) -> bool:
-        return self.counted >= self._retries
+    def _is_used_up(self) -> bool:
+        """Count one retry, unless none is left."""
+        if self.counted >= self.policy.max_retries:
+            return True
+        self.counted += 1
+        return False
 
     def _back_off(self) -> float:
         bound = _FIRST_BOUND * 2.0 ** min(self.failures - 1, 99)

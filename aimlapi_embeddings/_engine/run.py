@@ -1,47 +1,51 @@
-"""Who carries the flows out? Threads for sync callers, tasks for async ones.
+"""Who performs the steps of a call: threads for sync callers, tasks for async ones.
 
-The only thing in this package that is written twice, because here the two worlds differ. Threads
-are daemons and are never joined, so that Ctrl-C ends the program at once instead of after the
-slowest request; what they bring is handed to the caller's thread through a queue, so that progress
-and results are touched there alone. Tasks run in the caller's loop and are cancelled with it.
+The only logic in this package that is written twice, because here the two modes differ. Threads
+hand what they bring to the caller's thread through a queue, so that progress and results are
+touched there alone. Tasks run in the caller's event loop and are cancelled with it.
 """
 
 from __future__ import annotations
 
 import contextvars
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 
-from aimlapi_embeddings._engine.backoff import Gate
-from aimlapi_embeddings._engine.flow import Deliver, Flow, Learned, Permit, Send, Sleep
+from aimlapi_embeddings._engine.flow import Call, embed_part
 from aimlapi_embeddings._engine.limiter import Limiter
-from aimlapi_embeddings._engine.slots import Slots
-from aimlapi_embeddings._errors import APIConnectionError, BadRequestError
-from aimlapi_embeddings._protocol.retry_hints import parse_retry_after
-from aimlapi_embeddings._protocol.status import is_success
-from aimlapi_embeddings._types import Reply
+from aimlapi_embeddings._engine.limits import LearnedLimits
+from aimlapi_embeddings._engine.pacing import Pacer
+from aimlapi_embeddings._engine.steps import Ask, Deliver, Flow, Send, Sleep, Wait
+from aimlapi_embeddings._engine.workers import Workers
+from aimlapi_embeddings._errors import AIMLAPIError
+from aimlapi_embeddings._protocol.attempt import Attempt, CallEnded
+from aimlapi_embeddings._types import Reply, Usage
+
+if TYPE_CHECKING:
+    import asyncio
 
 
-class Wire(Protocol):
+class Transport(Protocol):
     """Carries one request."""
 
-    def send(self, body: bytes) -> Reply:
+    def send(self, body: bytes, attempt: Attempt) -> Reply:
         """Send and wait in this thread."""
 
-    async def send_async(self, body: bytes) -> Reply:
+    async def send_async(self, body: bytes, attempt: Attempt) -> Reply:
         """Send and wait in this task."""
 
     def close(self) -> None:
-        """Let go of what sync calls opened."""
+        """Close what sync calls opened."""
 
     async def aclose(self) -> None:
-        """Let go of what this event loop's calls opened."""
+        """Close what this event loop's calls opened."""
 
 
 # Seconds. A wait of the main thread ends by Ctrl-C on POSIX; elsewhere, and where a program
@@ -50,7 +54,7 @@ _SLICE = 0.1
 
 
 class Clock:
-    """Time, and the only places where anybody waits for it."""
+    """Time, and waiting for it."""
 
     monotonic = staticmethod(time.monotonic)
     time = staticmethod(time.time)
@@ -68,81 +72,201 @@ class Clock:
         await asyncio.sleep(seconds)
 
 
-class Sink(Protocol):
-    """Receives what requests bring, in the caller's thread or loop."""
+class Meter:
+    """Adds up what all calls of a client cost, as the replies come in."""
 
-    def deliver(self, delivery: Deliver) -> None:
-        """Place vectors, add usage, move the progress bar."""
+    def __init__(self) -> None:
+        self.usage = Usage()
+        self._lock = threading.Lock()
 
-    def refuse(self, refusal: BadRequestError) -> None:
-        """Note a refusal of one text, or raise it when the other batches should not go on."""
+    def add(self, usage: Usage) -> None:
+        """Add what one request cost."""
+        with self._lock:
+            self.usage += usage
 
 
 class Runtime(msgspec.Struct, frozen=True):
     """What all calls of one client share in one process."""
 
-    wire: Wire
-    slots: Slots
-    gate: Gate
-    learned: Learned
+    transport: Transport
+    pacer: Pacer
+    limits: LearnedLimits
     clock: Clock
     limiter: Limiter | None
-    lock: threading.Lock = msgspec.field(default_factory=threading.Lock)  # of the client's usage
+    workers: Workers
+    meter: Meter
 
-    def settle(self, ticket: int, reply: Reply) -> None:
-        """Tell the bound how a request fared. A 429 that names a wait shuts the gate instead."""
-        if is_success(reply):
-            self.slots.succeeded(ticket)
-        elif reply.status == 429 and parse_retry_after(reply.headers, self.clock.time) is None:
-            self.slots.refused(ticket)
+    def close(self) -> None:
+        """Close what sync calls opened; waits for nobody, and breaks nobody."""
+        self.workers.close()
+        self.transport.close()
+
+
+class Sink(Protocol):
+    """Receives what requests bring, in the caller's thread or event loop."""
+
+    def deliver(self, delivery: Deliver) -> None:
+        """Place vectors, add usage, move the progress bar."""
 
 
 _Item: TypeAlias = Deliver | BaseException | None
 
 
-def run_threads(flows: Sequence[Flow], runtime: Runtime, sink: Sink) -> None:
-    """Run flows side by side, in this thread when there is only one."""
-    stopping = threading.Event()
-    if len(flows) == 1:
-        _drive(flows[0], runtime, _Thread(stopping), sink.deliver, sink.refuse)
-        return
-    inbox: SimpleQueue[_Item] = SimpleQueue()
-    todo: SimpleQueue[Flow] = SimpleQueue()
-    for flow in flows:
-        todo.put(flow)
+class _Stopped(BaseException):
+    """The call has ended; this thread's flow is not needed any more."""
 
-    def work(thread: _Thread) -> None:
+
+class ThreadWaiter:
+    """Waits in a thread. A lock and not an Event, whose own lock a finalizer could meet locked."""
+
+    def __init__(self) -> None:
+        self.woken = False
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def reset(self) -> None:
+        """Forget earlier wake-ups."""
+        self.woken = False
+        self._lock.acquire(blocking=False)
+
+    def wake(self) -> None:
+        """End the wait, or the next one."""
+        self.woken = True
+        with suppress(RuntimeError):  # woken already
+            self._lock.release()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a wake-up, this many seconds at most."""
+        self._lock.acquire(timeout=seconds)
+
+
+class ThreadCaller:
+    """A sync call: its replies are awaited by threads.
+
+    Attributes:
+        over: Set when the call has ended; then nothing of it is sent any more.
+        attempts: Its requests in flight.
+    """
+
+    loop = None
+
+    def __init__(self) -> None:
+        self.blocked = running_loop()
+        self.over = threading.Event()
+        self.attempts: dict[Attempt, None] = {}
+
+    def waiter(self) -> ThreadWaiter:
+        """Make a place to wait."""
+        return ThreadWaiter()
+
+
+class TaskWaiter:
+    """Waits in a task of an event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.woken = False
+        self._loop = loop
+        self._future: asyncio.Future[None] | None = None
+
+    def reset(self) -> None:
+        """Forget earlier wake-ups."""
+        self.woken = False
+
+    def wake(self) -> None:
+        """End the wait, or the next one."""
+        self.woken = True
+        if (future := self._future) is not None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
+                self._loop.call_soon_threadsafe(_resolve, future)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for a wake-up, this many seconds at most."""
+        self._future = future = self._loop.create_future()
+        if self.woken:
+            return
+        timer = self._loop.call_later(seconds, _resolve, future)
         try:
-            while not stopping.is_set():
-                _drive(todo.get_nowait(), runtime, thread, inbox.put, inbox.put)
-        except (Empty, _Stopped):
-            pass
-        except BaseException as error:
-            stopping.set()  # here, since the caller's thread may be busy with its progress
-            inbox.put(error)
+            await future
         finally:
-            inbox.put(None)
+            timer.cancel()
 
-    threads = [_Thread(stopping) for _ in range(min(len(flows), runtime.slots.most))]
-    working = len(threads)
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class TaskCaller:
+    """An async call: its replies are awaited by tasks of one event loop."""
+
+    blocked = None
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+
+    def waiter(self) -> TaskWaiter:
+        """Make a place to wait."""
+        return TaskWaiter(self.loop)
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, or None."""
+    asyncio: Any = sys.modules.get("asyncio")  # not imported for sync callers
+    with suppress(RuntimeError):
+        return asyncio.get_running_loop() if asyncio else None
+    return None
+
+
+def run_threads(call: Call, caller: ThreadCaller, runtime: Runtime, sink: Sink) -> None:
+    """Embed all parts side by side, in this thread when there is only one."""
+    jobs = min(len(call.work), runtime.pacer.most)
+    inbox: SimpleQueue[_Item] = SimpleQueue()
     try:
-        for thread in threads:
-            run = contextvars.copy_context().run  # so that tracing sees the caller's context
-            threading.Thread(target=run, args=(work, thread), daemon=True).start()
-        while working:
+        running = sum(
+            runtime.workers.submit(_job(call, caller, runtime, inbox))
+            for _ in range(jobs if jobs > 1 else 0)
+        )
+        if not running:
+            while (part := call.work.take()) is not None:
+                _drive(embed_part(part, call), caller, runtime, sink.deliver)
+        while running:
             match _next(inbox):
                 case None:
-                    working -= 1
+                    running -= 1
                 case Deliver() as delivery:
                     sink.deliver(delivery)
-                case BadRequestError() as refusal:
-                    sink.refuse(refusal)
                 case BaseException() as error:
                     raise error
+    except BaseException as error:
+        caller.over.set()
+        if not isinstance(error, Exception):  # Ctrl-C: nobody waits for these replies any more
+            for attempt in list(caller.attempts):
+                attempt.shut_down()
+        raise
     finally:
-        stopping.set()
-        for thread in threads:
-            thread.wake.set()
+        caller.over.set()
+
+
+def _job(
+    call: Call, caller: ThreadCaller, runtime: Runtime, inbox: SimpleQueue[_Item]
+) -> Callable[[], bool]:
+    """Make a job that embeds one part at a time, as long as there are parts."""
+    context = contextvars.copy_context()  # so that tracing sees the caller's
+
+    def embed_next() -> bool:
+        try:
+            if not caller.over.is_set() and (part := call.work.take()) is not None:
+                _drive(embed_part(part, call), caller, runtime, inbox.put)
+                return True
+        except _Stopped:
+            pass
+        except BaseException as error:
+            caller.over.set()  # here, since the caller's thread may be busy with its progress
+            inbox.put(error)
+        inbox.put(None)
+        return False
+
+    return lambda: context.run(embed_next)
 
 
 def _next(inbox: SimpleQueue[_Item]) -> _Item:
@@ -151,20 +275,60 @@ def _next(inbox: SimpleQueue[_Item]) -> _Item:
             return inbox.get(timeout=_SLICE)
 
 
-async def run_tasks(flows: Sequence[Flow], runtime: Runtime, sink: Sink) -> None:
-    """Run flows side by side, in this task when there is only one."""
+def _drive(
+    flow: Flow, caller: ThreadCaller, runtime: Runtime, deliver: Callable[[Deliver], None]
+) -> None:
+    """Run a flow to its end in this thread, performing each step it asks for."""
+    over = caller.over
+    try:
+        step = next(flow)
+        while True:
+            if isinstance(step, Send):
+                attempt = Attempt(over.is_set)
+                caller.attempts[attempt] = None
+                try:
+                    reply = runtime.transport.send(step.body, attempt)
+                except CallEnded:
+                    raise _Stopped from None
+                except AIMLAPIError as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(reply)
+                finally:
+                    caller.attempts.pop(attempt, None)
+                continue
+            if isinstance(step, Deliver):
+                runtime.meter.add(step.usage)
+                if not over.is_set():
+                    deliver(step)
+            elif over.is_set():
+                raise _Stopped
+            elif isinstance(step, Wait):
+                step.waiter.wait(step.seconds)
+            elif isinstance(step, Sleep):
+                runtime.clock.sleep(step.seconds, over)
+            elif runtime.limiter is not None:
+                runtime.limiter.acquire(step.tokens)
+            step = next(flow)
+    except StopIteration:
+        pass
+    finally:
+        flow.close()
+
+
+async def run_tasks(call: Call, runtime: Runtime, sink: Sink) -> None:
+    """Embed all parts side by side, in this task when there is only one."""
     import asyncio
 
-    todo = iter(flows)
-
     async def work() -> None:
-        for flow in todo:
-            await _drive_async(flow, runtime, sink.deliver, sink.refuse)
+        while (part := call.work.take()) is not None:
+            await _drive_async(embed_part(part, call), runtime, sink.deliver)
 
-    if len(flows) == 1:
+    jobs = min(len(call.work), runtime.pacer.most)
+    if jobs <= 1:
         await work()
         return
-    tasks = [asyncio.ensure_future(work()) for _ in range(min(len(flows), runtime.slots.most))]
+    tasks = [asyncio.ensure_future(work()) for _ in range(jobs)]
     try:
         await asyncio.gather(*tasks)
     finally:
@@ -173,115 +337,36 @@ async def run_tasks(flows: Sequence[Flow], runtime: Runtime, sink: Sink) -> None
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class _Stopped(BaseException):
-    """The call has ended; this thread's flow is not needed any more."""
-
-
-class _Thread:
-    """How one thread is told to stop: a flag for all, and an event to wake it from a wait."""
-
-    def __init__(self, stopping: threading.Event) -> None:
-        self.stopped = stopping.is_set
-        self.wake = threading.Event()
-
-
-def _drive(
-    flow: Flow,
-    runtime: Runtime,
-    thread: _Thread,
-    deliver: Callable[[Deliver], None],
-    refuse: Callable[[BadRequestError], None],
-) -> None:
-    """Run a flow to its end in this thread, performing each step it asks for."""
-
-    def send(step: Send) -> Reply | None:
-        ticket = runtime.slots.acquire(thread.wake, thread.stopped)
-        if ticket is None:
-            raise _Stopped
-        try:
-            if not step.may_leave():
-                return None
-            reply = runtime.wire.send(step.body)
-        finally:
-            runtime.slots.release()
-        runtime.settle(ticket, reply)
-        return reply
-
-    def sleep(seconds: float) -> None:
-        thread.wake.clear()
-        if not thread.stopped():
-            runtime.clock.sleep(seconds, thread.wake)
-        if thread.stopped():
-            raise _Stopped
-
-    try:
-        step = next(flow)
-        while True:
-            if isinstance(step, Send):
-                try:
-                    reply = send(step)
-                except APIConnectionError as error:
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(reply)
-                continue
-            if isinstance(step, Permit):
-                if runtime.limiter is not None and not thread.stopped():
-                    runtime.limiter.acquire(step.tokens)
-            elif isinstance(step, Sleep):
-                sleep(step.seconds)
-            else:
-                deliver(step)
-            step = next(flow)
-    except StopIteration:
-        pass
-    except BadRequestError as refusal:
-        refuse(refusal)
-    finally:
-        flow.close()
-
-
-async def _drive_async(
-    flow: Flow,
-    runtime: Runtime,
-    deliver: Callable[[Deliver], None],
-    refuse: Callable[[BadRequestError], None],
-) -> None:
+async def _drive_async(flow: Flow, runtime: Runtime, deliver: Callable[[Deliver], None]) -> None:
     """Run a flow to its end in this task, performing each step it asks for."""
-
-    async def send(step: Send) -> Reply | None:
-        ticket = await runtime.slots.acquire_async()
-        try:
-            if not step.may_leave():
-                return None
-            reply = await runtime.wire.send_async(step.body)
-        finally:
-            runtime.slots.release()
-        runtime.settle(ticket, reply)
-        return reply
+    import asyncio
 
     try:
         step = next(flow)
         while True:
             if isinstance(step, Send):
+                attempt = Attempt()
                 try:
-                    reply = await send(step)
-                except APIConnectionError as error:
+                    reply = await runtime.transport.send_async(step.body, attempt)
+                except AIMLAPIError as error:
                     step = flow.throw(error)
+                except asyncio.CancelledError:
+                    runtime.meter.add(Usage(requests=int(attempt.sent)))
+                    raise
                 else:
                     step = flow.send(reply)
                 continue
-            if isinstance(step, Permit):
-                if runtime.limiter is not None:
-                    await runtime.limiter.acquire_async(step.tokens)
+            if isinstance(step, Deliver):
+                runtime.meter.add(step.usage)
+                deliver(step)
+            elif isinstance(step, Wait):
+                await step.waiter.wait(step.seconds)
             elif isinstance(step, Sleep):
                 await runtime.clock.sleep_async(step.seconds)
-            else:
-                deliver(step)
+            elif runtime.limiter is not None:
+                await runtime.limiter.acquire_async(step.tokens)
             step = next(flow)
     except StopIteration:
         pass
-    except BadRequestError as refusal:
-        refuse(refusal)
     finally:
         flow.close()

@@ -1,0 +1,226 @@
+"""Whose fault is a refusal, and what is sent next? One policy for each call.
+
+How this works: the worklist holds the parts of a call that are still to be sent. A part that is
+refused is cut into halves, whatever the server says, until the parts are accepted or single texts
+are refused. So neither the server's language nor its status has to be understood:
+
+- A batch was too large when all of its texts are accepted in smaller requests. That proof, and
+  nothing less, teaches the size to all later requests of the client. A text that is too long by
+  itself proves nothing about batches.
+- A text is at fault when it is refused alone. It ends nothing: all texts at fault are named in one
+  error at the end, and all others are embedded.
+- The request is at fault when the server accepts nothing at all of the call and refuses several
+  single texts in the same words, which no text escapes then.
+
+Until the first text at fault is found, the search goes deep: the halves of the last refusal come
+first. After it, the largest remaining part comes first, since it is the most likely to hold texts
+that are accepted, which is what tells a bad text from a bad request.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter, deque
+from collections.abc import Sequence
+
+import msgspec
+
+from aimlapi_embeddings._engine.limits import LearnedLimits
+from aimlapi_embeddings._engine.planning import Batch
+from aimlapi_embeddings._errors import BadRequestError, RequestTooLargeError
+from aimlapi_embeddings._protocol.status import reason
+
+# Single texts that are refused, while nothing is accepted, before the request is held to be at
+# fault: in the same words, or in any words (some servers put an id or the text into them).
+_ENOUGH_ALIKE = 4
+_ENOUGH = 8
+_SPEAKS_OF_TOKENS = re.compile(r"tokens?\b", re.I)
+_SPEAKS_OF_TEXTS = re.compile(r"\b(?:inputs?|items?|elements?|texts|batch|array|instance)", re.I)
+
+
+class _Cut(msgspec.Struct):
+    """A request that was refused and cut into parts.
+
+    Attributes:
+        texts_left: Texts of it that are not accepted yet.
+        of_texts: Whether its refusal may be about the number of texts.
+        of_tokens: Whether its refusal may be about the number of tokens.
+        parent: The cut that this request was itself a part of.
+        at_fault: Whether one of its texts is refused alone.
+        most_texts: Texts of the largest of its parts that was accepted.
+        most_tokens: Tokens of it.
+    """
+
+    texts_left: int
+    of_texts: bool
+    of_tokens: bool
+    parent: _Cut | None
+    at_fault: bool = False
+    most_texts: int = 0
+    most_tokens: int = 0
+
+
+class Part(msgspec.Struct):
+    """Texts that are sent in one request.
+
+    Attributes:
+        batch: The texts.
+        cut: The refused request that this is a part of, or None.
+        trial: Whether it is larger than what the server is known to accept.
+        timeouts: Attempts that got no reply in time.
+        as_string: Whether its one text is sent as a string and not in an array.
+    """
+
+    batch: Batch
+    cut: _Cut | None = None
+    trial: bool = False
+    timeouts: int = 0
+    as_string: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """Estimated tokens of all its texts."""
+        return sum(self.batch.tokens)
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+
+class Worklist:
+    """The parts of one call that are still to be sent. Used by all of its threads or tasks.
+
+    Attributes:
+        refused: The texts at fault so far: the error of each one, by its place.
+    """
+
+    def __init__(self, batches: Sequence[Batch], limits: LearnedLimits) -> None:
+        self.refused: dict[int, BadRequestError] = {}
+        self._texts = sum(map(len, batches))
+        self._new = deque(map(Part, batches))
+        self._suspects: list[Part] = []
+        self._limits = limits
+        self._accepted = False
+        self._in_flight: dict[int, Part] = {}
+        self._first: BadRequestError | None = None
+        self._reasons: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def take(self) -> Part | None:
+        """Take the part to be sent next; None when there is none now."""
+        with self._lock:
+            part = self._next()
+            return None if part is None else self._fit(part)
+
+    def start(self, part: Part) -> Part:
+        """Begin to send a part: cut it once more, to what was learned while it waited."""
+        with self._lock:
+            part = self._fit(part)
+            self._in_flight[id(part)] = part
+            return part
+
+    def accept(self) -> None:
+        """Note that the server has accepted a request of this call."""
+        self._accepted = True
+
+    def end(self, part: Part) -> None:
+        """Note that a part is not in flight any more. Takes no lock: a finalizer may call it."""
+        self._in_flight.pop(id(part), None)
+
+    def embedded(self, part: Part) -> None:
+        """Note that the vectors of a part are there, and learn from it."""
+        batch = part.batch
+        self._limits.succeeded(batch, trial=part.trial)
+        with self._lock:
+            cut = part.cut
+            while cut is not None:
+                cut.texts_left -= len(batch)
+                cut.most_texts = max(cut.most_texts, len(batch))
+                cut.most_tokens = max(cut.most_tokens, part.tokens)
+                if cut.texts_left == 0 and not cut.at_fault:
+                    self._limits.learn(
+                        cut.most_texts if cut.of_texts else float("inf"),
+                        cut.most_tokens if cut.of_tokens else float("inf"),
+                    )
+                cut = cut.parent
+
+    def failed(self, part: Part) -> None:
+        """Note that an attempt told nothing about the size of a part."""
+        self._limits.abandoned(trial=part.trial)
+
+    def refuse(self, part: Part, error: BadRequestError) -> bool:
+        """Note a refusal: cut the part, or note the text at fault.
+
+        Returns:
+            Whether other requests had better wait until it is known what the server accepts.
+
+        Raises:
+            BadRequestError: The request is at fault.
+        """
+        with self._lock:
+            self._first = self._first or error
+            if len(part) > 1:
+                probe = not part.trial and (
+                    isinstance(error, RequestTooLargeError) or not self._accepted
+                )
+                self._cut(part, error.message)
+            else:
+                probe = False
+                self.refused[part.batch.indices[0]] = error
+                cut = part.cut
+                while cut is not None:
+                    cut.at_fault, cut = True, cut.parent
+                if not isinstance(error, RequestTooLargeError):
+                    self._reasons[reason(error.message)] += 1
+            if not self._in_flight:  # else a request in flight may still be accepted
+                self._blame()
+            return probe
+
+    def cut(self, part: Part) -> None:
+        """Cut a part that got no reply in time, twice."""
+        with self._lock:
+            self._cut(part, "")
+
+    def _cut(self, part: Part, message: str) -> None:
+        self._limits.refused(trial=part.trial)
+        of_texts = _SPEAKS_OF_TEXTS.search(message) is not None
+        of_tokens = _SPEAKS_OF_TOKENS.search(message) is not None
+        cut = _Cut(
+            texts_left=len(part),
+            of_texts=of_texts or not of_tokens,
+            of_tokens=of_tokens or not of_texts,
+            parent=part.cut,
+        )
+        first, second = part.batch.cut((len(part) + 1) // 2)
+        self._suspects += Part(second, cut), Part(first, cut)
+
+    def _blame(self) -> None:
+        """Raise the first refusal when no single text can be the cause of all of them."""
+        if self._accepted or self._first is None or self._texts == 1:
+            return
+        alike = max(self._reasons.values(), default=0)
+        if alike >= min(_ENOUGH_ALIKE, self._texts) or self._reasons.total() >= _ENOUGH:
+            raise self._first
+
+    def _next(self) -> Part | None:
+        suspects, new = self._suspects, self._new
+        if suspects and not self.refused:
+            return suspects.pop()
+        if suspects:
+            i = max(range(len(suspects)), key=lambda i: len(suspects[i]))
+            if not new or len(suspects[i]) > len(new[0]):
+                return suspects.pop(i)
+        return new.popleft() if new else None
+
+    def _fit(self, part: Part) -> Part:
+        if part.trial or part.as_string:
+            return part
+        batch, rest, trial = self._limits.fit(part.batch)
+        if rest is None and not trial:
+            return part
+        if rest is not None:
+            if part.cut is None:
+                self._new.appendleft(Part(rest))
+            else:
+                self._suspects.append(Part(rest, part.cut))
+        return Part(batch, part.cut, trial)

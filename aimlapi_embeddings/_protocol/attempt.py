@@ -1,0 +1,127 @@
+"""One sending of one request, as the transport and whoever ends the call see it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+# Seconds that a watchdog waits for further attempts before its thread ends.
+_LINGER = 5.0
+
+
+class CallEnded(Exception):
+    """The call of this attempt has ended; its request was not sent."""
+
+
+class TooSlowError(TimeoutError):
+    """The attempt as a whole took too long, though each piece of its reply came in time."""
+
+
+class _Breakable(Protocol):
+    def shut_down(self) -> None: ...
+
+
+class Attempt:
+    """How far a request has come.
+
+    Args:
+        is_over: Whether the call has ended, so that nothing of it may be sent any more.
+
+    Attributes:
+        connected: Whether a connection was opened for it; else an idle one was used.
+        sent: Whether sending has begun.
+        expired: Whether it was broken off because it took too long as a whole.
+        deadline: A moment of `time.monotonic` at which it is broken off.
+    """
+
+    def __init__(self, is_over: Callable[[], bool] | None = None) -> None:
+        self.connected = False
+        self.sent = False
+        self.expired = False
+        self.deadline = float("inf")
+        self._is_over = is_over
+        self._connection: _Breakable | None = None
+
+    def use(self, connection: _Breakable) -> None:
+        """Note which connection carries it."""
+        self._connection = connection
+
+    def begin(self) -> None:
+        """Note that sending begins.
+
+        Raises:
+            CallEnded: It must not, since the call ended while the connection was opened.
+        """
+        if self._is_over is not None and self._is_over():
+            raise CallEnded
+        self.sent = True
+
+    def check_time(self) -> None:
+        """Raise when it has taken too long as a whole.
+
+        Raises:
+            TooSlowError: The deadline has passed.
+        """
+        if time.monotonic() > self.deadline:
+            raise TooSlowError("the reply as a whole took too long")
+
+    def shut_down(self) -> None:
+        """Break its connection, from any thread; whoever waits for the reply gets an error."""
+        if self._connection is not None:
+            self._connection.shut_down()
+
+
+class Watchdog:
+    """Breaks attempts of threads that take too long as a whole.
+
+    A thread that waits for the first bytes of a reply cannot look at the time by itself: a server
+    that sends one byte now and then keeps it waiting for ever. So one daemon thread looks for all
+    attempts of a client; it ends when there have been none for some seconds.
+    """
+
+    def __init__(self) -> None:
+        self._attempts: dict[Attempt, None] = {}
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def watch(self, attempt: Attempt, seconds: float) -> None:
+        """Break an attempt after so many seconds, unless it is `forgotten` before."""
+        attempt.deadline = time.monotonic() + seconds
+        self._attempts[attempt] = None
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = thread = threading.Thread(
+                target=self._run, name="aimlapi-embeddings-watchdog", daemon=True
+            )
+            with suppress(RuntimeError):  # no thread can be started: replies are read unwatched
+                thread.start()
+
+    def forget(self, attempt: Attempt) -> None:
+        """Leave an attempt alone; it has ended."""
+        self._attempts.pop(attempt, None)
+
+    def close(self) -> None:
+        """End the thread as soon as nothing is watched any more."""
+        self._closed = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        while True:
+            now = time.monotonic()
+            attempts = list(self._attempts)
+            for attempt in attempts:
+                if attempt.deadline <= now:
+                    attempt.expired = True
+                    attempt.shut_down()
+                    self.forget(attempt)
+            soonest = min((each.deadline for each in attempts if each.deadline > now), default=None)
+            if soonest is None and (self._closed or not self._wake.wait(_LINGER)):
+                self._thread = None
+                if not self._attempts:  # else one came in between, and saw a thread that was alive
+                    return
+            elif soonest is not None:
+                self._wake.wait(soonest - now)
+            self._wake.clear()

@@ -1,0 +1,243 @@
+"""Connections of our own. The only module that imports httpx, and the only one that opens the key.
+
+How this works: each connection is an httpx transport of its own, used by one request at a time.
+Idle ones wait in a stack: the one used last is used next, so that the others fall idle and are
+closed. This has three reasons. httpx's pool walks all of its connections for each request: 200
+requests at once took 2 to 5 s over one pool, 0.25 s over small ones. A transport costs 70 % of what
+a client costs a request, since nothing of a client is needed here. And a connection can be shut
+down for the one call that has ended, and be closed by the last one who uses it.
+
+Where the environment names a proxy, httpx's clients take the place of transports, since they know
+the rules by which proxies are chosen.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+import urllib.request
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import httpx
+import msgspec
+
+from aimlapi_embeddings._errors import ConfigurationError
+from aimlapi_embeddings._protocol.attempt import Attempt
+from aimlapi_embeddings._protocol.endpoint import is_loopback
+from aimlapi_embeddings._protocol.secrets import SecretLike
+
+_ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1)
+# Seconds after which an idle connection is closed; httpx does the same.
+_IDLE = 5.0
+
+
+class Response(NamedTuple):
+    """A reply as it came, decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytearray
+
+
+class Maker(msgspec.Struct):
+    """What all connections of a client are made of.
+
+    Attributes:
+        url: Where requests are posted.
+        key: Opened for each request, and kept nowhere.
+        headers: Of each request.
+        timeout: Seconds that connecting, sending, and each wait for a piece may take.
+    """
+
+    url: str
+    key: SecretLike
+    headers: Mapping[str, str]
+    timeout: float
+    _target: httpx.URL | None = None
+    _defaults: httpx.Headers | None = None
+    _certificates: ssl.SSLContext | None = None
+    _proxied: bool = False
+
+    def connection(self) -> Connection:
+        """Make a connection for threads; it is opened by its first request."""
+        return Connection(self, self._carrier(httpx.Client, httpx.HTTPTransport))
+
+    def async_connection(self) -> AsyncConnection:
+        """Make a connection for tasks of one event loop."""
+        return AsyncConnection(self, self._carrier(httpx.AsyncClient, httpx.AsyncHTTPTransport))
+
+    def _carrier(self, client: Any, transport: Any) -> Any:
+        try:
+            if self._certificates is None:
+                self._prepare()
+            if self._proxied:
+                return client(verify=self._certificates, limits=_ONE)
+            return transport(verify=self._certificates, limits=_ONE)
+        except Exception as error:
+            raise ConfigurationError(
+                f"no HTTP connection can be made ({type(error).__name__}: {error}); check the "
+                "environment: SSL_CERT_FILE, SSL_CERT_DIR, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, "
+                "NO_PROXY."
+            ) from error
+
+    def _prepare(self) -> None:
+        """Do once what takes long: loading certificates takes 20 ms."""
+        certificates = httpx.create_ssl_context()
+        self._target = httpx.URL(self.url)
+        # What is sent to this machine is not for the environment's proxies to see.
+        proxies = {} if is_loopback(self.url) else urllib.request.getproxies()
+        self._proxied = not proxies.keys().isdisjoint(("http", "https", "all"))
+        # The headers that httpx sends by itself, and ours over them.
+        with httpx.Client(verify=certificates, trust_env=False) as client:
+            self._defaults = client.headers
+        self._defaults.update(self.headers)
+        self._certificates = certificates
+
+    def request(self, body: bytes, trace: Any) -> httpx.Request:
+        """Make a request. It holds the key: callers keep it in no variable."""
+        assert self._defaults is not None  # connections are made first
+        headers = self._defaults.copy()
+        headers["Authorization"] = f"Bearer {self.key.get_secret_value()}"
+        seconds = self.timeout
+        timeout = {"connect": seconds, "read": seconds, "write": seconds, "pool": seconds}
+        extensions = {"timeout": timeout, "trace": trace}
+        return httpx.Request(
+            "POST", self._target or self.url, headers=headers, content=body, extensions=extensions
+        )
+
+
+class _Base:
+    """What connections of both modes share: they note how far a request has come."""
+
+    def __init__(self, maker: Maker, carrier: Any) -> None:
+        self._maker = maker
+        self._carrier = carrier
+        self._socket: Any = None
+        self.idle_since = 0.0
+
+    @property
+    def _is_client(self) -> bool:
+        return hasattr(self._carrier, "send")
+
+    def _note(self, attempt: Attempt, event: str, info: Mapping[str, Any]) -> None:
+        """Follow httpcore's trace events: https://www.encode.io/httpcore/extensions/#trace."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            attempt.connected = True
+            self._socket = info["return_value"].get_extra_info("socket")
+        elif event.endswith("send_request_headers.started"):
+            if info["request"].method != b"CONNECT":  # to a proxy, before the request itself
+                attempt.begin()
+
+    def shut_down(self) -> None:
+        """Break the connection, from any thread; whoever waits for its reply gets an error."""
+        if self._socket is not None:
+            with suppress(OSError):
+                # The plain method: an SSLSocket's own would first say goodbye.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+class Connection(_Base):
+    """Carries one request at a time, for threads."""
+
+    def post(self, body: bytes, attempt: Attempt) -> Response:
+        """Send a body and read the whole reply."""
+        attempt.use(self)
+        response = self._start(body, attempt)
+        try:
+            content = bytearray()  # grows in place; `response.read()` would copy once more
+            for piece in response.iter_bytes():
+                content += piece
+                attempt.check_time()
+        except httpx.DecodingError:
+            if response.is_success:
+                raise
+            content.clear()  # the status is what counts
+        finally:
+            response.close()
+        return Response(response.status_code, response.headers, content)
+
+    def _start(self, body: bytes, attempt: Attempt) -> httpx.Response:
+        def trace(event: str, info: Mapping[str, Any]) -> None:
+            self._note(attempt, event, info)
+
+        if self._is_client:
+            return self._carrier.send(self._maker.request(body, trace), stream=True)  # type: ignore[no-any-return]
+        return self._carrier.handle_request(self._maker.request(body, trace))  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Close it; nobody uses it any more."""
+        self._carrier.close()
+
+
+class AsyncConnection(_Base):
+    """Carries one request at a time, for tasks of one event loop."""
+
+    async def post(self, body: bytes, attempt: Attempt) -> Response:
+        """Send a body and read the whole reply."""
+        response = await self._start(body, attempt)
+        try:
+            content = bytearray()
+            async for piece in response.aiter_bytes():
+                content += piece
+        except httpx.DecodingError:
+            if response.is_success:
+                raise
+            content.clear()
+        finally:
+            await response.aclose()
+        return Response(response.status_code, response.headers, content)
+
+    async def _start(self, body: bytes, attempt: Attempt) -> httpx.Response:
+        async def trace(event: str, info: Mapping[str, Any]) -> None:
+            self._note(attempt, event, info)
+
+        if self._is_client:
+            return await self._carrier.send(self._maker.request(body, trace), stream=True)  # type: ignore[no-any-return]
+        return await self._carrier.handle_async_request(self._maker.request(body, trace))  # type: ignore[no-any-return]
+
+    async def aclose(self) -> None:
+        """Close it; nobody uses it any more."""
+        await self._carrier.aclose()
+
+
+class Stack:
+    """Idle connections, the one used last on top. Needs no lock: each step is one deque operation.
+
+    Attributes:
+        is_open: False once it was cleared; connections that come back later are closed.
+    """
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self._idle: deque[Any] = deque()
+
+    def take(self) -> Any:
+        """Take the connection that was used last; None when there is none."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def give_back(self, connection: Connection | AsyncConnection) -> list[Any]:
+        """Put a connection on top, and take out those to be closed now, by the caller."""
+        connection.idle_since = time.monotonic()
+        self._idle.append(connection)
+        return self._remove(connection.idle_since - _IDLE) if self.is_open else self.clear()
+
+    def clear(self) -> list[Any]:
+        """Take out all connections, to be closed by the caller."""
+        self.is_open = False
+        return self._remove(float("inf"))
+
+    def _remove(self, idle_since: float) -> list[Any]:
+        removed = []
+        try:
+            while self._idle[0].idle_since < idle_since:
+                removed.append(self._idle.popleft())
+        except IndexError:  # empty, or another thread was faster
+            pass
+        return removed
