@@ -7,9 +7,9 @@ from collections import Counter
 from aimlapi_embeddings._engine.flow import Deliver, reason_of
 from aimlapi_embeddings._engine.planning import Plan
 from aimlapi_embeddings._errors import BadRequestError, ReplyError
-from aimlapi_embeddings._protocol.vectors import Matrix, size_of
-from aimlapi_embeddings._result import EmbeddingResult
-from aimlapi_embeddings._types import PartialResult, Progress, Usage
+from aimlapi_embeddings._protocol.vectors import VectorBuffer, size_of
+from aimlapi_embeddings._result import EmbeddingResult, PartialResult
+from aimlapi_embeddings._types import Progress, Usage
 
 
 class Collector:
@@ -17,7 +17,7 @@ class Collector:
 
     def __init__(self, texts: int, plan: Plan, progress: Progress | None) -> None:
         self.usage = Usage(deduplicated=len(plan.copies))
-        self.matrix = Matrix(texts)
+        self.buffer = VectorBuffer(texts)
         self._copies = plan.copies
         self._times = Counter(place for _, place in plan.copies)
         self._progress = progress
@@ -39,12 +39,12 @@ class Collector:
                 "provider seems to have changed the model in between."
             )
         self._size = size
-        self.matrix.place(delivery.indices, delivery.rows)
+        self.buffer.place(delivery.indices, delivery.rows)
         self._done += len(delivery.indices)
         if self._times:
             self._done += sum(self._times[i] for i in delivery.indices)
         if self._progress is not None:
-            self._progress(self._done, len(self.matrix))
+            self._progress(self._done, len(self.buffer))
 
     def refuse(self, refusal: BadRequestError) -> None:
         """Keep the refusal of a text for later, so that the other batches can finish.
@@ -65,13 +65,13 @@ class Collector:
         if self._refusal is not None:
             raise self._refusal
         self._fill_copies()
-        return EmbeddingResult(model, self.matrix, self.usage)
+        return EmbeddingResult(model, self.buffer, self.usage)
 
     def partial(self) -> PartialResult:
         """Return what is there."""
         self._fill_copies()
-        return PartialResult(self.matrix.vectors(), self.usage)
+        return PartialResult(self.buffer, self.usage)
 
     def _fill_copies(self) -> None:
         for place, source in self._copies:
-            self.matrix.copy(place, source)
+            self.buffer.copy(place, source)

@@ -28,11 +28,17 @@ from aimlapi_embeddings._errors import (
     ReplyError,
     RequestTooLargeError,
 )
-from aimlapi_embeddings._protocol.options import Options
+from aimlapi_embeddings._protocol.options import Options, expected_size
 from aimlapi_embeddings._protocol.request import build_body
 from aimlapi_embeddings._protocol.response import parse_reply
 from aimlapi_embeddings._protocol.retry_hints import parse_retry_after
-from aimlapi_embeddings._protocol.status import error_of, is_repeated, is_success, reason
+from aimlapi_embeddings._protocol.status import (
+    effective_reply,
+    error_of,
+    is_repeated,
+    is_success,
+    reason,
+)
 from aimlapi_embeddings._types import Reply, Row, Usage
 
 _SHOWN_TEXT = 60  # characters
@@ -214,6 +220,7 @@ def _attempt(
         else:
             if reply is None:
                 continue
+            reply = effective_reply(reply)
             if is_success(reply):
                 yield from _deliver(reply, batch, call, cost)
                 return _DELIVERED
@@ -246,10 +253,10 @@ def _attempt(
 def _deliver(reply: Reply, batch: Batch, call: Call, cost: Usage) -> Flow:
     options = call.options
     try:
-        rows, usage = parse_reply(
+        rows, usage, _ = parse_reply(
             reply,
             len(batch),
-            dimensions=options.dimensions,
+            size=expected_size(options),
             credits_per_usd=options.provider.credits_per_usd,
         )
     except ReplyError as error:

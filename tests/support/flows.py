@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from aimlapi_embeddings import APIConnectionError, Usage, supported_models
@@ -31,8 +32,8 @@ Server: TypeAlias = Callable[[list[int]], Reply | Exception | None]
 
 
 def good(numbers: Sequence[int], **more: Any) -> Reply:
-    """Answer with a vector for each text that holds its number."""
-    data = [{"embedding": [float(number)], "index": i} for i, number in enumerate(numbers)]
+    """Answer with a vector for each text that holds its number, counted from 1."""
+    data = [{"embedding": [number + 1.0], "index": i} for i, number in enumerate(numbers)]
     return Reply(200, {}, json.dumps({"data": data, **more}).encode())
 
 
@@ -64,6 +65,7 @@ class Rig:
         self.vectors: dict[int, Row] = {}
         self.usage = Usage()
         [model] = [model for model in supported_models() if model.id == OPENAI]
+        model = replace(model, native_dimensions=None)  # vectors of one number will do
         self.call = Call(
             options=Options(
                 id=OPENAI,
