@@ -19,8 +19,8 @@ from aimlapi_embeddings._errors import (
     ReplyError,
     RequestTooLargeError,
 )
-from aimlapi_embeddings._result import EmbeddingResult
-from aimlapi_embeddings._types import PartialResult, Progress, TaskType, Usage
+from aimlapi_embeddings._result import EmbeddingResult, PartialResult
+from aimlapi_embeddings._types import Progress, Served, TaskType, Usage
 from aimlapi_embeddings._version import __version__
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "RateLimitError",
     "ReplyError",
     "RequestTooLargeError",
+    "Served",
     "TaskType",
     "Usage",
     "__version__",

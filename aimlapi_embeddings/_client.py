@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, Self
-
-import msgspec
 
 from aimlapi_embeddings._catalog.families import Model
 from aimlapi_embeddings._catalog.models import find_model, find_provider
-from aimlapi_embeddings._engine.backoff import Gate, RetryPolicy
 from aimlapi_embeddings._engine.collect import Collector
-from aimlapi_embeddings._engine.flow import Call, Flow, Learned, embed_batch
+from aimlapi_embeddings._engine.flow import Call
 from aimlapi_embeddings._engine.limiter import Limiter
+from aimlapi_embeddings._engine.limits import LearnedLimits
+from aimlapi_embeddings._engine.pacing import BULK, Caller, Lane, Pacer
 from aimlapi_embeddings._engine.planning import (
     check_texts,
     check_titles_fit,
     most_texts,
     plan_batches,
 )
-from aimlapi_embeddings._engine.run import Clock, Runtime, run_tasks, run_threads
-from aimlapi_embeddings._engine.slots import Slots
-from aimlapi_embeddings._errors import AIMLAPIError
+from aimlapi_embeddings._engine.refusals import Worklist
+from aimlapi_embeddings._engine.retries import RetryPolicy
+from aimlapi_embeddings._engine.run import (
+    Clock,
+    Meter,
+    Runtime,
+    TaskCaller,
+    ThreadCaller,
+    run_tasks,
+    run_threads,
+)
+from aimlapi_embeddings._engine.workers import Workers
 from aimlapi_embeddings._protocol.endpoint import endpoint
 from aimlapi_embeddings._protocol.options import (
     Options,
@@ -37,6 +46,7 @@ from aimlapi_embeddings._protocol.options import (
     check_seconds,
     check_task_type,
     check_too_long,
+    expected_size,
 )
 from aimlapi_embeddings._protocol.pickling import check_picklable
 from aimlapi_embeddings._protocol.request import cache_namespace, check_titles, condition
@@ -68,11 +78,16 @@ class EmbeddingsClient:
             or what it does by itself when None. Google's models can be asked for either.
         encoding_format: `"auto"` (base64 where the model documents it), `"float"` or `"base64"`.
         batch_size: Most texts in a request; can only lower the model's own limit, and what keeps
-            replies under way small (1,024 texts of 1,536 numbers at 8 requests under way).
-        max_concurrency: Most requests under way at a time, over all calls of this client.
+            replies in flight small (1,024 texts of 1,536 numbers at 8 requests in flight).
+        max_concurrency: Most requests in flight at a time, over all calls of this client. None
+            means 8 for calls of several requests and an adaptive bound that begins at 256 for
+            calls of one request of at most 16 texts, which never wait for the others. With a
+            number, these calls go first, but count too.
         max_retries: Repeats of a request after its first attempt.
         max_retry_wait: Longest wait in seconds that a server may ask for; a longer one raises.
-        timeout: Seconds that connecting, sending, and each wait for more of a reply may take.
+        timeout: Seconds that connecting, sending, and each wait for more of a reply may take; 60
+            when None. An attempt as a whole may take three times as long. A client of your own
+            keeps the timeout it was made with, unless one is given here.
         rate_limiter: Of LangChain or LlamaIndex; asked once for each request, with its estimated
             tokens where it takes them.
         headers: Sent with each request, beside our own.
@@ -107,10 +122,10 @@ class EmbeddingsClient:
         too_long: Literal["error", "truncate"] | None = None,
         encoding_format: Literal["auto", "float", "base64"] = "auto",
         batch_size: int | None = None,
-        max_concurrency: int = 8,
+        max_concurrency: int | None = None,
         max_retries: int = 5,
         max_retry_wait: float = 60.0,
-        timeout: float = 60.0,
+        timeout: float | None = None,
         rate_limiter: Any = None,
         headers: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
@@ -123,8 +138,12 @@ class EmbeddingsClient:
         where = find_provider(model, provider)
         row = find_model(model, where, family)
         size = check_dimensions(row, dimensions)
-        self._max_concurrency = check_integer("max_concurrency", max_concurrency, 1)
-        most = most_texts(row, size, self._max_concurrency)
+        self._max_concurrency = (
+            None
+            if max_concurrency is None
+            else check_integer("max_concurrency", max_concurrency, 1)
+        )
+        most = most_texts(row, size, self._max_concurrency or BULK)
         task = check_task_type(row.family, task_type)
         self._options = Options(
             id=str.__str__(model),  # a plain string, where it is one of NumPy's
@@ -145,7 +164,7 @@ class EmbeddingsClient:
             check_integer("max_retries", max_retries, 0),
             check_seconds("max_retry_wait", max_retry_wait, allow_zero=True),
         )
-        self._timeout = check_seconds("timeout", timeout)
+        self._timeout = None if timeout is None else check_seconds("timeout", timeout)
         self._headers = check_headers(headers)
         self._key = find_key(where, api_key)
         self._url = endpoint(
@@ -189,16 +208,11 @@ class EmbeddingsClient:
             APIConnectionError: The server cannot be reached.
             ReplyError: The server's answer cannot be trusted.
         """
-        flows, collector = self._prepare(texts, role, task_type, titles, progress)
-        with self._accounted(collector):
-            try:
-                run_threads(flows, self._runtime, collector)
-            except AIMLAPIError:
-                raise
-            except BaseException:  # Ctrl-C, the handler of another signal, the progress callback
-                self._abandon_requests()
-                raise
-            return collector.result(self._options.id)
+        runtime, caller = self._runtime, ThreadCaller()
+        call, collector = self._prepare(texts, role, task_type, titles, progress, caller)
+        with self._attach_partial(collector):
+            run_threads(call, caller, runtime, collector)
+            return collector.result(self._options.id, call.work)
 
     async def aembed(
         self,
@@ -210,10 +224,13 @@ class EmbeddingsClient:
         progress: Progress | None = None,
     ) -> EmbeddingResult:
         """Embed n texts, like `embed`, with the same requests."""
-        flows, collector = self._prepare(texts, role, task_type, titles, progress)
-        with self._accounted(collector):
-            await run_tasks(flows, self._runtime, collector)
-            return collector.result(self._options.id)
+        import asyncio  # which takes 20 ms that sync callers need not wait
+
+        runtime, caller = self._runtime, TaskCaller(asyncio.get_running_loop())
+        call, collector = self._prepare(texts, role, task_type, titles, progress, caller)
+        with self._attach_partial(collector):
+            await run_tasks(call, runtime, collector)
+            return collector.result(self._options.id, call.work)
 
     @property
     def model(self) -> Model:
@@ -231,17 +248,23 @@ class EmbeddingsClient:
 
     @property
     def usage(self) -> Usage:
-        """What all calls of this client have cost so far, failed ones included."""
-        return self._usage
+        """What all calls of this client have cost so far in this process, failed ones included.
+
+        It moves with each reply, during a call too.
+        """
+        return self._runtime.meter.usage
 
     def close(self) -> None:
-        """Close the connections of sync calls. The client can be used again."""
-        self._runtime.wire.close()
+        """Close the connections of sync calls. The client can be used again.
+
+        It waits for nobody and breaks nobody: a connection in use is closed by its request.
+        """
+        self._runtime.close()
 
     async def aclose(self) -> None:
         """Close the connections of sync calls and of this event loop's calls."""
         self.close()
-        await self._runtime.wire.aclose()
+        await self._runtime.transport.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -266,10 +289,11 @@ class EmbeddingsClient:
             {
                 "http_client": self._http_client,
                 "async_http_client": self._async_http_client,
-                "rate_limiter": self._limiter,
+                "rate_limiter": self._limiter and self._limiter.given,
             },
         )
-        return {name: getattr(self, name) for name in _STATE}
+        # A subclass may have attributes of its own.
+        return {name: value for name, value in self.__dict__.items() if name != "_running"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -277,16 +301,7 @@ class EmbeddingsClient:
 
     def _start(self) -> None:
         """Begin with what cannot be shared with another process."""
-        self._usage = Usage()
         self._running: dict[int, Runtime] = {}
-
-    def _abandon_requests(self) -> None:
-        """Leave slots and connections to threads that wait for replies which nobody wants."""
-        runtime = self._runtime
-        anew = msgspec.structs.replace(
-            runtime, wire=self._new_wire(), slots=Slots(self._max_concurrency)
-        )
-        self._running = {os.getpid(): anew}
 
     @property
     def _runtime(self) -> Runtime:
@@ -301,23 +316,22 @@ class EmbeddingsClient:
         return running[pid]
 
     def _new_runtime(self) -> Runtime:
+        pacer = Pacer(self._max_concurrency, self._clock.monotonic, self._limiter)
         return Runtime(
-            wire=self._new_wire(),
-            slots=Slots(self._max_concurrency),
-            gate=Gate(self._clock.monotonic),
-            learned=Learned(self._options.encoding_format),
+            transport=HTTPTransport(
+                self._url,
+                self._key,
+                self._headers,
+                self._timeout,
+                self._http_client,
+                self._async_http_client,
+            ),
+            pacer=pacer,
+            limits=LearnedLimits(self._options.encoding_format),
             clock=self._clock,
             limiter=self._limiter,
-        )
-
-    def _new_wire(self) -> HTTPTransport:
-        return HTTPTransport(
-            self._url,
-            self._key,
-            self._headers,
-            self._timeout,
-            self._http_client,
-            self._async_http_client,
+            workers=Workers(pacer.most),
+            meter=Meter(),
         )
 
     def _prepare(
@@ -327,7 +341,8 @@ class EmbeddingsClient:
         task_type: TaskType | str | None,
         titles: Sequence[str | None] | None,
         progress: Progress | None,
-    ) -> tuple[list[Flow], Collector]:
+        caller: Caller,
+    ) -> tuple[Call, Collector]:
         """Check everything, and lay out the work of one call; nothing is sent yet."""
         options, runtime = self._options, self._runtime
         conditioning = condition(options, role, task_type)
@@ -339,46 +354,41 @@ class EmbeddingsClient:
             texts,
             options.model,
             batch_size=options.batch_size,
-            max_concurrency=self._max_concurrency,
+            max_concurrency=runtime.pacer.most,
             prefix=conditioning.prefix,
             titles=titles,
+            max_tokens=self._limiter.max_tokens if self._limiter else math.inf,
         )
+        batches = plan.batches
+        few = len(batches) == 1 and len(batches[0]) <= _FEW_TEXTS
         call = Call(
             options=options,
             texts=texts,
             fields=conditioning.fields,
             policy=self._policy,
-            gate=runtime.gate,
-            slots=runtime.slots,
-            learned=runtime.learned,
+            pacer=runtime.pacer,
+            lane=Lane.INTERACTIVE if few else Lane.BULK,
+            caller=caller,
+            limits=runtime.limits,
+            work=Worklist(batches, runtime.limits),
             url=self._url,
             wall_clock=self._clock.time,
         )
-        flows = [embed_batch(batch, call) for batch in plan.batches]
-        return flows, Collector(len(texts), plan, progress)
+        runtime.meter.add(Usage(deduplicated=len(plan.copies)))
+        return call, Collector(len(texts), plan, expected_size(options), progress)
 
     @contextmanager
-    def _accounted(self, collector: Collector) -> Iterator[None]:
-        """Add up what a call cost, and hang what it finished on its error."""
+    def _attach_partial(self, collector: Collector) -> Iterator[None]:
+        """Attach what was finished to the error that ends a call, Ctrl-C included."""
         try:
             yield
-        except AIMLAPIError as error:
-            error.partial = collector.partial()
+        except BaseException as error:
+            # asyncio makes a CancelledError anew on its way, so it cannot carry anything.
+            if not any(kind.__name__ == "CancelledError" for kind in type(error).__mro__):
+                with suppress(AttributeError):  # an exception of the user's with slots
+                    error.partial = collector.partial()  # type: ignore[attr-defined]
             raise
-        finally:
-            with self._runtime.lock:
-                self._usage += collector.usage
 
 
-_STATE = (
-    "_options",
-    "_max_concurrency",
-    "_policy",
-    "_timeout",
-    "_headers",
-    "_http_client",
-    "_async_http_client",
-    "_limiter",
-    "_key",
-    "_url",
-)
+# A call of one request of at most so many texts is interactive: a person waits for it.
+_FEW_TEXTS = 16

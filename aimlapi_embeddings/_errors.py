@@ -26,7 +26,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aimlapi_embeddings._types import PartialResult
+    from aimlapi_embeddings._result import PartialResult
 
 
 class AIMLAPIError(Exception):

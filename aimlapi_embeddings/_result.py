@@ -1,11 +1,13 @@
-"""What a call gives back."""
+"""What a call gives back: all vectors, or those that were finished before an error."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Sequence
+from operator import eq
+from typing import TYPE_CHECKING, cast, overload
 
-from aimlapi_embeddings._protocol.vectors import Matrix
-from aimlapi_embeddings._types import Usage, Vector
+from aimlapi_embeddings._protocol.vectors import VectorBuffer
+from aimlapi_embeddings._types import Served, Usage, Vector
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,15 +20,19 @@ class EmbeddingResult:
     Attributes:
         model: The id that was asked for.
         usage: What this call cost.
+        served: Model and provider that answered, as the server names them.
     """
 
-    def __init__(self, model: str, matrix: Matrix, usage: Usage) -> None:
+    def __init__(
+        self, model: str, buffer: VectorBuffer, usage: Usage, served: Served | None = None
+    ) -> None:
         self.model = model
         self.usage = usage
-        self._matrix = matrix
+        self.served = served or Served()
+        self._buffer = buffer
 
     def __len__(self) -> int:
-        return len(self._matrix)
+        return len(self._buffer)
 
     def __repr__(self) -> str:
         return f"EmbeddingResult({len(self)} vectors, model={self.model!r}, usage={self.usage!r})"
@@ -34,19 +40,111 @@ class EmbeddingResult:
     @property
     def vectors(self) -> list[Vector]:
         """The n vectors as lists of d Python floats. Made once, on first use."""
-        return cast(list[Vector], self._matrix.vectors())
+        return cast(list[Vector], self._buffer.vectors())
 
     def array(self) -> NDArray[np.float32]:
         """Return n x d float32, made without the detour over Python floats.
 
-        It looks at the memory that the vectors wait in: copy it before you change it, if they are
-        to be asked for again.
+        Vectors that came as base64 are not copied: the array is a view of the memory that
+        `vectors` is made from. Copy it before you change it, if `vectors` is to be read later.
+        Without texts the shape is (0, d), and (0, 0) where the size of the vectors is not known.
 
         Raises:
             ImportError: NumPy is not installed; nothing else in this package needs it.
+            ReplyError: The server sent a number that float32 cannot hold.
         """
-        try:
-            import numpy as np
-        except ImportError as error:
-            raise ImportError("array() needs NumPy: pip install numpy") from error
-        return self._matrix.array() if len(self) else np.empty((0, 0), dtype=np.float32)
+        return _array(self._buffer)
+
+
+class PartialResult:
+    """What was finished before an error: n places, not all of them filled.
+
+    Attributes:
+        usage: What was spent, on failed requests too.
+
+    Example:
+        >>> error.partial.array()[error.partial.mask]  # doctest: +SKIP
+    """
+
+    def __init__(self, buffer: VectorBuffer, usage: Usage) -> None:
+        self.usage = usage
+        self._buffer = buffer
+
+    def __len__(self) -> int:
+        return len(self._buffer)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PartialResult):
+            return NotImplemented
+        return self.usage == other.usage and self.vectors == other.vectors
+
+    __hash__ = None  # type: ignore[assignment]  # vectors can be changed
+
+    def __repr__(self) -> str:
+        done = sum(map(self._buffer.holds, range(len(self))))
+        return f"PartialResult({done} of {len(self)} vectors, usage={self.usage!r})"
+
+    @property
+    def vectors(self) -> Sequence[Vector | None]:
+        """A vector for each text that was finished, None for the others.
+
+        Each list is made when it is read, so that an error costs no more memory than a result:
+        `list(error.partial.vectors)` makes them all.
+        """
+        return _LazyVectors(self._buffer)
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """True where there is a vector: an array of n booleans."""
+        import numpy as np
+
+        return np.fromiter(map(self._buffer.holds, range(len(self))), np.bool_, len(self))
+
+    def array(self) -> NDArray[np.float32]:
+        """Return n x d float32; rows of texts that were not finished are NaN, and False in `mask`.
+
+        Vectors that came as base64 are not copied. Where there is no vector at all and the size of
+        the model's vectors is not known, d is 0.
+
+        Raises:
+            ImportError: NumPy is not installed.
+            ReplyError: The server sent a number that float32 cannot hold.
+        """
+        return _array(self._buffer)
+
+
+class _LazyVectors(Sequence[Vector | None]):
+    """The vectors of a buffer, each made into a list when it is read; equal to a list of them."""
+
+    def __init__(self, buffer: VectorBuffer) -> None:
+        self._buffer = buffer
+
+    def __len__(self) -> int:
+        return len(self._buffer)
+
+    @overload
+    def __getitem__(self, index: int) -> Vector | None: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Vector | None]: ...
+    def __getitem__(self, index: int | slice) -> Vector | list[Vector | None] | None:
+        places = range(len(self))[index]
+        if isinstance(places, range):
+            return [self._buffer.vector(place) for place in places]
+        return self._buffer.vector(places)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, list | _LazyVectors):
+            return NotImplemented
+        return len(self) == len(other) and all(map(eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment]  # as a list's
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
+def _array(buffer: VectorBuffer) -> NDArray[np.float32]:
+    try:
+        return buffer.array()
+    except ImportError as error:
+        raise ImportError("array() needs NumPy: pip install numpy") from error

@@ -83,13 +83,13 @@ Row: TypeAlias = bytes | list[float]
 """One vector as it was decoded: little-endian float32 from base64, or a list from JSON numbers."""
 
 
-class PartialResult(NamedTuple):
-    """What was finished before an error.
+class Served(NamedTuple):
+    """Who answered, as the server names it: not always what was asked for.
 
     Attributes:
-        vectors: A vector for each text that was finished, None for the others.
-        usage: What was spent, on failed requests too.
+        model: The model's name at its vendor, or None when the server does not tell.
+        provider: The vendor or host behind the gateway, or None.
     """
 
-    vectors: list[Vector | None]
-    usage: Usage
+    model: str | None = None
+    provider: str | None = None

@@ -17,6 +17,7 @@ from aimlapi_embeddings._errors import (
     InvalidInputError,
     RequestTooLargeError,
 )
+from aimlapi_embeddings._protocol.vectors import VectorBuffer
 
 ERRORS = [
     kind
@@ -24,7 +25,9 @@ ERRORS = [
     if isinstance(kind, type) and issubclass(kind, AIMLAPIError)
 ]
 STATUS_ERRORS = [kind for kind in ERRORS if issubclass(kind, APIStatusError)]
-PARTIAL = PartialResult([[1.0], None], Usage(requests=2))
+BUFFER = VectorBuffer(2)
+BUFFER.place([0], [[1.0]])
+PARTIAL = PartialResult(BUFFER, Usage(requests=2))
 
 each = pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
 each_of_a_status = pytest.mark.parametrize("kind", STATUS_ERRORS, ids=lambda kind: kind.__name__)

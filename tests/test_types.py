@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import EmbeddingResult, TaskType, Usage
-from aimlapi_embeddings._protocol.vectors import Matrix
+from aimlapi_embeddings._protocol.vectors import VectorBuffer
 from aimlapi_embeddings._types import Row
 
 FUZZ = settings(deadline=None, max_examples=50)
@@ -25,9 +25,9 @@ def packed(vector: list[float]) -> bytes:
 
 def result(rows: Iterable[Row]) -> EmbeddingResult:
     rows = list(rows)
-    matrix = Matrix(len(rows))
-    matrix.place(range(len(rows)), rows)
-    return EmbeddingResult("m", matrix, Usage())
+    buffer = VectorBuffer(len(rows))
+    buffer.place(range(len(rows)), rows)
+    return EmbeddingResult("m", buffer, Usage())
 
 
 in_each_form = pytest.mark.parametrize(

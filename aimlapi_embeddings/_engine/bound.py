@@ -94,8 +94,8 @@ class Bound:
                 return
             if any(self.waiting) or others + 1 >= self._limit:
                 again = self._limit == self._refused_at
-                self._patience = min(self._patience * 2, _MOST_PATIENCE) if again else (
-                    _FIRST_PATIENCE
+                self._patience = (
+                    min(self._patience * 2, _MOST_PATIENCE) if again else (_FIRST_PATIENCE)
                 )
                 self._refused_at = self._limit
             else:  # far from the bound: nothing is learned about how much the server takes at once

@@ -1,29 +1,38 @@
-"""What has come back so far, and does one refused text end the call?"""
+"""What has come back of one call so far."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from aimlapi_embeddings._engine.flow import Deliver, reason_of
 from aimlapi_embeddings._engine.planning import Plan
-from aimlapi_embeddings._errors import BadRequestError, ReplyError
-from aimlapi_embeddings._protocol.vectors import Matrix, size_of
-from aimlapi_embeddings._result import EmbeddingResult
-from aimlapi_embeddings._types import PartialResult, Progress, Usage
+from aimlapi_embeddings._engine.refusals import Worklist
+from aimlapi_embeddings._engine.steps import Deliver
+from aimlapi_embeddings._errors import ReplyError
+from aimlapi_embeddings._protocol.status import several_refused
+from aimlapi_embeddings._protocol.vectors import VectorBuffer, size_of
+from aimlapi_embeddings._result import EmbeddingResult, PartialResult
+from aimlapi_embeddings._types import Progress, Served, Usage
 
 
 class Collector:
-    """Places the vectors of one call; used in the caller's thread or event loop alone."""
+    """Places the vectors of one call; used in the caller's thread or event loop alone.
 
-    def __init__(self, texts: int, plan: Plan, progress: Progress | None) -> None:
+    Args:
+        texts: n.
+        plan: Which places get a copy of another place's vector.
+        size: Numbers of each vector, where that is known before.
+        progress: Of the caller, or None.
+    """
+
+    def __init__(self, texts: int, plan: Plan, size: int | None, progress: Progress | None) -> None:
         self.usage = Usage(deduplicated=len(plan.copies))
-        self.matrix = Matrix(texts)
+        self.buffer = VectorBuffer(texts, size)
+        self.served = Served()
         self._copies = plan.copies
         self._times = Counter(place for _, place in plan.copies)
         self._progress = progress
         self._done = 0
         self._size: int | None = None
-        self._refusal: BadRequestError | None = None
         if progress is not None and texts:
             progress(0, texts)
 
@@ -33,45 +42,37 @@ class Collector:
         if not delivery.rows:
             return
         size = size_of(delivery.rows[0])
-        if self._size not in (None, size):
+        if self._size is None:
+            self._size, self.served = size, delivery.served
+        elif self._size != size:
             raise ReplyError(
                 f"one reply has vectors of {self._size} numbers and another of {size}; the "
                 "provider seems to have changed the model in between."
             )
-        self._size = size
-        self.matrix.place(delivery.indices, delivery.rows)
+        self.buffer.place(delivery.indices, delivery.rows)
         self._done += len(delivery.indices)
         if self._times:
             self._done += sum(self._times[i] for i in delivery.indices)
         if self._progress is not None:
-            self._progress(self._done, len(self.matrix))
+            self._progress(self._done, len(self.buffer))
 
-    def refuse(self, refusal: BadRequestError) -> None:
-        """Keep the refusal of a text for later, so that the other batches can finish.
+    def result(self, model: str, work: Worklist) -> EmbeddingResult:
+        """Return all vectors.
 
-        When nothing was accepted yet and a second text is refused for the same reason, the request
-        is at fault and not the texts: then it is raised at once.
+        Raises:
+            BadRequestError: Names all texts that were refused.
         """
-        if len(refusal.indices) > 1:
-            raise refusal
-        first = self._refusal
-        if first is None:
-            self._refusal = refusal
-        elif self._size is None and reason_of(first) == reason_of(refusal):
-            raise first
-
-    def result(self, model: str) -> EmbeddingResult:
-        """Return all vectors; raise what was kept when some are missing."""
-        if self._refusal is not None:
-            raise self._refusal
+        if refused := work.refused:
+            copies = {i: refused[source] for i, source in self._copies if source in refused}
+            raise several_refused({**refused, **copies}, len(self.buffer))
         self._fill_copies()
-        return EmbeddingResult(model, self.matrix, self.usage)
+        return EmbeddingResult(model, self.buffer, self.usage, self.served)
 
     def partial(self) -> PartialResult:
         """Return what is there."""
         self._fill_copies()
-        return PartialResult(self.matrix.vectors(), self.usage)
+        return PartialResult(self.buffer, self.usage)
 
     def _fill_copies(self) -> None:
         for place, source in self._copies:
-            self.matrix.copy(place, source)
+            self.buffer.copy(place, source)

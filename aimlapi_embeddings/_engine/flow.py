@@ -26,11 +26,12 @@ from aimlapi_embeddings._errors import (
     ReplyError,
     RequestTooLargeError,
 )
-from aimlapi_embeddings._protocol.options import Options
+from aimlapi_embeddings._protocol.attempt import IdleConnectionClosed
+from aimlapi_embeddings._protocol.options import Options, expected_size
 from aimlapi_embeddings._protocol.request import build_body
 from aimlapi_embeddings._protocol.response import parse_reply
 from aimlapi_embeddings._protocol.retry_hints import RetryHint, read_retry_hint
-from aimlapi_embeddings._protocol.status import error_of, is_success
+from aimlapi_embeddings._protocol.status import effective_reply, error_of, is_success
 from aimlapi_embeddings._types import Reply, Usage
 
 _SHOWN_TEXT = 60  # characters
@@ -65,7 +66,8 @@ def embed_part(part: Part, call: Call) -> Flow:
     attempts = 0
     while True:
         leave = yield from pacer.leave(call.lane, part.tokens, call.caller)
-        reply = failure = hint = None
+        failure: APIConnectionError | APIStatusError | ReplyError | None = None
+        hint: RetryHint | None = None
         outage = False
         try:
             part = work.start(part)
@@ -73,8 +75,8 @@ def embed_part(part: Part, call: Call) -> Flow:
             body = _body(part, call, encoding_format)
             attempts += 1
             try:
-                reply = yield Send(body)
-            except APIConnectionError as error:
+                reply = effective_reply((yield Send(body)))
+            except (APIConnectionError, ReplyError) as error:
                 failure = error
             else:
                 if is_success(reply):
@@ -88,17 +90,18 @@ def embed_part(part: Part, call: Call) -> Flow:
         finally:
             work.end(part)
             pacer.release(leave)
-        cost = Usage(
-            requests=1 if reply is not None or failure.sent else 0, retries=min(attempts - 1, 1)
-        )
+        sent = not isinstance(failure, APIConnectionError) or failure.sent
+        cost = Usage(requests=int(sent), retries=int(sent and attempts > 1))
         if failure is None:
             yield from _deliver(reply, part, call, cost)
             work.embedded(part)
             return
         yield Deliver(cost)
+        if isinstance(failure, ReplyError):
+            raise ReplyError(f"{failure} [{_place(part, call)}]") from failure
         if isinstance(failure, APIConnectionError):
-            if failure.stale:
-                continue  # the server had closed an idle connection; a new one is opened at once
+            if isinstance(failure, IdleConnectionClosed):
+                continue  # another one is taken, or opened, at once
             if isinstance(failure, APITimeoutError) and failure.sent and len(part) > 1:
                 part.timeouts += 1
                 if part.timeouts == _TIMEOUTS_BEFORE_CUT:
@@ -143,18 +146,26 @@ def _has_string_form(part: Part, options: Options) -> bool:
     """Tell whether one text that was refused in an array may be longer as a string."""
     family = options.model.family
     longest = family.max_chars_in_array
-    return len(part) == 1 and not part.as_string and longest is not None and (
-        length_of(part.batch.texts[0]) <= longest
+    return (
+        len(part) == 1
+        and not part.as_string
+        and longest is not None
+        and (len(part.batch.texts[0]) <= longest)
     )
 
 
 def _deliver(reply: Reply, part: Part, call: Call, cost: Usage) -> Flow:
     try:
-        parsed = parse_reply(reply, len(part), call.options)
+        rows, usage, served = parse_reply(
+            reply,
+            len(part),
+            size=expected_size(call.options),
+            credits_per_usd=call.options.provider.credits_per_usd,
+        )
     except ReplyError as error:
         yield Deliver(cost)
         raise ReplyError(f"{error} [{_place(part, call)}]") from error
-    yield Deliver(parsed.usage + cost, part.batch.indices, parsed.rows, parsed.served)
+    yield Deliver(usage + cost, part.batch.indices, rows, served)
 
 
 def _error(

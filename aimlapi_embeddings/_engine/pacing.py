@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from aimlapi_embeddings._engine.bound import Bound, WakeUp
 from aimlapi_embeddings._engine.limiter import Limiter
@@ -53,15 +53,15 @@ class Lane(IntEnum):
 
 
 class Caller(Protocol):
-    """Who waits for leave.
+    """Who waits for leave."""
 
-    Attributes:
-        loop: The event loop that awaits the reply; None where a thread waits.
-        blocked: The event loop that cannot run while this thread waits, or None.
-    """
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that awaits the reply; None where a thread waits."""
 
-    loop: asyncio.AbstractEventLoop | None
-    blocked: asyncio.AbstractEventLoop | None
+    @property
+    def blocked(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that cannot run while this thread waits, or None."""
 
     def waiter(self) -> Waiter:
         """Make a place to wait."""
@@ -107,7 +107,7 @@ class Pacer:
         """Most requests of bulk calls in flight, for packing and for worker threads."""
         return self._bounds[Lane.BULK].most
 
-    def leave(self, lane: Lane, tokens: int, caller: Caller) -> Generator[Step, None, Leave]:
+    def leave(self, lane: Lane, tokens: int, caller: Caller) -> Generator[Step, Any, Leave]:
         """Wait until a request of so many tokens may be sent."""
         if self._limiter is not None:
             yield Ask(tokens)
@@ -122,7 +122,7 @@ class Pacer:
             elif leave := (yield from self._queue(lane, caller)):
                 return leave
 
-    def _queue(self, lane: Lane, caller: Caller) -> Generator[Step, None, Leave | None]:
+    def _queue(self, lane: Lane, caller: Caller) -> Generator[Step, Any, Leave | None]:
         """Wait for a ticket; None when the server has asked to wait in between."""
         bound = self._bounds[lane]
         if ticket := self._take(bound, lane, None, caller, looked=False):
@@ -215,8 +215,9 @@ class Pacer:
         loops = set(bound.holders.values())
         if None in loops or caller.loop in loops:
             return False
-        # A list and not a generator: all loops are asked at once.
-        return all([loop is caller.blocked or self._is_silent(loop) for loop in loops if loop])
+        # All loops are asked before the answers are judged, so that they are waited for together.
+        silent = [loop is caller.blocked or self._is_silent(loop) for loop in loops if loop]
+        return all(silent)
 
     def _is_silent(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Ask an event loop for a sign of life; True when the last question is unanswered."""

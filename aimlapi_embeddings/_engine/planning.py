@@ -150,6 +150,7 @@ def plan_batches(
     max_concurrency: int,
     prefix: str = "",
     titles: Sequence[str | None] | None = None,
+    max_tokens: float = math.inf,
 ) -> Plan:
     """Decide what is sent together.
 
@@ -160,6 +161,10 @@ def plan_batches(
         max_concurrency: How many batches may be under way, for the waves.
         prefix: Put in front of each text.
         titles: n titles or None.
+        max_tokens: Most tokens that the user's rate limiter grants at once.
+
+    Raises:
+        InvalidInputError: A text has more tokens than the rate limiter can ever grant.
 
     Returns:
         Batches that hold each different text once, in order, and the places of repeated texts.
@@ -177,6 +182,12 @@ def plan_batches(
         title = titles[i] if titles else None
         sent = prefix + texts[i]
         tokens = estimate_tokens(sent)
+        if tokens > max_tokens:
+            raise InvalidInputError(
+                f"texts[{i}] has about {tokens:,} tokens, and the rate limiter never grants more "
+                f"than its tokens_per_minute={max_tokens:,g}. Raise that, or split the text.",
+                (i,),
+            )
         if _travels_alone(sent, tokens, model):
             alone.append(Batch([i], [sent], [tokens], title))
         else:
@@ -184,7 +195,8 @@ def plan_batches(
             whole.indices.append(i)
             whole.texts.append(sent)
             whole.tokens.append(tokens)
-    batches = _fill_waves([*together.values()], alone, model, batch_size, max_concurrency)
+    most_tokens = min(model.max_tokens_per_request or math.inf, max_tokens)
+    batches = _fill_waves([*together.values()], alone, most_tokens, batch_size, max_concurrency)
     return Plan(sorted(batches, key=lambda batch: batch.indices[0]), copies)
 
 
@@ -200,14 +212,13 @@ def _travels_alone(text: str, tokens: int, model: Model) -> bool:
 def _fill_waves(
     wholes: Sequence[Batch],
     alone: Sequence[Batch],
-    model: Model,
+    most_tokens: float,
     batch_size: int,
     max_concurrency: int,
 ) -> list[Batch]:
     """Cut into even batches, as many as take no more waves than full batches would."""
 
     def cut(size: int) -> list[Batch]:
-        most_tokens = model.max_tokens_per_request or math.inf
         return [*alone, *(part for whole in wholes for part in whole.cut(size, most_tokens))]
 
     full = cut(batch_size)

@@ -106,6 +106,10 @@ class Worklist:
         self._reasons: Counter[str] = Counter()
         self._lock = threading.Lock()
 
+    def __len__(self) -> int:
+        """Count the parts that are still to be sent."""
+        return len(self._new) + len(self._suspects)
+
     def take(self) -> Part | None:
         """Take the part to be sent next; None when there is none now."""
         with self._lock:

@@ -22,7 +22,7 @@ from aimlapi_embeddings._engine.flow import Call, embed_part
 from aimlapi_embeddings._engine.limiter import Limiter
 from aimlapi_embeddings._engine.limits import LearnedLimits
 from aimlapi_embeddings._engine.pacing import Pacer
-from aimlapi_embeddings._engine.steps import Ask, Deliver, Flow, Send, Sleep, Wait
+from aimlapi_embeddings._engine.steps import Deliver, Flow, Send, Sleep, Wait
 from aimlapi_embeddings._engine.workers import Workers
 from aimlapi_embeddings._errors import AIMLAPIError
 from aimlapi_embeddings._protocol.attempt import Attempt, CallEnded

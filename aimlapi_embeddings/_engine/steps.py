@@ -7,11 +7,11 @@ and a test can drive them by hand.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from aimlapi_embeddings._types import Reply, Row, Usage
+from aimlapi_embeddings._types import Row, Served, Usage
 
 
 class Waiter(Protocol):
@@ -23,6 +23,9 @@ class Waiter(Protocol):
 
     def reset(self) -> None:
         """Forget earlier wake-ups."""
+
+    def wait(self, seconds: float) -> Any:
+        """Wait for a wake-up, this many seconds at most; to be awaited in a task."""
 
     def wake(self) -> None:
         """End the wait, or the next one. May be called from any thread, and by a finalizer."""
@@ -60,14 +63,14 @@ class Deliver(msgspec.Struct, frozen=True):
         usage: What the request cost.
         indices: Places in the caller's list.
         rows: Their vectors.
-        served: The model and the provider that answered, as far as the reply tells.
+        served: Who answered.
     """
 
     usage: Usage
     indices: Sequence[int] = ()
     rows: Sequence[Row] = ()
-    served: tuple[str | None, str | None] = (None, None)
+    served: Served = Served()
 
 
 Step: TypeAlias = Ask | Wait | Sleep | Send | Deliver
-Flow: TypeAlias = Generator[Step, Reply | None, None]
+Flow: TypeAlias = Generator[Step, Any, None]

@@ -25,6 +25,7 @@ class Workers:
         self._most = most
         self._threads = 0
         self._idle = 0
+        self._queued = 0
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._lock = threading.Lock()
 
@@ -35,7 +36,7 @@ class Workers:
             Whether there is a thread to do it; else nothing was submitted.
         """
         with self._lock:
-            if self._threads < self._most and self._idle <= self._jobs.qsize():
+            if self._threads < self._most and self._idle <= self._queued:
                 thread = threading.Thread(
                     target=self._work, name="aimlapi-embeddings-worker", daemon=True
                 )
@@ -47,6 +48,7 @@ class Workers:
                 else:
                     self._threads += 1
                     self._idle += 1
+            self._queued += 1
             self._jobs.put(job)
             return True
 
@@ -63,14 +65,18 @@ class Workers:
             except Empty:
                 job = None
             with self._lock:
-                if job is None and self._jobs.empty():
+                if job is None:
+                    if self._queued:  # one came in between
+                        continue
                     self._idle -= 1
                     self._threads -= 1
                     return
-                self._idle -= job is not None
-            if job is not None:
-                if job():
-                    self._jobs.put(job)
-                del job  # an idle thread keeps nothing of a call
-                with self._lock:
-                    self._idle += 1
+                self._idle -= 1
+                self._queued -= 1
+            unfinished = job()
+            with self._lock:
+                self._idle += 1
+                self._queued += unfinished
+            if unfinished:
+                self._jobs.put(job)
+            del job  # an idle thread keeps nothing of a call

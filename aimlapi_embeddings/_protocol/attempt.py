@@ -8,12 +8,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
+from aimlapi_embeddings._errors import APIConnectionError
+
 # Seconds that a watchdog waits for further attempts before its thread ends.
 _LINGER = 5.0
 
 
 class CallEnded(Exception):
     """The call of this attempt has ended; its request was not sent."""
+
+
+class IdleConnectionClosed(APIConnectionError):
+    """The server had closed an idle connection; a new one may be tried at once."""
 
 
 class TooSlowError(TimeoutError):

@@ -128,9 +128,11 @@ class _Base:
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
             attempt.connected = True
             self._socket = info["return_value"].get_extra_info("socket")
-        elif event.endswith("send_request_headers.started"):
-            if info["request"].method != b"CONNECT":  # to a proxy, before the request itself
-                attempt.begin()
+        elif (
+            event.endswith("send_request_headers.started")
+            and info["request"].method != b"CONNECT"  # to a proxy, before the request itself
+        ):
+            attempt.begin()
 
     def shut_down(self) -> None:
         """Break the connection, from any thread; whoever waits for its reply gets an error."""

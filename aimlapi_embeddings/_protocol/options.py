@@ -55,6 +55,18 @@ def check_dimensions(model: Model, dimensions: int | None) -> int | None:
     return dimensions
 
 
+def expected_size(options: Options) -> int | None:
+    """Tell how many numbers each vector has to have, or None when that is not known.
+
+    `extra_body` is written over our own fields, so its `dimensions` counts before the option. An
+    unknown id that borrows the rules of a family has no size of its own.
+    """
+    if "dimensions" in options.extra_body:
+        asked = options.extra_body["dimensions"]
+        return asked if type(asked) is int and asked > 0 else None
+    return options.dimensions or options.model.native_dimensions
+
+
 def describe_sizes(model: Model) -> str:
     """Write the sizes of a model's vectors for people."""
     sizes = model.dimensions

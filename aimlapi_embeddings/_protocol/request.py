@@ -66,12 +66,23 @@ def build_body(
     texts: Sequence[str],
     title: str | None = None,
     encoding_format: str | None = None,
+    *,
+    as_string: bool = False,
 ) -> bytes:
-    """Write the body of one request; the order of its keys is fixed."""
+    """Write the body of one request; the order of its keys is fixed.
+
+    Args:
+        options: Of the client.
+        fields: That say the role.
+        texts: At least one.
+        title: Of all of them, or None.
+        encoding_format: To ask for, or None.
+        as_string: Whether a single text is sent as a string whatever its length.
+    """
     model = options.model
     longest = model.family.max_chars_in_array
     alone = len(texts) == 1 and (
-        not model.takes_arrays or (longest is not None and len(texts[0]) > longest)
+        as_string or not model.takes_arrays or (longest is not None and len(texts[0]) > longest)
     )
     body: dict[str, Any] = {"model": options.id, "input": texts[0] if alone else texts, **fields}
     if title is not None:

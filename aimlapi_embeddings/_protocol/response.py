@@ -1,23 +1,28 @@
-"""Reply -> vectors in input order, usage.
+"""Reply -> vectors in input order, usage, and who answered.
 
 How this works: one msgspec type decodes and checks both forms of a vector, base64 and numbers, at
-the speed of the faster libraries for either. Vectors are placed by `index`. Whatever could put a
-vector on the wrong text, or a wrong number into an index, is a ReplyError: a short, long, doubled
-or ragged reply, NaN and infinity. `usage` and `meta` are read with patience instead, since a cost
-that cannot be read is no reason to lose vectors that can.
+the speed of the faster libraries for either. A body that it refuses is decoded a second time by
+rules that forgive what does no harm: a byte order mark, `index: 0.0`, other spellings of base64.
+Vectors are placed by `index`. Whatever could put a vector on the wrong text, or a wrong number
+into an index, is a ReplyError: a short, long, doubled or ragged reply, another size than the
+model has, NaN, infinity, vectors of zeros alone. `usage` and `meta` are read leniently instead,
+since a cost that cannot be read is no reason to lose vectors that can.
 """
 
 from __future__ import annotations
 
+import binascii
+import codecs
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from aimlapi_embeddings._errors import ReplyError
+from aimlapi_embeddings._protocol.status import READ_BODY, content_encoding, read_error
 from aimlapi_embeddings._protocol.vectors import FLOAT32, floats_of, size_of
-from aimlapi_embeddings._types import Reply, Row, Usage
+from aimlapi_embeddings._types import Reply, Row, Served, Usage
 
 
 class _Item(msgspec.Struct):
@@ -29,50 +34,130 @@ class _Body(msgspec.Struct):
     data: list[_Item]
     usage: Any = None
     meta: Any = None
+    model: Any = None
+
+
+class _LenientItem(msgspec.Struct):
+    embedding: str | list[float]
+    index: int | float | None = None
+
+
+class _LenientBody(msgspec.Struct):
+    data: list[_LenientItem]
+    usage: Any = None
+    meta: Any = None
+    model: Any = None
 
 
 _decode = msgspec.json.Decoder(_Body).decode
+_decode_leniently = msgspec.json.Decoder(_LenientBody).decode
+_NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_SHOWN_BODY = 80  # bytes
+# RFC 4648, 5: the URL-safe alphabet. Line breaks come from encoders made for mail.
+_TO_STANDARD_BASE64 = str.maketrans("-_", "+/", "\r\n")
+
+
+class ParsedReply(NamedTuple):
+    """What a good reply brings.
+
+    Attributes:
+        rows: Vectors of one size, in the order of the texts.
+        usage: What they cost.
+        served: Who answered.
+    """
+
+    rows: list[Row]
+    usage: Usage
+    served: Served
 
 
 def parse_reply(
     reply: Reply,
     expected: int,
     *,
-    dimensions: int | None = None,
+    size: int | None = None,
     credits_per_usd: int | None = None,
-) -> tuple[list[Row], Usage]:
+) -> ParsedReply:
     """Read a good reply.
 
     Args:
         reply: Status 2xx.
         expected: How many texts were sent.
-        dimensions: The size that was asked for, or None.
+        size: How many numbers each vector has to have, or None when that is not known.
         credits_per_usd: To tell dollars from credits when only these are told.
 
     Returns:
-        `expected` vectors of one size in the order of the texts, and what they cost.
+        `expected` vectors of one size in the order of the texts, what they cost, who answered.
 
     Raises:
         ReplyError: The body does not hold exactly that.
     """
-    try:
-        body = _decode(reply.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ReplyError(
-            f"the reply (status {reply.status}) is not a list of embeddings: {error}; it starts "
-            f"{bytes(reply.body[:80])!r}. Check base_url, or ask the provider."
-        ) from error
-    rows = _in_order(body.data, expected)
-    _check_sizes(rows, dimensions)
+    body = _decode_body(reply)
+    rows = _in_order(body.data, expected, reply)
+    served = read_served(body.model, body.meta, reply.headers)
+    _check_sizes(rows, size, served)
     for i, row in enumerate(rows):
         if not is_finite(row):
             raise ReplyError(f"vector {i} of the reply holds NaN or infinity.")
-    return rows, read_usage(body.usage, body.meta, reply.headers, credits_per_usd)
+        if is_zero(row):
+            raise ReplyError(
+                f"vector {i} of the reply is all zeros, which no search can rank; the server "
+                "seems to have failed without saying so."
+            )
+    usage = read_usage(body.usage, body.meta, reply.headers, credits_per_usd)
+    return ParsedReply(rows, usage, served)
 
 
-def _in_order(data: Sequence[_Item], expected: int) -> list[Row]:
+def _decode_body(reply: Reply) -> _Body:
+    try:
+        return _decode(reply.body)
+    except _NOT_DECODED as error:
+        try:
+            return _forgiving(reply.body)
+        except (*_NOT_DECODED, ValueError):
+            problem = error
+    encoding = content_encoding(reply)
+    raise ReplyError(
+        f"the reply (status {reply.status}) is not a list of embeddings: {problem}"
+        f"{_said_in(reply)}{f'; {encoding}' if encoding else ''}; it starts "
+        f"{bytes(reply.body[:_SHOWN_BODY])!r}. Check base_url, or ask the provider."
+    ) from problem
+
+
+def _forgiving(content: bytes | bytearray) -> _Body:
+    body = _decode_leniently(content.removeprefix(codecs.BOM_UTF8))
+    items = []
+    for item in body.data:
+        index = item.index
+        if isinstance(index, float):
+            if not index.is_integer():
+                raise ValueError("an index is not a whole number")
+            index = int(index)
+        row = item.embedding
+        items.append(_Item(_from_base64(row) if isinstance(row, str) else row, index))
+    return _Body(items, body.usage, body.meta, body.model)
+
+
+def _from_base64(text: str) -> bytes:
+    text = text.translate(_TO_STANDARD_BASE64).rstrip("=")
+    return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
+
+
+def _said_in(reply: Reply) -> str:
+    """Quote the server's message in a body that has no vectors, or nothing."""
+    content = bytes(reply.body)
+    if len(content) > READ_BODY:
+        return ""
+    said = read_error(content)
+    readable = said.data is not None or content.lstrip().startswith(b"<")  # an HTML page
+    return f"; the server says {said.message!r}" if readable and said.message else ""
+
+
+def _in_order(data: Sequence[_Item], expected: int, reply: Reply) -> list[Row]:
     if len(data) != expected:
-        raise ReplyError(f"{expected} texts were sent, but {len(data)} vectors came back.")
+        raise ReplyError(
+            f"{expected} texts were sent, but {len(data)} vectors came back{_said_in(reply)}."
+        )
     # Some servers leave the index out; then, and only then, the order counts.
     if all(item.index is None for item in data):
         return [item.embedding for item in data]
@@ -88,20 +173,40 @@ def _in_order(data: Sequence[_Item], expected: int) -> list[Row]:
     return rows  # type: ignore[return-value]  # n distinct places were filled
 
 
-def _check_sizes(rows: Sequence[Row], dimensions: int | None) -> None:
+def _check_sizes(rows: Sequence[Row], size: int | None, served: Served) -> None:
     if not rows:
         return
-    wanted = dimensions if dimensions is not None else size_of(rows[0])
+    wanted = size if size is not None else size_of(rows[0])
     for i, row in enumerate(rows):
         broken = not isinstance(row, list) and len(row) % FLOAT32
         if broken or not row:
             what = f"{len(row)} bytes long, not four for each number" if row else "empty"
             raise ReplyError(f"vector {i} of the reply is {what}.")
-        if size_of(row) != wanted:
-            asked = "were asked for" if dimensions is not None else "are in vector 0"
+        if (found := size_of(row)) != wanted:
             raise ReplyError(
-                f"vector {i} of the reply has {size_of(row)} numbers, but {wanted} {asked}."
+                f"vector {i} of the reply has {found} numbers, but "
+                + (
+                    f"{wanted} are in vector 0."
+                    if size is None
+                    else f"{wanted} were expected{_why_another_size(row, wanted, served)}."
+                )
             )
+
+
+def _why_another_size(row: Row, wanted: int, served: Served) -> str:
+    """Name what may have happened: another model, or another format of numbers."""
+    model = f"; the server names the model {served.model!r}" if served.model else ""
+    if isinstance(row, list) or len(row) not in (2 * wanted, 8 * wanted):
+        return model
+    return f"{model}; the bytes may be float{8 * len(row) // wanted} instead of float32"
+
+
+def is_zero(row: Row) -> bool:
+    """Tell whether all numbers of a row are zero."""
+    if isinstance(row, list):
+        return not any(row)
+    # The bytes of 0.0 and -0.0; a row that begins with another byte is known after that one.
+    return not row.strip(b"\x00\x80") and not any(floats_of(row))
 
 
 def is_finite(row: Row) -> bool:
@@ -135,6 +240,23 @@ def read_usage(
         credits_used=int(credits),
         usd_spent=float(usd or 0.0),
     )
+
+
+def read_served(model: Any, meta: Any, headers: Mapping[str, str]) -> Served:
+    """Read who answered: `meta` or the gateway's headers, else the model that the body names.
+
+    Source: github aimlapi/api-docs @ 42154be3 (2026-10-05), Liquid-AI/d1-router.md: `meta.model`,
+    `meta.provider`, `x-aimlapi-model`, `x-aimlapi-provider`.
+    """
+    named = meta if isinstance(meta, dict) else {}
+    return Served(
+        _name(named.get("model"), headers.get("x-aimlapi-model"), model),
+        _name(named.get("provider"), headers.get("x-aimlapi-provider")),
+    )
+
+
+def _name(*candidates: Any) -> str | None:
+    return next((name for name in candidates if isinstance(name, str) and name), None)
 
 
 def _number(source: Any, key: str) -> float | None:

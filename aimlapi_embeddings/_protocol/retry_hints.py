@@ -20,7 +20,9 @@ from typing import NamedTuple
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|h|m|s))", re.I)
 _WHOLE_DURATION = re.compile(rf"(?:{_DURATION.pattern})+", re.I)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_AMOUNT = r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)\b"
+_AMOUNT = (
+    r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)\b"
+)
 _WORDS = re.compile(
     rf"(?:try again|retry|wait|retrying)(?: again)? (?:in|after|for)?\s*(?:about )?"
     rf"((?:{_AMOUNT}[\s,]*(?:and )?)+)",
@@ -92,7 +94,9 @@ def _reset(headers: Mapping[str, str], budget: str, now: float) -> float | None:
             seconds /= 1000
         return seconds - now if seconds > _EPOCH else seconds
     if _WHOLE_DURATION.fullmatch(value):
-        return sum(float(number) * _UNITS[unit.lower()] for number, unit in _DURATION.findall(value))
+        return sum(
+            float(number) * _UNITS[unit.lower()] for number, unit in _DURATION.findall(value)
+        )
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -67,13 +69,15 @@ _QUOTA_STEP = (
 )
 
 # Keys under which servers put their message, the most telling first.
-_MESSAGE_KEYS = ("message", "error", "detail", "errors", "msg", "description", "title")
+_MESSAGE_KEYS = ("message", "error", "detail", "errors", "msg", "description", "title", "data")
 _SHOWN_MESSAGE = 500  # characters
+_SHOWN_PLACES = 10
 _KEPT_CONTENT = 4096  # bytes
-_KEPT_JSON = 65_536  # bytes
 _KEPT_DEPTH = 32  # levels; deeper JSON cannot be copied or pickled at the usual recursion limit
 _READ_DEPTH = 16  # levels of JSON, or of JSON inside strings, that a message is looked for in
-_READ_PAGE = 65_536  # bytes of a page that is not JSON
+# Bytes. A larger reply is no error message: its JSON is not kept, of a page only this much is read,
+# and a reply with a good status is not searched for one.
+READ_BODY = 65_536
 
 _TOO = (
     r"too (?:large|long|many|big)|exceed|max\b|maximum|at most|up to|allowed per|range of|limit|"
@@ -148,6 +152,88 @@ def is_success(reply: Reply) -> bool:
     return 200 <= reply.status < 300
 
 
+def content_encoding(reply: Reply) -> str:
+    """Name the content-encoding of a reply where it is one that we may not have asked for, or "".
+
+    What an HTTP client asks for it also decodes, and leaves the header as it was.
+    """
+    encoding = reply.headers.get("content-encoding", "").strip()
+    if encoding.lower() in ("", "identity", "gzip", "x-gzip", "deflate"):
+        return ""
+    return f"its content-encoding is {encoding!r}, which only a client that asks for it can read"
+
+
+def effective_reply(reply: Reply) -> Reply:
+    """Give a reply with a good status that is an error the status of that error.
+
+    Gateways forward a vendor's failure as a 200: `{"error": {"message": "...", "code": 503}}`.
+
+    Returns:
+        The same reply, with the status that its body names when it has no vectors; as it came
+        otherwise. Costs a look at the start of a reply that has vectors.
+    """
+    if not is_success(reply) or len(reply.body) > READ_BODY or _VECTORS.search(reply.body):
+        return reply
+    try:
+        data = msgspec.json.decode(reply.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return reply
+    status = _status_in(list(_error_objects(data, _READ_DEPTH)))
+    return reply if status is None else reply._replace(status=status)
+
+
+_VECTORS = re.compile(rb'"embedding"\s*:')
+_STATUS_KEYS = ("status", "statusCode", "status_code", "code", "type", "name", "title")
+# Names of errors, without what is not a letter, and the status that says the same.
+_STATUS_NAMES = {
+    "ratelimit": 429,
+    "toomanyrequests": 429,
+    "resourceexhausted": 429,
+    "throttl": 429,
+    "insufficientquota": 429,
+    "unavailable": 503,
+    "overloaded": 503,
+    "badgateway": 502,
+    "timeout": 504,
+    "deadlineexceeded": 504,
+    "servererror": 500,
+    "internal": 500,
+}
+
+
+def _error_objects(data: Any, depth: int) -> Iterator[dict[str, Any]]:
+    """List the objects of an error body that may name a status, the outermost first."""
+    if depth == 0:
+        return
+    if isinstance(data, str):  # a vendor's error as JSON inside the gateway's message
+        with suppress(msgspec.DecodeError, RecursionError):
+            decoded = msgspec.json.decode(data)
+            if isinstance(decoded, dict):
+                yield from _error_objects(decoded, depth - 1)
+    elif isinstance(data, list):
+        for each in data[:1]:
+            yield from _error_objects(each, depth - 1)
+    elif isinstance(data, dict):
+        yield data
+        for key in ("error", "errors", "detail", "message", "data"):
+            yield from _error_objects(data.get(key), depth - 1)
+
+
+def _status_in(objects: list[dict[str, Any]]) -> int | None:
+    """Find the status that an error body names: a number first, else the name of an error."""
+    values = [each[key] for each in objects for key in _STATUS_KEYS if key in each]
+    for value in values:
+        with suppress(TypeError, ValueError, OverflowError):
+            if not isinstance(value, bool) and 400 <= (status := int(value)) < 600:
+                return status
+    # A name alone may be that of a server that is not asked for embeddings at all.
+    objects = [each for each in objects if not each.keys().isdisjoint(_MESSAGE_KEYS)]
+    values = [each[key] for each in objects for key in _STATUS_KEYS if key in each]
+    names = [re.sub("[^a-z]", "", value.lower()) for value in values if isinstance(value, str)]
+    found = (status for name in names for part, status in _STATUS_NAMES.items() if part in name)
+    return next(found, None)
+
+
 def is_repeated(error: APIStatusError) -> bool:
     """Tell whether the same request may succeed when it is sent again."""
     return (
@@ -204,16 +290,61 @@ def error_of(
     request_id = headers.get("x-inference-id") or headers.get("x-request-id")
     context = f"{where}; request id {request_id or 'not told'}"
     shown = said.message or "the server gave no reason"
+    encoding = content_encoding(reply)
+    if encoding and not _is_text(content):
+        shown = f"the message cannot be read, since {encoding}"
     return kind(
         f"{status} {_phrase(status)}: {shown} [{context}] {step}",
         status,
         said.message,
         content[:_KEPT_CONTENT],
-        said.data if len(content) <= _KEPT_JSON and _is_shallow(said.data) else None,
+        said.data if len(content) <= READ_BODY and _is_shallow(said.data) else None,
         request_id,
         retry_after,
         indices,
     )
+
+
+def several_refused(errors: Mapping[int, BadRequestError], total: int) -> BadRequestError:
+    """Make one error of the refusals of single texts.
+
+    Args:
+        errors: One for each refused text, by its position.
+        total: Texts of the call.
+
+    Returns:
+        An error of the class and status of the first, that names all positions.
+    """
+    places = sorted(errors)
+    first = errors[places[0]]
+    text = str(first)
+    if len(places) > 1:
+        shown = ", ".join(map(str, places[:_SHOWN_PLACES]))
+        more = ", ..." if len(places) > _SHOWN_PLACES else ""
+        text = (
+            f"{len(places)} of {total} texts were refused (at {shown}{more}; all are in .indices, "
+            f"the others' vectors in .partial). The first: {text}"
+        )
+    error = type(first)(
+        text,
+        first.status_code,
+        first.message,
+        first.content,
+        first.body,
+        first.request_id,
+        first.retry_after,
+        tuple(places),
+    )
+    error.refused = {i: errors[i].message for i in places}
+    return error
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _phrase(status: int) -> str:
@@ -315,7 +446,7 @@ def read_error(body: bytes) -> ErrorBody:
         data = msgspec.json.decode(body)
         message = _message_in(data, _READ_DEPTH)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        message = _message_in_page(body[:_READ_PAGE].decode(errors="replace"))
+        message = _message_in_page(body[:READ_BODY].decode(errors="replace"))
     message = " ".join(message.split())
     if len(message) > _SHOWN_MESSAGE:
         message = message[: _SHOWN_MESSAGE - 1] + "\u2026"

@@ -27,9 +27,10 @@ from aimlapi_embeddings._errors import (
     ConfigurationError,
     ReplyError,
 )
-from aimlapi_embeddings._protocol.attempt import Attempt, CallEnded, Watchdog
+from aimlapi_embeddings._protocol.attempt import Attempt, CallEnded, IdleConnectionClosed, Watchdog
 from aimlapi_embeddings._protocol.connections import Maker, Stack
 from aimlapi_embeddings._protocol.secrets import SecretLike, hide
+from aimlapi_embeddings._protocol.status import READ_BODY
 from aimlapi_embeddings._types import Reply
 from aimlapi_embeddings._warn import warn_user
 
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT = 60.0  # seconds
 # `timeout` bounds each wait for a piece; an attempt as a whole may take so many times as long.
 WHOLE = 3
-_START = 1024  # bytes
 # The others are never looked at, and building them all takes longer than the rest of a reply.
 _READ_HEADERS = (
     "content-encoding",
@@ -63,10 +63,6 @@ _READ_HEADERS = (
 # Names of exceptions, of httpx and of libraries of its shape, after which nothing was sent.
 _NOT_SENT = frozenset(("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"))
 _NO_SUCH_HOST = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")}
-
-
-class IdleConnectionClosed(APIConnectionError):
-    """The server had closed an idle connection; a new one may be tried at once."""
 
 
 def check_http_clients(http_client: Any, async_http_client: Any) -> None:
@@ -164,9 +160,7 @@ class HTTPTransport:
         with self._translated(attempt, own=self._given_async is not None):
             if self._given_async is not None:
                 attempt.begin()
-                response = await self._given_async.post(
-                    self._url, content=body, **self._as_ours()
-                )
+                response = await self._given_async.post(self._url, content=body, **self._as_ours())
                 return self._reply(response.status_code, response.headers, response.content)
             self._warn_if_other_was_given(self._given, "async_http_client", "async")
             stack = await self._stack_of_this_loop()
@@ -222,7 +216,7 @@ class HTTPTransport:
 
     def _reply(self, status: int, found: Mapping[str, str], content: bytes | bytearray) -> Reply:
         # Some servers repeat the key they refuse. Of a good reply only the start is ever shown.
-        shown = bytes(content if status >= 400 else content[:_START])
+        shown = bytes(content if status >= 400 else content[:READ_BODY])
         repeated = hide(self._key, shown) != shown
         body = hide(self._key, bytes(content)) if repeated else content
         headers = {name: hide(self._key, found[name]) for name in _READ_HEADERS if name in found}
@@ -261,6 +255,7 @@ class HTTPTransport:
         if not late and kinds.isdisjoint(("RequestError", "ConnectionError")):
             return None
         sent = attempt.sent and not (own and kinds & _NOT_SENT)
+        failure: APIConnectionError
         if late:
             failure = APITimeoutError(
                 f"no reply from {self._url} within {self._maker.timeout:g} s ({what}); raise "

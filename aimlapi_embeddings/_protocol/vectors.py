@@ -1,8 +1,8 @@
-"""Where do vectors wait until they are asked for?
+"""The buffer that keeps the vectors of a call until they are asked for.
 
-In one block of float32, a tenth of what Python's floats take, so that an array costs nothing more
-and lists are made when they are wanted. Vectors that came as JSON numbers stay the lists they are,
-since not all of them fit float32.
+Vectors that came as base64 stand in one block of float32, a tenth of what Python's floats take: an
+array is a view of it, and lists are made when they are wanted. Vectors that came as JSON numbers
+stay the lists they are, since not all of them fit float32.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from aimlapi_embeddings._errors import ReplyError
 from aimlapi_embeddings._types import Row, Vector
 
 if TYPE_CHECKING:
@@ -36,60 +37,101 @@ def floats_of(row: bytes | bytearray) -> array[float]:
     return numbers
 
 
-class Matrix:
-    """n places for vectors of one size; d is that of the first one placed."""
+class VectorBuffer:
+    """n places for vectors of d numbers each.
 
-    def __init__(self, places: int) -> None:
+    Args:
+        places: n.
+        size: d where it is known before a vector came; else that of the first one placed.
+    """
+
+    def __init__(self, places: int, size: int | None = None) -> None:
         self._lists: list[Vector | None] = [None] * places
         self._in_block = bytearray(places)  # 1 where the block holds the row
         self._block = bytearray()
-        self._width = 0  # bytes
+        self._size = size or 0
+        self._block_is_viewed = False  # by an array: it can be neither resized nor given back
+        self._lists_are_made = False
 
     def __len__(self) -> int:
         return len(self._lists)
 
-    def __contains__(self, place: int) -> bool:
-        return bool(self._in_block[place]) or self._lists[place] is not None
-
     def place(self, places: Iterable[int], rows: Iterable[Row]) -> None:
         """Put each row at its place."""
+        self._lists_are_made = False
         for i, row in zip(places, rows, strict=True):
+            self._size = self._size or size_of(row)
             if isinstance(row, list):
                 self._lists[i] = row
                 continue
+            width = len(row)
             if not self._block:
-                self._width = len(row)
-                self._block = bytearray(len(self) * self._width)
-            self._block[i * self._width : (i + 1) * self._width] = row
+                self._block = bytearray(len(self) * width)
+            self._block[i * width : (i + 1) * width] = row
             self._in_block[i] = 1
 
     def copy(self, place: int, source: int) -> None:
         """Put a copy of the row at `source` at `place`; nothing when there is none."""
-        width = self._width
         if self._in_block[source]:
-            self.place([place], [bytes(self._block[source * width : (source + 1) * width])])
+            self.place([place], [bytes(self._row(source))])
         elif (numbers := self._lists[source]) is not None:
-            self._lists[place] = numbers.copy()
+            self.place([place], [numbers.copy()])
+
+    def holds(self, place: int) -> bool:
+        """Tell whether there is a vector at a place."""
+        return bool(self._in_block[place]) or self._lists[place] is not None
+
+    def vector(self, place: int) -> Vector | None:
+        """Return one vector as a list; what the block holds stays there."""
+        numbers = self._lists[place]
+        if numbers is None and self._in_block[place]:
+            return floats_of(self._row(place)).tolist()
+        return numbers
 
     def vectors(self) -> list[Vector | None]:
-        """Turn all rows into lists, and give the block back bit by bit."""
-        width, block = self._width, self._block
+        """Turn all rows into lists, once, and give the block back piece by piece, unless viewed."""
+        if self._lists_are_made:
+            return self._lists
+        width = self._size * FLOAT32
         for i in range(len(self) - 1, -1, -1):
-            if self._in_block[i]:
-                self._lists[i] = floats_of(block[i * width : (i + 1) * width]).tolist()
-                self._in_block[i] = 0
+            self._lists[i] = self.vector(i)
+            if self._block_is_viewed:
+                continue
+            self._in_block[i] = 0
             if i % _SHRINK_EVERY == 0:
-                try:
-                    del block[i * width :]
-                except BufferError:  # an array of the user's looks at the block: it stays
-                    self._block = block = block[: i * width]
+                del self._block[i * width :]
+        self._lists_are_made = True
         return self._lists
 
     def array(self) -> NDArray[np.float32]:
-        """Look at the block as n x d float32; make one from the lists where there is none."""
+        """Return n x d float32, a view of the block where there is one; missing rows are NaN.
+
+        Raises:
+            ReplyError: A number that came as JSON does not fit float32.
+        """
         import numpy as np
 
-        if all(self._in_block):
-            block = np.frombuffer(self._block, dtype="<f4").reshape(len(self), -1)
-            return block.astype(np.float32, copy=False)  # copies on big-endian machines alone
-        return np.array(self.vectors(), dtype=np.float32)
+        if viewed := len(self._block) == len(self) * self._size * FLOAT32 > 0:
+            self._block_is_viewed = True
+            rows = np.frombuffer(self._block, dtype="<f4").reshape(len(self), -1)
+            rows = rows.astype(np.float32, copy=False)  # copies on big-endian machines alone
+        else:
+            rows = np.empty((len(self), self._size), dtype=np.float32)
+        if viewed and 0 not in self._in_block:
+            return rows
+        with np.errstate(over="ignore"):
+            for i in range(len(self)):
+                if viewed and self._in_block[i]:
+                    continue
+                numbers = self.vector(i)
+                rows[i] = np.nan if numbers is None else numbers
+                if numbers is not None and not np.isfinite(rows[i]).all():
+                    raise ReplyError(
+                        f"vector {i} holds a number beyond the range of float32, which an array "
+                        "cannot keep; read it from `vectors`."
+                    )
+        return rows
+
+    def _row(self, place: int) -> bytearray:
+        width = self._size * FLOAT32
+        return self._block[place * width : (place + 1) * width]

@@ -8,10 +8,10 @@ from email.utils import formatdate
 from threading import Event
 
 import pytest
+from aimlapi_embeddings._engine.backoff import Gate, RetryPolicy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimlapi_embeddings._engine.backoff import Gate, RetryPolicy
 from aimlapi_embeddings._protocol.retry_hints import parse_retry_after
 from tests.support.entry_points import Clock
 

@@ -70,7 +70,7 @@ def test_a_good_reply_is_handed_over_and_ends_the_flow() -> None:
     next(flow)
     reply = good([1, 3], usage={"prompt_tokens": 5, "total_tokens": 5})
     usage = Usage(prompt_tokens=5, total_tokens=5, requests=1)
-    assert flow.send(reply) == Deliver(usage, [1, 3], [[1.0], [3.0]])
+    assert flow.send(reply) == Deliver(usage, [1, 3], [[2.0], [4.0]])
     with pytest.raises(StopIteration):
         next(flow)
 
@@ -87,7 +87,7 @@ def test_a_failure_is_counted_before_the_wait() -> None:
 def test_a_passing_failure_is_tried_again(failure: Reply | Exception) -> None:
     rig = Rig(2).run(scripted(failure))
     assert rig.sent == [[0, 1], [0, 1]]
-    assert rig.vectors == {0: [0.0], 1: [1.0]}
+    assert rig.vectors == {0: [1.0], 1: [2.0]}
 
 
 @pytest.mark.parametrize("status", NOT_RETRIED)

@@ -33,7 +33,7 @@ def dislikes(*numbers: int, status: int = 400, message: str = "no such text") ->
 
 
 def all_but(rig: Rig, *numbers: int) -> dict[int, list[float]]:
-    return {i: [float(i)] for i in range(len(rig.texts)) if i not in numbers}
+    return {i: [i + 1.0] for i in range(len(rig.texts)) if i not in numbers}
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from itertools import repeat
 from pathlib import Path
 
 import pytest
-
 from aimlapi_embeddings._engine.slots import Slots
+
 from aimlapi_embeddings.emulator import Fault
 from tests.support.child_processes import program
 from tests.support.emulator_server import calls_of, connected, serving

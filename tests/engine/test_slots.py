@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-
 from aimlapi_embeddings._engine.slots import Slots
 
 SOON = 10.0  # seconds that nothing here takes, unless somebody was forgotten

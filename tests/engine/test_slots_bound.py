@@ -6,7 +6,6 @@ import asyncio
 import threading
 
 import pytest
-
 from aimlapi_embeddings._engine.slots import Slots
 
 SOON = 10.0  # seconds that nothing here takes, unless somebody was forgotten

@@ -1,12 +1,13 @@
 """Replies as the services really give them, from published samples and captures; not the emulator.
 
-The bodies below are those of the samples, with vectors of a few numbers instead of hundreds. Each
-is given in every envelope that was seen or documented: both good statuses, compressed or not, with
-and without the headers of cost and tracing.
+The bodies below are those of the samples, with vectors of a few numbers, and zeros up to the
+model's size. Each is given in every envelope that was seen or documented: both good statuses,
+compressed or not, with and without the headers of cost and tracing.
 """
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import math
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from aimlapi_embeddings import Usage
+from aimlapi_embeddings import Usage, supported_models
 from aimlapi_embeddings.emulator import Reply
 from tests.support.entry_points import EntryPoint
 
@@ -231,17 +232,36 @@ def provider_of(model: str) -> str:
     return "nugen" if model in ("nugen-flash-embed", "qwen3-embedding-8b") else "aimlapi"
 
 
+def size_of(model: str) -> int:
+    native = {row.id: row.native_dimensions for row in supported_models()}
+    return native.get(model) or len(UNIT[0])
+
+
+def widened(vector: Any, size: int) -> Any:
+    """Add zeros to a short vector in either form."""
+    zeros = size - len(UNIT[0])
+    if isinstance(vector, str):
+        return base64.b64encode(base64.b64decode(vector) + bytes(4 * zeros)).decode()
+    return vector + [0.0] * zeros
+
+
 @pytest.mark.parametrize("envelope", ENVELOPES)
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_real_reply_is_read_in_every_envelope(
     entry_point: EntryPoint, name: str, envelope: str
 ) -> None:
     sample, (status, headers) = SAMPLES[name], ENVELOPES[envelope]
-    body = json.dumps(sample.body).encode()
+    size = size_of(sample.model)
+    items = [
+        {**item, "embedding": widened(item["embedding"], size)} for item in sample.body["data"]
+    ]
+    body = json.dumps({**sample.body, "data": items}).encode()
     packed = gzip.compress(body) if "content-encoding" in headers else body
     entry_point.fake_server.answer = lambda _: Reply(status, headers, packed)
     entry_point.make(sample.model, provider=provider_of(sample.model))
-    assert entry_point.documents(["a text", "another"]) == list(sample.vectors)
+    assert entry_point.documents(["a text", "another"]) == [
+        widened(vector, size) for vector in sample.vectors
+    ]
     told = COST if COST.keys() <= headers.keys() else {}
     assert entry_point.client.usage == expected_usage(sample, told)
 

@@ -17,6 +17,7 @@ from aimlapi_embeddings._protocol.response import is_finite, parse_reply, size_o
 from aimlapi_embeddings._protocol.vectors import floats_of
 from aimlapi_embeddings._types import Reply, Row
 
+NO_BASE64 = ["no base64!", "AAAA$A==", "AAAAA", "AA AA", "AAAA=A", "AAA\u00e9"]
 FUZZ = settings(deadline=None, max_examples=150)
 NAN, INFINITY = math.nan, math.inf
 
@@ -42,12 +43,12 @@ def items(*embeddings: Any) -> list[dict[str, Any]]:
 
 
 def indexed(*indexes: Any) -> list[dict[str, Any]]:
-    """Vectors that say the index they come with."""
-    return [{"embedding": [float(i or 0)], "index": i} for i in indexes]
+    """Vectors that say the index they come with, counted from 1."""
+    return [{"embedding": [(i or 0) + 1.0], "index": i} for i in indexes]
 
 
 def vectors(answer: Reply, expected: int) -> list[list[float]]:
-    return [floats(row) for row in parse_reply(answer, expected)[0]]
+    return [floats(row) for row in parse_reply(answer, expected).rows]
 
 
 def refused(answer: Reply, expected: int, **options: Any) -> str:
@@ -74,7 +75,7 @@ def test_numbers_and_base64_are_the_same_vectors(embeddings: tuple[Any, ...]) ->
 @FUZZ
 @given(st.permutations(range(6)))
 def test_vectors_are_placed_by_their_index(order: list[int]) -> None:
-    assert vectors(reply(indexed(*order)), 6) == [[float(i)] for i in range(6)]
+    assert vectors(reply(indexed(*order)), 6) == [[i + 1.0] for i in range(6)]
 
 
 @pytest.mark.parametrize("absent", [{}, {"index": None}], ids=["missing", "null"])
@@ -114,14 +115,14 @@ def test_a_ragged_reply_is_refused(ragged: Any) -> None:
 
 
 @pytest.mark.parametrize("vector", [[1.0, 2.0], in_base64([1.0, 2.0])])
-def test_another_size_than_was_asked_for_is_refused(vector: Any) -> None:
-    said = refused(reply(items(vector)), 1, dimensions=3)
-    assert said == "vector 0 of the reply has 2 numbers, but 3 were asked for."
+def test_another_size_than_was_expected_is_refused(vector: Any) -> None:
+    said = refused(reply(items(vector)), 1, size=3)
+    assert said == "vector 0 of the reply has 2 numbers, but 3 were expected."
 
 
-@pytest.mark.parametrize("dimensions", [None, 2])
-def test_the_size_that_was_asked_for_is_taken(dimensions: int | None) -> None:
-    assert parse_reply(reply(items([1.0, 2.0])), 1, dimensions=dimensions)[0] == [[1.0, 2.0]]
+@pytest.mark.parametrize("size", [None, 2])
+def test_the_size_that_was_expected_is_taken(size: int | None) -> None:
+    assert parse_reply(reply(items([1.0, 2.0])), 1, size=size).rows == [[1.0, 2.0]]
 
 
 @pytest.mark.parametrize("empty", [[], ""])
@@ -137,7 +138,7 @@ def test_base64_that_is_not_four_bytes_a_number_is_refused(count: int) -> None:
 
 @pytest.mark.parametrize(
     "embedding",
-    [None, True, 1.0, {}, [None], ["1.0"], [True], [[1.0]], "no base64!", "AAAA$A==", "AAAAA"],
+    [None, True, 1.0, {}, [None], ["1.0"], [True], [[1.0]], *NO_BASE64],
 )
 def test_what_is_no_vector_is_refused(embedding: Any) -> None:
     assert "is not a list of embeddings" in refused(reply(items(embedding)), 1)
@@ -169,7 +170,7 @@ def test_nan_and_infinity_among_json_numbers_are_refused(number: str) -> None:
 )
 def test_huge_and_tiny_numbers_are_finite(row: Row) -> None:
     embedding = row if isinstance(row, list) else in_base64(row)
-    assert parse_reply(reply(items(embedding)), 1)[0] == [row]
+    assert parse_reply(reply(items(embedding)), 1).rows == [row]
 
 
 @FUZZ
@@ -215,7 +216,7 @@ def test_a_deeply_nested_body_is_refused_or_read(depth: int) -> None:
     nested = b"[" * depth + b"]" * depth
     for body in (nested, b'{"data":[{"embedding":[1.0]}],"usage":' + nested + b"}"):
         try:
-            rows, _ = parse_reply(Reply(200, {}, body), 1)
+            rows = parse_reply(Reply(200, {}, body), 1).rows
         except ReplyError:
             continue
         assert rows == [[1.0]]
@@ -234,7 +235,7 @@ JSON = st.recursive(
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()), st.integers(1, 3))
 def test_whatever_comes_is_read_or_a_reply_error(body: bytes, expected: int) -> None:
     try:
-        rows, _ = parse_reply(Reply(200, {}, body), expected)
+        rows = parse_reply(Reply(200, {}, body), expected).rows
     except ReplyError:
         return
     assert len(rows) == expected
@@ -244,7 +245,7 @@ def test_whatever_comes_is_read_or_a_reply_error(body: bytes, expected: int) -> 
 @given(st.lists(st.fixed_dictionaries({"embedding": JSON}, optional={"index": JSON}), max_size=3))
 def test_whatever_stands_in_data_is_read_or_a_reply_error(data: list[Any]) -> None:
     try:
-        rows, _ = parse_reply(reply(data), 1)
+        rows = parse_reply(reply(data), 1).rows
     except ReplyError:
         return
     assert [len(row) > 0 for row in rows] == [True]

@@ -89,7 +89,7 @@ def test_the_usage_of_a_reply_counts_no_request_of_its_own() -> None:
         b'{"data":[{"embedding":[1.0]}],"usage":{"prompt_tokens":null,"total_tokens":6},'
         b'"meta":{"usage":{"credits_used":2}}}'
     )
-    _, usage = parse_reply(Reply(200, {}, body), 1, credits_per_usd=2_000_000)
+    usage = parse_reply(Reply(200, {}, body), 1, credits_per_usd=2_000_000).usage
     assert usage == Usage(prompt_tokens=6, total_tokens=6, credits_used=2, usd_spent=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Vectors wait in one block, and come out as they went in."""
+"""Vectors come out of the buffer as they went in."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimlapi_embeddings._protocol.vectors import Matrix
-from tests.support.entry_points import OPENAI, EntryPoint, FakeServer, Mode
+from aimlapi_embeddings import ReplyError
+from aimlapi_embeddings._protocol.vectors import VectorBuffer
+from tests.support.entry_points import EntryPoint, FakeServer, Mode
 
 SIZE = 3
 number = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -22,50 +23,50 @@ def packed(vector: list[float]) -> bytes:
     return struct.pack(f"<{len(vector)}f", *vector)
 
 
-def filled(rows: list[Any]) -> Matrix:
-    matrix = Matrix(len(rows))
+def filled(rows: list[Any]) -> VectorBuffer:
+    buffer = VectorBuffer(len(rows))
     for i in reversed(range(len(rows))):
-        matrix.place([i], [rows[i]])
-    return matrix
+        buffer.place([i], [rows[i]])
+    return buffer
 
 
 @settings(deadline=None, max_examples=100)
 @given(vectors)
 def test_rows_of_either_form_come_out_at_their_places(rows: list[tuple[bool, list[float]]]) -> None:
-    matrix = filled([packed(row) if in_base64 else row for in_base64, row in rows])
-    assert all(i in matrix for i in range(len(rows)))
-    assert matrix.vectors() == [row for _, row in rows]
-    assert matrix.vectors() == [row for _, row in rows]
+    buffer = filled([packed(row) if in_base64 else row for in_base64, row in rows])
+    assert all(buffer.holds(i) for i in range(len(rows)))
+    assert buffer.vectors() == [row for _, row in rows]
+    assert buffer.vectors() == [row for _, row in rows]
 
 
 def test_an_array_looks_at_the_block_and_costs_no_copy() -> None:
-    matrix = filled([packed([1.0, 2.0]), packed([3.0, 4.0])])
-    assert np.shares_memory(matrix.array(), matrix.array())
+    buffer = filled([packed([1.0, 2.0]), packed([3.0, 4.0])])
+    assert np.shares_memory(buffer.array(), buffer.array())
 
 
 def test_an_array_outlives_the_lists_made_after_it() -> None:
     rows = [[float(i), -1.0] for i in range(1000)]
-    matrix = filled([packed(row) for row in rows])
-    array = matrix.array()
-    assert matrix.vectors() == rows
+    buffer = filled([packed(row) for row in rows])
+    array = buffer.array()
+    assert buffer.vectors() == rows
     assert array.tolist() == rows
-    assert matrix.array().tolist() == rows
+    assert buffer.array().tolist() == rows
 
 
 def test_missing_rows_are_none() -> None:
-    matrix = Matrix(3)
-    matrix.place([1], [packed([1.0, 2.0])])
-    assert [i in matrix for i in range(3)] == [False, True, False]
-    assert matrix.vectors() == [None, [1.0, 2.0], None]
+    buffer = VectorBuffer(3)
+    buffer.place([1], [packed([1.0, 2.0])])
+    assert [buffer.holds(i) for i in range(3)] == [False, True, False]
+    assert buffer.vectors() == [None, [1.0, 2.0], None]
 
 
 @pytest.mark.parametrize("form", [packed, list])
 def test_a_copy_is_a_row_of_its_own(form: Any) -> None:
-    matrix = Matrix(3)
-    matrix.place([0], [form([1.0, 2.0])])
-    matrix.copy(2, 0)
-    matrix.copy(1, 1)
-    first, second, third = matrix.vectors()
+    buffer = VectorBuffer(3)
+    buffer.place([0], [form([1.0, 2.0])])
+    buffer.copy(2, 0)
+    buffer.copy(1, 1)
+    first, second, third = buffer.vectors()
     assert (first, second, third) == ([1.0, 2.0], None, [1.0, 2.0])
     assert first is not third
 
@@ -75,7 +76,8 @@ def test_numbers_that_do_not_fit_float32_are_kept_to_the_last_bit(
 ) -> None:
     sent = [0.1, 1e-50, 1e300]
     fake_server.answer = lambda request: _reply(sent)
-    assert EntryPoint("core", mode, fake_server).make(OPENAI).query("q") == sent
+    entry_point = EntryPoint("core", mode, fake_server).make("qwen3-embedding-8b", provider="nugen")
+    assert entry_point.query("q") == sent
 
 
 def _reply(vector: list[float]) -> Any:
@@ -85,3 +87,57 @@ def _reply(vector: list[float]) -> Any:
 
     body = json.dumps({"data": [{"index": 0, "embedding": vector}]}).encode()
     return emulator.Reply(200, {}, body)
+
+
+@pytest.mark.parametrize("form", [packed, list])
+def test_one_vector_is_read_without_the_others(form: Any) -> None:
+    buffer = VectorBuffer(3)
+    buffer.place([1], [form([1.0, 2.0])])
+    assert [buffer.vector(i) for i in range(3)] == [None, [1.0, 2.0], None]
+
+
+@pytest.mark.parametrize("forms", [(packed, packed), (list, list), (packed, list), (list, packed)])
+def test_missing_rows_of_an_array_are_nan(forms: Any) -> None:
+    buffer = VectorBuffer(4)
+    buffer.place([3, 1], [form([1.0, 2.0]) for form in forms])
+    array = buffer.array()
+    assert np.isnan(array[[0, 2]]).all()
+    assert array[[1, 3]].tolist() == [[1.0, 2.0], [1.0, 2.0]]
+    assert buffer.vectors() == [None, [1.0, 2.0], None, [1.0, 2.0]]
+
+
+def test_an_array_that_was_given_out_keeps_its_memory_and_the_lists_are_made_once() -> None:
+    rows = [[float(i), -1.0] for i in range(1000)]
+    buffer = filled([packed(row) for row in rows])
+    array = buffer.array()
+    lists = buffer.vectors()
+    assert lists is buffer.vectors()
+    assert lists == rows
+    assert np.shares_memory(array, buffer.array())
+
+
+def test_a_row_that_is_placed_after_the_lists_were_made_is_among_them() -> None:
+    buffer = VectorBuffer(2)
+    buffer.place([0], [packed([1.0])])
+    assert buffer.vectors() == [[1.0], None]
+    buffer.place([1], [packed([2.0])])
+    assert buffer.vectors() == [[1.0], [2.0]]
+    assert buffer.array().tolist() == [[1.0], [2.0]]
+
+
+@pytest.mark.parametrize("number", [1e39, -1e300, 3.5e38])
+@pytest.mark.parametrize("beside", [packed, list])
+def test_a_number_beyond_float32_is_refused_by_an_array_and_kept_by_the_lists(
+    number: float, beside: Any
+) -> None:
+    buffer = VectorBuffer(2)
+    buffer.place([0, 1], [beside([1.0, 2.0]), [0.5, number]])
+    with pytest.raises(ReplyError, match="vector 1 holds a number beyond the range of float32"):
+        buffer.array()
+    assert buffer.vectors() == [[1.0, 2.0], [0.5, number]]
+
+
+@pytest.mark.parametrize("size", [None, 5])
+def test_an_array_without_vectors_has_the_size_that_is_known(size: int | None) -> None:
+    assert VectorBuffer(0, size).array().shape == (0, size or 0)
+    assert VectorBuffer(2, size).array().shape == (2, size or 0)

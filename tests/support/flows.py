@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
+
+from aimlapi_embeddings._engine.backoff import Gate, RetryPolicy
+from aimlapi_embeddings._engine.slots import Slots
 
 from aimlapi_embeddings import APIConnectionError, Usage, supported_models
 from aimlapi_embeddings._catalog.providers import PROVIDERS
-from aimlapi_embeddings._engine.backoff import Gate, RetryPolicy
 from aimlapi_embeddings._engine.flow import (
     Call,
     Deliver,
@@ -21,7 +24,6 @@ from aimlapi_embeddings._engine.flow import (
     embed_batch,
 )
 from aimlapi_embeddings._engine.planning import Batch, estimate_tokens
-from aimlapi_embeddings._engine.slots import Slots
 from aimlapi_embeddings._protocol.options import Options
 from aimlapi_embeddings._types import Reply, Row
 from tests.support.entry_points import OPENAI, Clock
@@ -31,8 +33,8 @@ Server: TypeAlias = Callable[[list[int]], Reply | Exception | None]
 
 
 def good(numbers: Sequence[int], **more: Any) -> Reply:
-    """Answer with a vector for each text that holds its number."""
-    data = [{"embedding": [float(number)], "index": i} for i, number in enumerate(numbers)]
+    """Answer with a vector for each text that holds its number, counted from 1."""
+    data = [{"embedding": [number + 1.0], "index": i} for i, number in enumerate(numbers)]
     return Reply(200, {}, json.dumps({"data": data, **more}).encode())
 
 
@@ -64,6 +66,7 @@ class Rig:
         self.vectors: dict[int, Row] = {}
         self.usage = Usage()
         [model] = [model for model in supported_models() if model.id == OPENAI]
+        model = replace(model, native_dimensions=None)  # vectors of one number will do
         self.call = Call(
             options=Options(
                 id=OPENAI,
