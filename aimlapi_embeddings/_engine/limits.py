@@ -18,13 +18,11 @@ class Fit(NamedTuple):
     """A batch cut to the learned size.
 
     Attributes:
-        batch: To be sent now.
-        rest: What is left, or None.
+        batch: The first of its texts, to be sent now.
         trial: Whether the batch is twice as large as what is known to be accepted.
     """
 
     batch: Batch
-    rest: Batch | None = None
     trial: bool = False
 
 
@@ -51,8 +49,8 @@ class LearnedLimits:
 
         A trial is over when it is reported with `succeeded`, `refused` or `abandoned`.
         """
-        if len(batch) == 1 or (
-            len(batch) <= self.max_texts and sum(batch.tokens) <= self.max_tokens
+        if len(batch) <= self.max_texts and (
+            self.max_tokens == math.inf or sum(batch.tokens) <= self.max_tokens
         ):
             return Fit(batch)
         with self._lock:
@@ -60,8 +58,7 @@ class LearnedLimits:
             factor = 2 if trial else 1
             first = next(batch.cut(self.max_texts * factor, self.max_tokens * factor))
             self._trying = self._trying or trial
-        rest = batch.part(len(first), len(batch)) if len(first) < len(batch) else None
-        return Fit(first, rest, trial)
+        return Fit(first, trial)
 
     def succeeded(self, batch: Batch, *, trial: bool) -> None:
         """Note a request that brought vectors."""

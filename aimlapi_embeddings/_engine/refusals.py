@@ -6,19 +6,21 @@ are refused. So neither the server's language nor its status has to be understoo
 
 - A batch was too large when all of its texts are accepted in smaller requests. That proof, and
   nothing less, teaches the size to all later requests of the client. A text that is too long by
-  itself proves nothing about batches.
+  itself proves nothing about batches. Until there is proof, the server's message is believed for
+  this call alone: parts of a size that was refused as too large are cut before they are sent.
 - A text is at fault when it is refused alone. It ends nothing: all texts at fault are named in one
   error at the end, and all others are embedded.
 - The request is at fault when the server accepts nothing at all of the call and refuses several
   single texts in the same words, which no text escapes then.
 
-Until the first text at fault is found, the search goes deep: the halves of the last refusal come
-first. After it, the largest remaining part comes first, since it is the most likely to hold texts
-that are accepted, which is what tells a bad text from a bad request.
+The search for a text at fault goes deep: the halves of the last refusal come first. After each
+text at fault the largest remaining part is next, since it is the most likely to hold texts that are
+accepted, which is what tells a bad text from a bad request.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections import Counter, deque
@@ -101,6 +103,8 @@ class Worklist:
         self._suspects: list[Part] = []
         self._limits = limits
         self._accepted = False
+        self._at_fault_found = False  # since the last part was taken
+        self._believed_texts = self._believed_tokens = math.inf
         self._in_flight: dict[int, Part] = {}
         self._first: BadRequestError | None = None
         self._reasons: Counter[str] = Counter()
@@ -143,8 +147,8 @@ class Worklist:
                 cut.most_tokens = max(cut.most_tokens, part.tokens)
                 if cut.texts_left == 0 and not cut.at_fault:
                     self._limits.learn(
-                        cut.most_texts if cut.of_texts else float("inf"),
-                        cut.most_tokens if cut.of_tokens else float("inf"),
+                        cut.most_texts if cut.of_texts else math.inf,
+                        cut.most_tokens if cut.of_tokens else math.inf,
                     )
                 cut = cut.parent
 
@@ -167,10 +171,13 @@ class Worklist:
                 probe = not part.trial and (
                     isinstance(error, RequestTooLargeError) or not self._accepted
                 )
-                self._cut(part, error.message)
+                too_large = isinstance(error, RequestTooLargeError)
+                self._cut(part, error.message, believe=too_large)
             else:
                 probe = False
+                self._believed_texts = self._believed_tokens = math.inf
                 self.refused[part.batch.indices[0]] = error
+                self._at_fault_found = True
                 cut = part.cut
                 while cut is not None:
                     cut.at_fault, cut = True, cut.parent
@@ -183,9 +190,9 @@ class Worklist:
     def cut(self, part: Part) -> None:
         """Cut a part that got no reply in time, twice."""
         with self._lock:
-            self._cut(part, "")
+            self._cut(part, "", believe=False)
 
-    def _cut(self, part: Part, message: str) -> None:
+    def _cut(self, part: Part, message: str, *, believe: bool) -> None:
         self._limits.refused(trial=part.trial)
         of_texts = _SPEAKS_OF_TEXTS.search(message) is not None
         of_tokens = _SPEAKS_OF_TOKENS.search(message) is not None
@@ -195,6 +202,11 @@ class Worklist:
             of_tokens=of_tokens or not of_texts,
             parent=part.cut,
         )
+        if believe:
+            if cut.of_texts:
+                self._believed_texts = min(self._believed_texts, len(part) // 2)
+            if cut.of_tokens:
+                self._believed_tokens = min(self._believed_tokens, part.tokens / 2)
         first, second = part.batch.cut((len(part) + 1) // 2)
         self._suspects += Part(second, cut), Part(first, cut)
 
@@ -208,8 +220,9 @@ class Worklist:
 
     def _next(self) -> Part | None:
         suspects, new = self._suspects, self._new
-        if suspects and not self.refused:
+        if suspects and not self._at_fault_found:
             return suspects.pop()
+        self._at_fault_found = False
         if suspects:
             i = max(range(len(suspects)), key=lambda i: len(suspects[i]))
             if not new or len(suspects[i]) > len(new[0]):
@@ -217,14 +230,17 @@ class Worklist:
         return new.popleft() if new else None
 
     def _fit(self, part: Part) -> Part:
-        if part.trial or part.as_string:
+        """Cut a part to what is known or believed about the server, and put the rest back."""
+        if part.trial or len(part) == 1:
             return part
-        batch, rest, trial = self._limits.fit(part.batch)
-        if rest is None and not trial:
-            return part
-        if rest is not None:
-            if part.cut is None:
-                self._new.appendleft(Part(rest))
-            else:
-                self._suspects.append(Part(rest, part.cut))
+        batch, trial = self._limits.fit(part.batch)
+        if not trial and min(self._believed_texts, self._believed_tokens) < math.inf:
+            batch = next(batch.cut(self._believed_texts, self._believed_tokens))
+        if len(batch) == len(part):
+            return msgspec.structs.replace(part, trial=True) if trial else part
+        rest = Part(part.batch.part(len(batch), len(part)), part.cut)
+        if rest.cut is None:
+            self._new.appendleft(rest)
+        else:
+            self._suspects.append(rest)
         return Part(batch, part.cut, trial)

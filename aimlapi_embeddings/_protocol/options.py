@@ -165,7 +165,10 @@ def check_headers(headers: object) -> dict[str, str]:
     """Return the headers of each request: the user's over ours."""
     if not isinstance(headers, Mapping | None):
         raise ConfigurationError("headers is not a mapping of names to strings.")
-    ours = {"User-Agent": f"aimlapi-embeddings/{__version__}"}
+    ours = {
+        "Content-Type": "application/json",
+        "User-Agent": f"aimlapi-embeddings/{__version__}",
+    }
     for name, value in (headers or {}).items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise ConfigurationError(f"headers has a name that HTTP does not allow: {name!r}.")
