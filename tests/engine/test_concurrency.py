@@ -83,22 +83,6 @@ def test_progress_moves_with_each_request_in_the_callers_thread(
     assert threads == {threading.get_ident()}
 
 
-def test_an_exception_of_the_progress_callback_ends_the_call(
-    fake_server: FakeServer, mode: Mode
-) -> None:
-    entry_point = EntryPoint("core", mode, fake_server).make(
-        OPENAI, batch_size=1, max_concurrency=2
-    )
-
-    def progress(done: int, total: int) -> None:
-        if done:
-            raise LookupError("enough")
-
-    with pytest.raises(LookupError, match="enough"):
-        entry_point.documents([str(i) for i in range(500)], progress=progress)
-    assert len(fake_server.requests) < 500
-
-
 def test_an_error_tells_what_was_finished_and_what_it_cost(entry_point: EntryPoint) -> None:
     entry_point.make(OPENAI, dimensions=4, batch_size=2, max_concurrency=1)
     expected = entry_point.documents(["a", "b"])

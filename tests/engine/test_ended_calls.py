@@ -16,7 +16,7 @@ from aimlapi_embeddings import AIMLAPIError
 from aimlapi_embeddings.emulator import Fault
 from tests.support.emulator_server import connected
 from tests.support.entry_points import Mode, Package
-from tests.support.interrupted_call import BOUND, HANGS, TEXTS, interrupted_call
+from tests.support.interrupted_call import BOUND, HANGS, LONGER, TEXTS, interrupted_call
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -47,22 +47,25 @@ def test_a_refused_key_stops_the_threads_while_the_caller_is_busy() -> None:
 
         with pytest.raises(AIMLAPIError, match="401"):
             entry_point.documents(texts, progress=progress)
-        assert len(it.server.requests) < 30
+        assert len(it.server.requests) <= 8, "each of the four threads ends after its next reply"
         entry_point.client.close()
 
 
-def test_an_exception_of_the_progress_callback_ends_the_call(mode: Mode) -> None:
+def test_an_exception_of_the_progress_callback_ends_the_call_at_once(mode: Mode) -> None:
     def stop(done: int, _: int) -> None:
         if done:
             it.happened = time.monotonic()
             raise LookupError("enough")
 
-    with interrupted_call(Fault(delay=0.5), *[HANGS] * (BOUND - 1)) as it:
+    with interrupted_call(Fault(delay=0.5), judge=lambda _: HANGS) as it:
         entry_point = connected("core", mode, it.base_url, batch_size=1)
         with pytest.raises(LookupError, match="enough"):
-            entry_point.documents(TEXTS[:BOUND], progress=stop)
-        it.assert_ended()
-        assert len(it.server.requests) == BOUND
+            entry_point.documents(TEXTS, progress=stop)
+        it.assert_ended_at_once()
+        time.sleep(LONGER)
+        # The slot of the request that was answered may have been taken before the callback ran.
+        assert BOUND <= len(it.server.requests) <= BOUND + 1
+        it.server.judge = None
         it.assert_goes_on(entry_point)
 
 

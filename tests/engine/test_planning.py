@@ -227,6 +227,28 @@ def test_batches_fill_whole_waves_but_none_is_smaller_for_it_than_64(
     assert sizes(Job(numbered(count), OPENAI, max_concurrency).plan()) == batches
 
 
+def test_texts_that_travel_alone_leave_their_requests_of_the_wave_to_none_of_the_others() -> None:
+    texts = [LONG + str(i) for i in range(3)] + numbered(1200)
+    assert sizes(Job(texts, GOOGLE, 8).plan()) == [1] * 3 + [240] * 5
+
+
+@FUZZ
+@given(st.lists(st.integers(1, 900), min_size=1, max_size=12), st.integers(1, 16))
+def test_no_batch_is_a_quarter_larger_than_the_waves_require(
+    counts: list[int], max_concurrency: int
+) -> None:
+    """Each title needs batches of its own, so an equal size for all does not fit every wave."""
+    titles = [f"title {i}" for i, count in enumerate(counts) for _ in range(count)]
+    job = Job(numbered(len(titles)), GOOGLE, max_concurrency, titles)
+    most = waves(full_batches(job), max_concurrency) * max_concurrency
+
+    def fits(size: int) -> bool:
+        return sum(math.ceil(count / size) for count in counts) <= most
+
+    smallest = next(size for size in range(64, GOOGLE.max_texts_per_request + 1) if fits(size))
+    assert max(sizes(job.plan())) <= 1.25 * smallest
+
+
 @pytest.mark.parametrize(
     ("batch_size", "batches"), [(10, [10] * 10), (63, [63, 37]), (200, [64, 36])]
 )
