@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from vcr import VCR
 from vcr.errors import CannotOverwriteExistingCassetteException
@@ -158,11 +159,25 @@ def test_the_published_reply_comes_out_float_for_float(
     assert vector == tapes[str(scenario)][0].answered["data"][0]["embedding"]
 
 
-def replay(scenario: Scenario, entry_point: EntryPoint, cassettes: Path) -> list[float]:
-    """Embed the last query of a scenario, its other calls before it."""
+Change = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def replay(
+    scenario: Scenario,
+    entry_point: EntryPoint,
+    cassettes: Path,
+    transport: ChangedBodies | None = None,
+) -> list[float]:
+    """Make the calls of a scenario from its cassette, and return the vector of its last query."""
     tape = VCR().use_cassette(f"{cassettes / str(scenario)}.yaml", **vcr_config(scenario, "tape"))
+    clients = transport and {
+        "http_client": httpx.Client(transport=transport),
+        "async_http_client": httpx.AsyncClient(transport=transport),
+    }
     with tape, serving(scenario, "tape") as options:
-        entry_point.make_plain(model=scenario.model, **options, **scenario.options)
+        entry_point.make_plain(
+            model=scenario.model, **options, **scenario.options, **(clients or {})
+        )
         vector: list[float] = []
         for call in scenario.calls:
             if call.role == "query":
@@ -173,7 +188,6 @@ def replay(scenario: Scenario, entry_point: EntryPoint, cassettes: Path) -> list
         return vector
 
 
-Change = Callable[[dict[str, Any]], dict[str, Any]]
 MUTATIONS: dict[str, Change] = {
     "another task type": lambda body: {**body, "task_type": "RETRIEVAL_QUERY"},
     "another size": lambda body: {**body, "dimensions": 9},
@@ -186,25 +200,39 @@ MUTATIONS: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
-def test_a_request_that_differs_in_one_thing_is_not_on_tape(
-    entry_point: EntryPoint, cassettes: Path, monkeypatch: pytest.MonkeyPatch, mutation: str
+def test_a_request_that_differs_in_one_thing_is_not_in_the_cassette(
+    entry_point: EntryPoint, cassettes: Path, mutation: str
 ) -> None:
     scenario = BY_NAME["google/task_question_answering"]
-    change_bodies(monkeypatch, lambda body: body)
-    assert len(replay(scenario, entry_point, cassettes)) == scenario.size
-    change_bodies(monkeypatch, MUTATIONS[mutation])
+    unchanged, changed = ChangedBodies(lambda body: body), ChangedBodies(MUTATIONS[mutation])
+    assert len(replay(scenario, entry_point, cassettes, unchanged)) == scenario.size
     with pytest.raises(CannotOverwriteExistingCassetteException):
-        replay(scenario, entry_point, cassettes)
+        replay(scenario, entry_point, cassettes, changed)
 
 
-def change_bodies(monkeypatch: pytest.MonkeyPatch, change: Change) -> None:
-    def build(*args: Any) -> bytes:
-        body = change(json.loads(build_body(*args)))
-        return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+class ChangedBodies(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """Changes the body of each request before it is sent."""
 
-    from aimlapi_embeddings._protocol.request import build_body
+    def __init__(self, change: Change) -> None:
+        self.change = change
 
-    monkeypatch.setattr("aimlapi_embeddings._engine.flow.build_body", build)
+    def changed(self, request: httpx.Request) -> httpx.Request:
+        body = self.change(json.loads(request.content))
+        content = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+        headers = {**request.headers, "content-length": str(len(content))}
+        return httpx.Request(request.method, request.url, headers=headers, content=content)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        with httpx.HTTPTransport(verify=False) as transport:
+            reply = transport.handle_request(self.changed(request))
+            reply.read()
+            return reply
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        async with httpx.AsyncHTTPTransport(verify=False) as transport:
+            reply = await transport.handle_async_request(self.changed(request))
+            await reply.aread()
+            return reply
 
 
 def test_another_address_is_not_on_tape(entry_point: EntryPoint, cassettes: Path) -> None:
@@ -252,7 +280,7 @@ def record(folder: Path, way: str, cassettes: Path) -> subprocess.Popen[str]:
     options = ("--record-mode=rewrite", f"--cassettes={folder}", "-k", way, "-q")
     command = [sys.executable, "-m", "pytest", str(tests), *options, "-p", "no:cacheprovider"]
     return subprocess.Popen(
-        command, cwd=tests.parent.parent, env=os.environ, text=True, stdout=subprocess.PIPE
+        command, cwd=tests.parents[2], env=os.environ, text=True, stdout=subprocess.PIPE
     )
 
 
