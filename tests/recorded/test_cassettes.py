@@ -1,4 +1,4 @@
-"""The cassettes themselves: each used, none secret, all honest about where they are from."""
+"""The cassettes: all are used, none holds a secret, and each names its origin."""
 
 from __future__ import annotations
 
@@ -53,16 +53,18 @@ def exchanges(tapes: dict[str, list[Exchange]]) -> list[Exchange]:
     return [exchange for tape in tapes.values() for exchange in tape]
 
 
-def test_every_scenario_has_a_cassette_and_no_cassette_lies_unused(
+def test_every_scenario_has_a_cassette_and_every_cassette_a_scenario(
     tapes: dict[str, list[Exchange]], cassettes: Path
 ) -> None:
-    assert set(tapes) - set(BY_NAME) == set(), "orphans"
+    assert set(tapes) - set(BY_NAME) == set(), "cassettes without a scenario"
     assert set(BY_NAME) - set(tapes) == set(), "not recorded: pytest --record-mode=once"
     assert {path.suffix for path in cassettes.rglob("*") if path.is_file()} == {".yaml"}
 
 
-def test_no_cassette_is_claimed_by_two_scenarios() -> None:
-    names = Counter(str(scenario).lower() for scenario in SCENARIOS)  # some disks ignore case
+def test_no_two_scenarios_share_a_cassette() -> None:
+    names = Counter(
+        str(scenario).lower() for scenario in SCENARIOS
+    )  # some file systems ignore case
     assert [name for name, times in names.items() if times > 1] == []
 
 
@@ -72,7 +74,7 @@ def test_every_name_of_every_model_is_recorded(exchanges: list[Exchange]) -> Non
     assert known - recorded == set()
 
 
-def test_the_family_table_has_the_models_that_are_recorded() -> None:
+def test_the_family_table_lists_exactly_the_recorded_models() -> None:
     rows = {(row.family.name, row.id, row.aliases) for row in supported_models()}
     assert rows == {(model.family, model.id, model.aliases) for model in RECORDED_MODELS}
 
@@ -85,7 +87,7 @@ def test_requests_go_to_the_live_hosts(tapes: dict[str, list[Exchange]]) -> None
         assert found == {("POST", HOSTS[provider] + paths[provider])}, name
 
 
-def test_only_a_short_list_of_headers_is_kept(exchanges: list[Exchange]) -> None:
+def test_cassettes_keep_only_the_listed_headers(exchanges: list[Exchange]) -> None:
     for exchange in exchanges:
         assert {*exchange.request.headers} == {*REQUEST_HEADERS}
         assert {*exchange.reply["headers"]} <= {*REPLY_HEADERS}
@@ -96,7 +98,7 @@ SECRETS = re.compile(
     | api[_-]?key["']?\s*[:=] | \beyJ[\w-]+\.[\w-]+\.""",
     re.X | re.I,
 )
-# What differs from one recording to the next: ids other than zeros, moments other than one.
+# Values that differ from one recording to the next: ids other than zeros, all times but one.
 VOLATILE = re.compile(
     r"""\b(?!0{8}-)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b
     | embe?d-0*[1-9a-f] | nugen-0*[1-9] | \b20\d\d-\d\d-\d\dT(?!00:00:00\.000Z)
@@ -122,15 +124,15 @@ def test_no_cassette_holds_a_key_an_id_or_a_date(cassettes: Path, pattern: re.Pa
         "bearer abc",
     ],
 )
-def test_a_leaked_key_would_be_found(leak: str) -> None:
+def test_the_pattern_for_secrets_matches_leaked_keys(leak: str) -> None:
     assert SECRETS.search(leak)
 
 
-def test_all_cassettes_together_are_small(cassettes: Path) -> None:
+def test_the_cassettes_stay_below_their_total_size_limit(cassettes: Path) -> None:
     assert sum(path.stat().st_size for path in cassettes.rglob("*.yaml")) < LIMIT
 
 
-def test_each_reply_says_where_it_is_from(
+def test_each_reply_names_its_origin_and_the_readme_counts_them(
     tapes: dict[str, list[Exchange]], exchanges: list[Exchange], cassettes: Path
 ) -> None:
     origins = Counter(exchange.origin for exchange in exchanges)
@@ -141,13 +143,15 @@ def test_each_reply_says_where_it_is_from(
     assert recordings(cassettes) in README.read_text(encoding="utf-8")
 
 
-def test_what_cannot_be_provoked_is_never_called_live(tapes: dict[str, list[Exchange]]) -> None:
+def test_a_scenario_that_cannot_be_served_live_is_never_labelled_live(
+    tapes: dict[str, list[Exchange]],
+) -> None:
     for name, tape in tapes.items():
         if not BY_NAME[name].served:
             assert {exchange.origin for exchange in tape} == {"emulator"}, name
 
 
-def test_the_published_reply_comes_out_float_for_float(
+def test_the_published_reply_is_returned_to_the_last_bit(
     entry_point: EntryPoint, tapes: dict[str, list[Exchange]], cassettes: Path
 ) -> None:
     scenario = BY_NAME["google/published_reply"]
@@ -169,12 +173,14 @@ def replay(
     transport: ChangedBodies | None = None,
 ) -> list[float]:
     """Make the calls of a scenario from its cassette, and return the vector of its last query."""
-    tape = VCR().use_cassette(f"{cassettes / str(scenario)}.yaml", **vcr_config(scenario, "tape"))
+    tape = VCR().use_cassette(
+        f"{cassettes / str(scenario)}.yaml", **vcr_config(scenario, "cassette")
+    )
     clients = transport and {
         "http_client": httpx.Client(transport=transport),
         "async_http_client": httpx.AsyncClient(transport=transport),
     }
-    with tape, serving(scenario, "tape") as options:
+    with tape, serving(scenario, "cassette") as options:
         entry_point.make_plain(
             model=scenario.model, **options, **scenario.options, **(clients or {})
         )
@@ -191,8 +197,8 @@ def replay(
 MUTATIONS: dict[str, Change] = {
     "another task type": lambda body: {**body, "task_type": "RETRIEVAL_QUERY"},
     "another size": lambda body: {**body, "dimensions": 9},
-    "a field more": lambda body: {**body, "auto_truncate": True},
-    "a field less": lambda body: {k: v for k, v in body.items() if k != "dimensions"},
+    "one more field": lambda body: {**body, "auto_truncate": True},
+    "one field less": lambda body: {k: v for k, v in body.items() if k != "dimensions"},
     "another text": lambda body: {**body, "input": [*body["input"], "more"]},
     "a text instead of a list": lambda body: {**body, "input": body["input"][0]},
     "another order of keys": lambda body: dict(reversed(body.items())),
@@ -235,7 +241,9 @@ class ChangedBodies(httpx.BaseTransport, httpx.AsyncBaseTransport):
             return reply
 
 
-def test_another_address_is_not_on_tape(entry_point: EntryPoint, cassettes: Path) -> None:
+def test_a_request_to_another_url_is_not_in_the_cassette(
+    entry_point: EntryPoint, cassettes: Path
+) -> None:
     scenario = BY_NAME["google/query"]
     elsewhere = {**scenario.options, "base_url": "https://api.aimlapi.com/v2"}
     with pytest.raises(CannotOverwriteExistingCassetteException):
@@ -246,10 +254,10 @@ def vars_of(scenario: Scenario) -> dict[str, Any]:
     return {name: getattr(scenario, name) for name in Scenario.__slots__}
 
 
-def test_two_recordings_from_the_emulator_are_the_same_bytes(
+def test_recording_twice_from_the_emulator_gives_the_same_bytes(
     tmp_path: Path, tapes: dict[str, list[Exchange]], cassettes: Path
 ) -> None:
-    """Made through different ways into the package, which send the same bytes."""
+    """The recordings go through different entry points, which must send the same bytes."""
     ways = {
         tmp_path / "all": "core-sync",
         tmp_path / "some": "llama_index-async and (google or nugen or qwen)",
@@ -265,7 +273,7 @@ def test_two_recordings_from_the_emulator_are_the_same_bytes(
     assert set(anew) == set(tapes)
     for name, tape in tapes.items():
         if {exchange.origin for exchange in tape} == {"emulator"}:
-            assert comparable(anew[name]) == comparable(tape), f"{name}: record anew"
+            assert comparable(anew[name]) == comparable(tape), f"{name}: record it again"
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Every scenario, from tape: the same cassette for both modes of the core and both adapters."""
+"""Every scenario is replayed from one cassette by all six entry points."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WAYS = [
 
 
 def play(scenario: Scenario, entry_point: EntryPoint) -> list[tuple[Call, list[list[float]]]]:
-    """Make the calls of a scenario and pair each with its vectors."""
+    """Make the calls of a scenario; return each with its vectors."""
     played = []
     for i, call in enumerate(scenario.calls):
         if scenario.error and i >= len(scenario.calls) - scenario.fails:
@@ -49,7 +49,7 @@ def embed(entry_point: EntryPoint, call: Call) -> list[list[float]]:
 
 
 def told(tape: list[Exchange]) -> dict[tuple[str | None, str], list[float]]:
-    """Read the vectors on a tape, by title and text as they were sent."""
+    """Return the vectors of a cassette by title and text as sent."""
     vectors = {}
     for exchange in (exchange for exchange in tape if exchange.good):
         asked, data = exchange.asked, exchange.answered["data"]
@@ -67,7 +67,7 @@ def numbers(embedding: str | list[float]) -> list[float]:
 
 
 @pytest.mark.parametrize(("scenario", "package", "mode"), WAYS)
-def test_every_way_into_the_package_replays_the_same_cassette(
+def test_every_entry_point_replays_the_same_cassette(
     scenario: Scenario,
     package: Package,
     mode: Mode,
@@ -82,7 +82,7 @@ def test_every_way_into_the_package_replays_the_same_cassette(
     entry_point.client.close()
 
     tape = [Exchange(*pair) for pair in vcr.data]
-    assert vcr.play_count == (len(tape) if source == "tape" else 0)
+    assert vcr.play_count == (len(tape) if source == "cassette" else 0)
     vectors = told(tape)
     for call, got in played:
         assert [len(vector) for vector in got] == [scenario.size] * len(call.texts)
