@@ -29,7 +29,7 @@ from llama_index.core.retrievers import QueryFusionRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.core.selectors import EmbeddingSingleSelector
 from llama_index.core.tools import ToolMetadata
-from pydantic import PrivateAttr
+from pydantic import Field
 
 from tests.ecosystem.corpus import (
     BEES,
@@ -185,17 +185,17 @@ def test_resolve_embed_model_returns_our_object_itself(llama_index: Call) -> Non
 class Everything(BaseEventHandler):
     """Records all events of LlamaIndex."""
 
-    _events: list[BaseEvent] = PrivateAttr(default_factory=list)
+    events: list[BaseEvent] = Field(default_factory=list)
 
     def handle(self, event: BaseEvent, **_: Any) -> None:
-        self._events.append(event)
+        self.events.append(event)
 
 
 @pytest.fixture
 def events(monkeypatch: pytest.MonkeyPatch) -> list[BaseEvent]:
     handler = Everything()
     monkeypatch.setattr(root_dispatcher, "event_handlers", [handler])
-    return handler._events
+    return handler.events
 
 
 @pytest.mark.parametrize("wrapped", [False, True])

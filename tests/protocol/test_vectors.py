@@ -1,4 +1,4 @@
-"""Vectors wait in one block, and come out as they went in."""
+"""The buffer of vectors returns the rows that were put in, without copying them for an array."""
 
 from __future__ import annotations
 
@@ -31,19 +31,21 @@ def filled(rows: list[Any]) -> Matrix:
 
 @settings(deadline=None, max_examples=100)
 @given(vectors)
-def test_rows_of_either_form_come_out_at_their_places(rows: list[tuple[bool, list[float]]]) -> None:
+def test_packed_and_listed_rows_are_returned_at_their_indices(
+    rows: list[tuple[bool, list[float]]],
+) -> None:
     matrix = filled([packed(row) if in_base64 else row for in_base64, row in rows])
     assert all(i in matrix for i in range(len(rows)))
     assert matrix.vectors() == [row for _, row in rows]
     assert matrix.vectors() == [row for _, row in rows]
 
 
-def test_an_array_looks_at_the_block_and_costs_no_copy() -> None:
+def test_an_array_is_a_view_of_the_buffer() -> None:
     matrix = filled([packed([1.0, 2.0]), packed([3.0, 4.0])])
     assert np.shares_memory(matrix.array(), matrix.array())
 
 
-def test_an_array_outlives_the_lists_made_after_it() -> None:
+def test_an_array_stays_valid_after_the_lists_are_made() -> None:
     rows = [[float(i), -1.0] for i in range(1000)]
     matrix = filled([packed(row) for row in rows])
     array = matrix.array()
@@ -60,7 +62,7 @@ def test_missing_rows_are_none() -> None:
 
 
 @pytest.mark.parametrize("form", [packed, list])
-def test_a_copy_is_a_row_of_its_own(form: Any) -> None:
+def test_a_copied_row_is_independent_of_its_original(form: Any) -> None:
     matrix = Matrix(3)
     matrix.place([0], [form([1.0, 2.0])])
     matrix.copy(2, 0)
@@ -70,9 +72,7 @@ def test_a_copy_is_a_row_of_its_own(form: Any) -> None:
     assert first is not third
 
 
-def test_numbers_that_do_not_fit_float32_are_kept_to_the_last_bit(
-    fake_server: FakeServer, mode: Mode
-) -> None:
+def test_numbers_beyond_float32_keep_every_bit(fake_server: FakeServer, mode: Mode) -> None:
     sent = [0.1, 1e-50, 1e300]
     fake_server.answer = lambda request: _reply(sent)
     assert EntryPoint("core", mode, fake_server).make(OPENAI).query("q") == sent

@@ -44,20 +44,20 @@ BY_NAME = {str(scenario): scenario for scenario in SCENARIOS}
 
 
 @pytest.fixture(scope="module")
-def tapes(cassettes: Path) -> dict[str, list[Exchange]]:
+def loaded(cassettes: Path) -> dict[str, list[Exchange]]:
     return read_all(cassettes)
 
 
 @pytest.fixture(scope="module")
-def exchanges(tapes: dict[str, list[Exchange]]) -> list[Exchange]:
-    return [exchange for tape in tapes.values() for exchange in tape]
+def exchanges(loaded: dict[str, list[Exchange]]) -> list[Exchange]:
+    return [exchange for cassette in loaded.values() for exchange in cassette]
 
 
 def test_every_scenario_has_a_cassette_and_every_cassette_a_scenario(
-    tapes: dict[str, list[Exchange]], cassettes: Path
+    loaded: dict[str, list[Exchange]], cassettes: Path
 ) -> None:
-    assert set(tapes) - set(BY_NAME) == set(), "cassettes without a scenario"
-    assert set(BY_NAME) - set(tapes) == set(), "not recorded: pytest --record-mode=once"
+    assert set(loaded) - set(BY_NAME) == set(), "cassettes without a scenario"
+    assert set(BY_NAME) - set(loaded) == set(), "not recorded: pytest --record-mode=once"
     assert {path.suffix for path in cassettes.rglob("*") if path.is_file()} == {".yaml"}
 
 
@@ -79,11 +79,11 @@ def test_the_family_table_lists_exactly_the_recorded_models() -> None:
     assert rows == {(model.family, model.id, model.aliases) for model in RECORDED_MODELS}
 
 
-def test_requests_go_to_the_live_hosts(tapes: dict[str, list[Exchange]]) -> None:
+def test_requests_go_to_the_live_hosts(loaded: dict[str, list[Exchange]]) -> None:
     paths = {"aimlapi": "/v1/embeddings", "nugen": "/api/v3/inference/embeddings"}
-    for name, tape in tapes.items():
+    for name, cassette in loaded.items():
         provider = BY_NAME[name].provider
-        found = {(exchange.request.method, exchange.request.uri) for exchange in tape}
+        found = {(exchange.request.method, exchange.request.uri) for exchange in cassette}
         assert found == {("POST", HOSTS[provider] + paths[provider])}, name
 
 
@@ -133,26 +133,26 @@ def test_the_cassettes_stay_below_their_total_size_limit(cassettes: Path) -> Non
 
 
 def test_each_reply_names_its_origin_and_the_readme_counts_them(
-    tapes: dict[str, list[Exchange]], exchanges: list[Exchange], cassettes: Path
+    loaded: dict[str, list[Exchange]], exchanges: list[Exchange], cassettes: Path
 ) -> None:
     origins = Counter(exchange.origin for exchange in exchanges)
     assert set(origins) <= set(ORIGINS)
     assert origins["documentation"] == 1
-    assert sum((counts.origins for counts in count(tapes).values()), Counter()) == origins
+    assert sum((counts.origins for counts in count(loaded).values()), Counter()) == origins
     assert all(f"{origins[origin]} {origin}" in summary(cassettes) for origin in ORIGINS)
     assert recordings(cassettes) in README.read_text(encoding="utf-8")
 
 
 def test_a_scenario_that_cannot_be_served_live_is_never_labelled_live(
-    tapes: dict[str, list[Exchange]],
+    loaded: dict[str, list[Exchange]],
 ) -> None:
-    for name, tape in tapes.items():
+    for name, cassette in loaded.items():
         if not BY_NAME[name].served:
-            assert {exchange.origin for exchange in tape} == {"emulator"}, name
+            assert {exchange.origin for exchange in cassette} == {"emulator"}, name
 
 
 def test_the_published_reply_is_returned_to_the_last_bit(
-    entry_point: EntryPoint, tapes: dict[str, list[Exchange]], cassettes: Path
+    entry_point: EntryPoint, loaded: dict[str, list[Exchange]], cassettes: Path
 ) -> None:
     scenario = BY_NAME["google/published_reply"]
     vector = replay(scenario, entry_point, cassettes)
@@ -160,7 +160,7 @@ def test_the_published_reply_is_returned_to_the_last_bit(
     assert vector[-2:] == [-0.005290816072374582, 0.044632382690906525]
     digest = hashlib.sha256(struct.pack("<768d", *vector)).hexdigest()
     assert digest == "f8bdf75d82f75e3b779a1b7cfd274606274bb72adaaaa54a98c63c652ab7d227"
-    assert vector == tapes[str(scenario)][0].answered["data"][0]["embedding"]
+    assert vector == loaded[str(scenario)][0].answered["data"][0]["embedding"]
 
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
@@ -173,14 +173,14 @@ def replay(
     transport: ChangedBodies | None = None,
 ) -> list[float]:
     """Make the calls of a scenario from its cassette, and return the vector of its last query."""
-    tape = VCR().use_cassette(
+    cassette = VCR().use_cassette(
         f"{cassettes / str(scenario)}.yaml", **vcr_config(scenario, "cassette")
     )
     clients = transport and {
         "http_client": httpx.Client(transport=transport),
         "async_http_client": httpx.AsyncClient(transport=transport),
     }
-    with tape, serving(scenario, "cassette") as options:
+    with cassette, serving(scenario, "cassette") as options:
         entry_point.make_plain(
             model=scenario.model, **options, **scenario.options, **(clients or {})
         )
@@ -255,7 +255,7 @@ def vars_of(scenario: Scenario) -> dict[str, Any]:
 
 
 def test_recording_twice_from_the_emulator_gives_the_same_bytes(
-    tmp_path: Path, tapes: dict[str, list[Exchange]], cassettes: Path
+    tmp_path: Path, loaded: dict[str, list[Exchange]], cassettes: Path
 ) -> None:
     """The recordings go through different entry points, which must send the same bytes."""
     ways = {
@@ -270,10 +270,10 @@ def test_recording_twice_from_the_emulator_gives_the_same_bytes(
     assert len(some) > 50
     assert some == {name: every[name] for name in some}
     anew = read_all(tmp_path / "all")
-    assert set(anew) == set(tapes)
-    for name, tape in tapes.items():
-        if {exchange.origin for exchange in tape} == {"emulator"}:
-            assert comparable(anew[name]) == comparable(tape), f"{name}: record it again"
+    assert set(anew) == set(loaded)
+    for name, cassette in loaded.items():
+        if {exchange.origin for exchange in cassette} == {"emulator"}:
+            assert comparable(anew[name]) == comparable(cassette), f"{name}: record it again"
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -292,5 +292,5 @@ def record(folder: Path, way: str, cassettes: Path) -> subprocess.Popen[str]:
     )
 
 
-def comparable(tape: list[Exchange]) -> list[tuple[object, ...]]:
-    return [(exchange.request.uri, exchange.request.body, exchange.reply) for exchange in tape]
+def comparable(cassette: list[Exchange]) -> list[tuple[object, ...]]:
+    return [(exchange.request.uri, exchange.request.body, exchange.reply) for exchange in cassette]

@@ -72,8 +72,8 @@ class InterruptedCall:
 
 @contextmanager
 def interrupted_call(*faults: Fault | None, **behaviour: Any) -> Iterator[InterruptedCall]:
+    """Serve with these faults, else let the first requests hang; check at the end for threads."""
     with serving(faults=faults or [HANGS] * BOUND, **behaviour) as (server, base_url):
-        interrupted_call = InterruptedCall(server, base_url)
-        interrupted_call._threads |= set(threading.enumerate())
-        yield interrupted_call
-    interrupted_call.assert_nothing_is_left()
+        call = InterruptedCall(server, base_url)
+        yield call
+    call.assert_nothing_is_left()

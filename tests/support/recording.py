@@ -186,8 +186,8 @@ class Exchange:
 
 def read(path: Path) -> list[Exchange]:
     """Read a cassette."""
-    tape = deserialize(path.read_text(encoding="utf-8"), yamlserializer)
-    return [Exchange(*pair) for pair in zip(*tape, strict=True)]
+    cassette = deserialize(path.read_text(encoding="utf-8"), yamlserializer)
+    return [Exchange(*pair) for pair in zip(*cassette, strict=True)]
 
 
 def read_all(folder: Path) -> dict[str, list[Exchange]]:
@@ -206,13 +206,15 @@ class Count(NamedTuple):
     origins: Counter[str]
 
 
-def count(tapes: Mapping[str, list[Exchange]]) -> dict[str, Count]:
+def count(loaded: Mapping[str, list[Exchange]]) -> dict[str, Count]:
     """Count by family."""
     ids = {name: row.id for row in supported_models() for name in (row.id, *row.aliases)}
     counts = {}
-    for family in sorted({name.partition("/")[0] for name in tapes}):
-        of_family = [tape for name, tape in tapes.items() if name.partition("/")[0] == family]
-        exchanges = [exchange for tape in of_family for exchange in tape]
+    for family in sorted({name.partition("/")[0] for name in loaded}):
+        of_family = [
+            cassette for name, cassette in loaded.items() if name.partition("/")[0] == family
+        ]
+        exchanges = [exchange for cassette in of_family for exchange in cassette]
         served = {exchange.asked["model"] for exchange in exchanges if exchange.good}
         models = {ids.get(name, name) for name in served}
         origins = Counter(exchange.origin for exchange in exchanges)
