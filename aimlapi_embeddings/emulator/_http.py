@@ -64,9 +64,9 @@ def read_requests(connection: socket.socket) -> Iterator[Received]:
     last = False
     while not last:
         head = _parse_head(reader.head())
-        if _has_body(head.headers):
-            _answer_expectation(connection, head, arrived=bool(reader.buffer))
-        body = _read_body(reader, head.headers)
+        length = _body_length(head.headers)
+        _answer_expectation(connection, head, waiting=length != 0 and not reader.buffer)
+        body = _read_chunks(reader) if length is None else reader.exactly(length)
         options = head.headers.get("connection", "").lower().split(",")
         last = head.minor_version == 0 or "close" in (option.strip() for option in options)
         yield Received(Request(head.method, head.path, head.headers, body), last)
@@ -142,33 +142,29 @@ def _path(target: str) -> str:
     return rest if rest.startswith("/") else f"/{rest}"
 
 
-def _has_body(headers: Mapping[str, str]) -> bool:
-    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+def _body_length(headers: Mapping[str, str]) -> int | None:
+    """Return the length of the body in bytes; None means that it comes in chunks (section 6)."""
+    coding, length = headers.get("transfer-encoding"), headers.get("content-length", "0")
+    if coding is None:
+        if not _LENGTH.fullmatch(length):
+            raise HTTPError(400, f"Content-Length: {length[:80]} is not a number of bytes.")
+        return int(length)
+    if "content-length" in headers:
+        raise HTTPError(400, "Transfer-Encoding and Content-Length exclude each other.")
+    if coding.lower() != "chunked":
+        raise HTTPError(501, f"Transfer-Encoding: {coding} is not supported, only chunked is.")
+    return None
 
 
-def _answer_expectation(connection: socket.socket, head: _Head, *, arrived: bool) -> None:
+def _answer_expectation(connection: socket.socket, head: _Head, *, waiting: bool) -> None:
     """Send the interim reply that a client waits for before its body (RFC 9110, 10.1.1)."""
     expectation = head.headers.get("expect")
     if expectation is None or head.minor_version == 0:
         return
     if expectation.lower() != "100-continue":
         raise HTTPError(417, f"Expect: {expectation} is not supported, only 100-continue is.")
-    if not arrived:
+    if waiting:
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-
-def _read_body(reader: _Reader, headers: Mapping[str, str]) -> bytes:
-    """Read a body of known length, or one in chunks (section 6)."""
-    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
-    if coding is None:
-        if length is not None and not _LENGTH.fullmatch(length):
-            raise HTTPError(400, f"Content-Length: {length[:80]} is not a number of bytes.")
-        return reader.exactly(int(length or 0))
-    if length is not None:
-        raise HTTPError(400, "Transfer-Encoding and Content-Length exclude each other.")
-    if coding.lower() != "chunked":
-        raise HTTPError(501, f"Transfer-Encoding: {coding} is not supported, only chunked is.")
-    return _read_chunks(reader)
 
 
 def _read_chunks(reader: _Reader) -> bytes:
