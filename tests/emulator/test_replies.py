@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 import math
 import struct
@@ -269,3 +270,12 @@ def test_base64_replies_are_spoiled_as_base64() -> None:
     )
     assert (len(short), len(nan), len(floats)) == (12, 16, 3)
     assert nan.startswith("AADAfw")
+
+
+def test_the_module_of_faults_lists_each_of_its_functions() -> None:
+    functions = [
+        name
+        for name, value in vars(faults).items()
+        if inspect.isfunction(value) and value.__module__ == faults.__name__ and name[0] != "_"
+    ]
+    assert faults.__all__ == sorted(functions)
