@@ -126,6 +126,15 @@ def test_connection_close_is_read_in_any_case_and_announced(value: bytes) -> Non
         assert client.ended()
 
 
+def test_repeated_fields_are_joined() -> None:
+    seen = Emulator()
+    with connecting(seen) as client:
+        client.send(with_length(b"X-One: 1", b"x-one:2", b"X-Two:\t3 "))
+        assert client.reply()[0] == 200
+    headers = seen.requests[0].headers
+    assert (headers["x-one"], headers["x-two"]) == ("1, 2", "3")
+
+
 def test_a_kept_connection_is_not_announced_as_closing() -> None:
     with connecting() as client:
         client.send(with_length(b"Connection: keep-alive") + with_length())
@@ -146,6 +155,12 @@ def test_a_client_that_waits_is_told_to_continue(value: bytes, coding: str) -> N
         client.send(post(framing, b"Expect: " + value))
         assert client.head() == (100, {})
         client.send(body)
+        assert client.reply()[0] == 200
+
+
+def test_a_client_that_sends_its_body_at_once_is_not_told_to_continue() -> None:
+    with connecting() as client:
+        client.send(with_length(b"Expect: 100-continue"))
         assert client.reply()[0] == 200
 
 
