@@ -17,7 +17,7 @@ from aimlapi_embeddings.emulator import Emulator, Request
 from tests.support.recorded_models import M2, RECORDED_MODELS
 
 PATHS = {"aimlapi": "/v1/embeddings", "nugen": "/api/v3/inference/embeddings"}
-# CONTRACT: the published vectors of these are not exact in float32, and Nugen lists no such field.
+# The published vectors of these are not exact in float32, and Nugen's schema has no such field.
 NUMBERS_ONLY = {
     "voyage-2",
     "anthropic/voyage-2",
