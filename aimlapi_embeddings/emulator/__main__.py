@@ -1,4 +1,4 @@
-"""Serve both APIs on this machine until Ctrl-C."""
+"""Serve an emulator of the AI/ML API and of Nugen on 127.0.0.1 until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from aimlapi_embeddings.emulator import Emulator, running
 
 
 def main() -> None:
-    """Read the options, then serve."""
+    """Parse the options, then serve."""
     parser = argparse.ArgumentParser(
         prog="python -m aimlapi_embeddings.emulator", description=__doc__
     )
-    parser.add_argument("--port", type=int, default=8765, help="0: any free one (%(default)s)")
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds a request takes")
+    parser.add_argument("--port", type=int, default=8765, help="0: any free port (%(default)s)")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds for each request")
     parser.add_argument("--latency-per-text", type=float, default=0.0, help="seconds for each text")
-    parser.add_argument("--max-in-flight", type=int, help="429 above this many requests at once")
-    parser.add_argument("--lenient", action="store_true", help="put up with unknown keys, models")
+    parser.add_argument("--max-in-flight", type=int, help="answer 429 above this many requests")
+    parser.add_argument("--lenient", action="store_true", help="serve models that are not known")
     options = parser.parse_args()
     emulator = Emulator(
         strict=not options.lenient,
@@ -27,7 +27,7 @@ def main() -> None:
         max_in_flight=options.max_in_flight,
     )
     with contextlib.suppress(KeyboardInterrupt), running(emulator, port=options.port) as url:
-        print(f"Serving on {url}; its vectors are only lexical: shared words, no meaning.")
+        print(f"Serving on {url}; the vectors are only lexical: they compare words, not meaning.")
         print(f"export AIMLAPI_API_BASE={url}/v1 AIMLAPI_API_KEY=offline")
         print(
             f"export NUGEN_API_BASE={url}/api/v3/inference NUGEN_API_KEY=offline",

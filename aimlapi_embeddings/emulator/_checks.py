@@ -1,7 +1,8 @@
-"""Checks of one body field: a check tells what is wrong with a value, or None.
+"""Checks of one body field. A check returns what is wrong with a value, or None.
 
-The wording is that of zod, the validator whose "Invalid enum value. Expected 'a' | 'b', received
-'x'" the gateway's documentation prints (docs/errors-and-messages, 2026-08-21).
+The messages are worded as zod words them, the validator behind the gateway: its documentation
+prints "Invalid enum value. Expected 'a' | 'b', received 'x'" (docs/errors-and-messages of github
+aimlapi/api-docs, 2026-08-21).
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ _KINDS = {
 
 
 def kind(value: object) -> str:
-    """Name the JSON type of a decoded value."""
+    """Return the name of the JSON type of a decoded value."""
     return _KINDS[type(value)]
 
 
 def of_kind(expected: str) -> Check:
-    """Accept any value of one JSON type."""
+    """Accept every value of one JSON type."""
 
     def check(value: object) -> str | None:
         received = kind(value)
@@ -36,12 +37,12 @@ def of_kind(expected: str) -> Check:
     return check
 
 
-def one_of(*allowed: str | int) -> Check:
-    """Accept the values listed; a boolean is never one of the numbers."""
+def one_of(*allowed: str | int, nullable: bool = False) -> Check:
+    """Accept the listed values, and null if `nullable`; a boolean is never one of the numbers."""
     listed = " | ".join(map(repr, allowed))
 
     def check(value: object) -> str | None:
-        if not isinstance(value, bool) and value in allowed:
+        if (value is None and nullable) or (not isinstance(value, bool) and value in allowed):
             return None
         shown = repr(value) if type(value) in (str, int) else kind(value)
         return f"Invalid enum value. Expected {listed}, received {shown}"
@@ -50,7 +51,7 @@ def one_of(*allowed: str | int) -> Check:
 
 
 def record(**checks: Check) -> Check:
-    """Accept objects whose members pass the checks named after them."""
+    """Accept objects whose members pass the checks of their names; other members are ignored."""
 
     def check(value: object) -> str | None:
         if not isinstance(value, dict):
@@ -62,13 +63,14 @@ def record(**checks: Check) -> Check:
 
 
 def integer(low: int, high: int, *, nullable: bool = False) -> Check:
-    """Accept whole numbers from low to high, and null where the schema has it."""
+    """Accept whole numbers from `low` to `high`, and null if `nullable`."""
 
     def check(value: object) -> str | None:
         if value is None and nullable:
             return None
         if type(value) is not int:
-            return f"Expected integer, received {kind(value)}"
+            received = "float" if type(value) is float else kind(value)
+            return f"Expected integer, received {received}"
         if value < low:
             return f"Number must be greater than or equal to {low}"
         if value > high:

@@ -1,4 +1,4 @@
-"""Error replies, in the shapes each provider gives them."""
+"""Error replies, in the shape that each provider gives them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from uuid import UUID
 from aimlapi_embeddings.emulator._types import ErrorShape, Provider, Refusal, Reply, Request
 
 TIMESTAMP = "2026-08-30T18:23:01.734Z"
-"""The moment of the live probe that the error shape comes from; a pure function has no clock."""
+"""The time of the live probe that the error shape comes from; `answer` reads no clock."""
 
 _KEYS_PAGE = "You can create a new API key on the Billing page: https://aimlapi.com/app/keys"
 NO_KEY = f"This request requires a valid API key. {_KEYS_PAGE}"
 EMPTY_KEY = f"You provided an empty string instead of valid API key. {_KEYS_PAGE}"
 
-# github:aimlapi/api-docs docs/errors-and-messages (2026-08-21), 403 as on the wire in 2026. The
-# words for 404 and 413 are documented nowhere.
+# github aimlapi/api-docs, docs/errors-and-messages (2026-08-21); 403 as the gateway sent it in
+# 2026. The messages for 404 and 413 are documented nowhere and are guesses.
 _MESSAGES = {
     400: "Body validation error!",
     401: NO_KEY,
@@ -33,10 +33,10 @@ _MESSAGES = {
     504: "Generation timeout",
 }
 
-# github:nugen-in/nugen-cookbook notebook 07 @ feed92f (2026-01-29), on the legacy path.
+# github nugen-in/nugen-cookbook, notebook 07 @ feed92f (2026-01-29), captured on the older path.
 _NUGEN_MESSAGES = {403: "Could not validate credentials. Reason: API key not found"}
 
-# github:nugen-in/nugen-cookbook (2024-11): a 502 of Nugen is a page of the network in front.
+# github nugen-in/nugen-cookbook (2024-11): a 502 of Nugen is a page of Cloudflare.
 _CLOUDFLARE = (
     b"<!DOCTYPE html>\n<html><head><title>api.nugen.in | 502: Bad gateway</title></head>"
     b"<body><h1>Bad gateway</h1><p>Cloudflare</p></body></html>\n"
@@ -44,7 +44,7 @@ _CLOUDFLARE = (
 
 
 def request_id(request: Request, purpose: str = "request") -> str:
-    """Derive an id from a request: the same one every time."""
+    """Derive an id from a request; equal requests get equal ids."""
     text = f"{purpose} {request.method} {request.path}\n".encode()
     return str(UUID(blake2b(text + request.body, digest_size=16).hexdigest()))
 
@@ -52,14 +52,14 @@ def request_id(request: Request, purpose: str = "request") -> str:
 def error_reply(
     provider: Provider, request: Request, refusal: Refusal, shape: ErrorShape = "problem"
 ) -> Reply:
-    """Say no the way the provider does."""
+    """Build the error reply of a provider."""
     if provider == "nugen":
         return _nugen(refusal)
     return (_problem if shape == "problem" else _documented)(request, refusal)
 
 
 def phrase(status: int) -> str:
-    """The standard's name for a status, also for one it does not know."""
+    """Return the standard reason phrase of a status, or "Unknown"."""
     return HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Unknown"
 
 
@@ -71,7 +71,7 @@ def _message(refusal: Refusal) -> str:
 
 
 def _problem(request: Request, refusal: Refusal) -> Reply:
-    """The shape of a live probe (github:api-evangelist/aimlapi @ 79b781f5, 2026-08-30)."""
+    """Use the shape of a live probe (github api-evangelist/aimlapi @ 79b781f5, 2026-08-30)."""
     title, message = phrase(refusal.status), _message(refusal)
     body = {
         "title": title,
@@ -87,7 +87,7 @@ def _problem(request: Request, refusal: Refusal) -> Reply:
 
 
 def _documented(request: Request, refusal: Refusal) -> Reply:
-    """The shape of docs/errors-and-messages/general-info.md, which prints the status as text."""
+    """Use the shape of docs/errors-and-messages/general-info.md, whose status is a string."""
     body = {
         "message": _message(refusal),
         "path": request.path,
@@ -103,7 +103,7 @@ def _reply(status: int, body: Mapping[str, object], content_type: str) -> Reply:
 
 
 def _nugen(refusal: Refusal) -> Reply:
-    """FastAPI's shape (https://api.nugen.in/openapi-public.json v25.4.20)."""
+    """Use the shape of FastAPI (https://api.nugen.in/openapi-public.json v25.4.20)."""
     if refusal.status == 502:
         return Reply(502, {"content-type": "text/html; charset=UTF-8"}, _CLOUDFLARE)
     usual = _NUGEN_MESSAGES.get(refusal.status, phrase(refusal.status))

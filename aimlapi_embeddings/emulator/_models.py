@@ -1,9 +1,11 @@
 """The models of both providers. Data only.
 
-LIVE is https://api.aimlapi.com/docs-yaml as kept in github:api-evangelist/aimlapi @ a682911d
-(2026-09-16), REPO is github:aimlapi/api-docs @ f14fa72f (2026-08-21). Reply shapes, norms and
-fewest credits are those of the samples in REPO (captured 2026-01-14 to 2026-01-16, voyage-2 and
-voyage-code-2 in 2025-05). Limits on counts are the vendors' own; the gateway publishes none.
+LIVE is https://api.aimlapi.com/docs-yaml as kept in github api-evangelist/aimlapi @ a682911d
+(2026-09-16). REPO is github aimlapi/api-docs @ f14fa72f (2026-08-21). DIFY is github
+aimlapi/dify-aimlapi-plugin, models/text_embedding/*.yaml (prices @ 19a25c0c, Qwen @ 0db9b6c2).
+Reply shapes and norms are those of the samples in REPO (captured 2026-01-14 to 2026-01-16, voyage-2
+and voyage-code-2 in 2025-05). The gateway publishes no limits on the number of texts and tokens:
+those here are the vendors' own.
 """
 
 from __future__ import annotations
@@ -27,10 +29,13 @@ from aimlapi_embeddings.emulator._rules import (
 )
 from aimlapi_embeddings.emulator._types import Provider
 
-_ENCODINGS = {"encoding_format": one_of("float", "base64")}  # LIVE
+# LIVE lists the field for OpenAI's models only. Other families tolerate it without a check: the
+# published samples of all families were requested with it.
+_ENCODINGS = {"encoding_format": one_of("float", "base64", nullable=True)}
 
 # https://platform.openai.com/docs/api-reference/embeddings/create (read 2026-11): at most 2048
-# texts, 8192 tokens each, 300000 together. Wording: github langchain-ai/langchain#31227 (2025-05).
+# texts of 8192 tokens, and 300000 tokens in a request. Wording: github
+# langchain-ai/langchain#31227 (2025-05).
 _OPENAI = Rule(
     native=1536,
     limits=Limits(2048, 8192, 300_000),
@@ -42,19 +47,21 @@ _OPENAI = Rule(
         "completion length.",
         "Invalid 'input': maximum request size is {limit} tokens per request.",
     ),
-    credits=2,
+    maker="openai",
+    listed=True,
 )
 
 
 def _null_prompt(tokens: int) -> Usage:
-    """Usage of voyage: the vendor counts the total only."""
+    """Build the `usage` of Voyage, which counts only the total."""
     return {"prompt_tokens": None, "total_tokens": tokens}
 
 
-# LIVE: one string of 1 to 8000 characters, or items of up to 800, with no lower bounds on arrays;
-# `input_type` has one value. An empty array is refused all the same: there is nothing to embed.
-# https://docs.voyageai.com/reference/embeddings-api (read 2026-11): 1000 texts, longer ones cut.
-# Wording: github sigoden/aichat#825 (2024-09).
+# LIVE: a string of 1 to 8000 characters, or an array whose texts have up to 800, without lower
+# bounds; `input_type` has one value. An empty array is refused although the schema allows it,
+# because there is nothing to embed. https://docs.voyageai.com/reference/embeddings-api (read
+# 2026-11): 1000 texts; texts with too many tokens are cut. Wording: github sigoden/aichat#825
+# (2024-09).
 _VOYAGE = Rule(
     native=1024,
     options={"input_type": one_of("document")},
@@ -68,12 +75,14 @@ _VOYAGE = Rule(
     min_chars_of_item=0,
     truncates=True,
     usage=_null_prompt,
-    credits=2,
+    usd_per_million=0.156,  # DIFY
+    maker="anthropic",
+    listed=True,
 )
 
-# LIVE for text-multilingual-embedding-002, REPO for the rest. Vendor:
+# LIVE for text-multilingual-embedding-002, REPO for the other models. Limits:
 # https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/get-text-embeddings (read
-# 2026-11): 250 texts, 20000 tokens, each text cut at 2048. Wording: github
+# 2026-11): 250 texts, 20000 tokens in a request, each text cut at 2048 tokens. Wording: github
 # langchain-ai/langchain#5316 (2023-05).
 _TASKS = one_of(
     "RETRIEVAL_QUERY",
@@ -102,8 +111,9 @@ _GOOGLE = Rule(
     ),
     truncates=True,
     counts=count_characters,
+    maker="google",
 )
-# github langchain-ai/langchain#5316: five texts is what holds in every region for these.
+# github langchain-ai/langchain#5316: five texts are accepted in every region.
 _GECKO = replace(_GOOGLE, limits=Limits(5, 2048, 20_000))
 
 
@@ -115,8 +125,8 @@ def _vllm_usage(tokens: int) -> Usage:
     return {**(both_counts(tokens) or {}), "completion_tokens": 0, "prompt_tokens_details": None}
 
 
-# REPO (2026-01-16), gone from LIVE. The extra fields are those of a vLLM server, so its words are
-# taken as well: github vllm-project/vllm#19798 (2025-06). The instruction is from github
+# REPO (2026-01-16), no longer in LIVE. The extra fields of its samples are those of a vLLM server,
+# so the wording is vLLM's: github vllm-project/vllm#19798 (2025-06). The instruction is from github
 # FlagOpen/FlagEmbedding, research/baai_general_embedding/README.md.
 _BGE = Rule(
     native=768,
@@ -131,19 +141,21 @@ _BGE = Rule(
     reply_extra=_vllm_fields,
 )
 
-# REPO, gone from LIVE. The one sample (32k, 2026-01-16) is not of unit length.
+# REPO, no longer in LIVE. The vector of the one sample (32k, 2026-01-16) has not unit length, and
+# its numbers are not exact in float32: it cannot have come as base64.
 _M2 = Rule(
     native=768,
     truncates=True,
+    base64=False,
     usage=lambda _: None,
     lengths=(1.471446861, 1.471446861),
-    grid="decimal",
+    number_format="decimal",
 )
 _M2_STRING = replace(_M2, arrays=False, limits=Limits(tokens_per_text=2048, chars_of_string=3000))
 
 # https://www.alibabacloud.com/help/en/model-studio/text-embedding-synchronous-api (2026-03): ten
-# texts of 8192 tokens, and the sizes listed; LIVE has a plain integer 64..2048, not null. Wording:
-# github garrytan/gbrain#1199 (2026-05).
+# texts (DIFY says the same) of 8192 tokens, and the sizes listed; LIVE has an integer 64..2048, not
+# null. Wording: github garrytan/gbrain#1199 (2026-05).
 _QWEN_SIZES = (64, 128, 256, 512, 768, 1024)
 _QWEN = Rule(
     native=1024,
@@ -154,12 +166,14 @@ _QWEN = Rule(
         "not be larger than {limit}.: input.contents",
         "<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, {limit}]",
     ),
+    usd_per_million=0.091,  # DIFY
+    listed=True,
     echo="text-embedding-v3",
     reply_extra=lambda identity: {"id": identity},
 )
 
 _DIMENSIONS_3072 = {"dimensions": integer(1, 3072, nullable=True)}
-# LIVE. What the members of `test` do is told by their names only; `delay` does nothing here.
+# LIVE. No document says what the members of `test` do beyond their names; `delay` is ignored here.
 _TEST = Rule(
     native=1024,
     options={
@@ -173,10 +187,16 @@ _TEST = Rule(
 
 
 EMULATED_PREFIX: Final = "emulated/"
-"""Ids that start so are served as plain models that no table needs to know."""
+"""Ids with this prefix are served as plain models in every strictness; they are in no table."""
 
 PLAIN: Mapping[Provider, Rule] = {
-    "aimlapi": replace(_OPENAI, native=64, options={**_ENCODINGS, **_DIMENSIONS_3072}),
+    "aimlapi": replace(
+        _OPENAI,
+        native=64,
+        options={**_ENCODINGS, **_DIMENSIONS_3072},
+        maker="emulated",
+        listed=False,
+    ),
     "nugen": replace(FLASH_EMBED, native=64),
 }
 
@@ -184,24 +204,35 @@ MODELS: Mapping[Provider, Mapping[str, Rule]] = {
     "aimlapi": {
         "text-embedding-3-small": replace(
             _OPENAI,
-            # LIVE says 3072 here too, OpenAI 1536.
+            # LIVE allows 3072, but OpenAI behind it only 1536.
             options={**_ENCODINGS, "dimensions": integer(1, 1536, nullable=True)},
-            credits=1,
+            usd_per_million=0.026,  # DIFY
         ),
         "text-embedding-3-large": replace(
-            _OPENAI, native=3072, options={**_ENCODINGS, **_DIMENSIONS_3072}
+            _OPENAI,
+            native=3072,
+            options={**_ENCODINGS, **_DIMENSIONS_3072},
+            usd_per_million=0.169,  # DIFY
         ),
         "text-embedding-ada-002": replace(
-            _OPENAI, options=_ENCODINGS, echo="text-embedding-ada-002-v2"
+            _OPENAI,
+            options=_ENCODINGS,
+            usd_per_million=0.13,  # DIFY
+            echo="text-embedding-ada-002-v2",
         ),
-        # The only voyage captures without `meta` (2025-05).
+        # The captures of voyage-2 and voyage-code-2 (2025-05) are the only ones without `meta`, and
+        # their numbers are not exact in float32: they cannot have come as base64.
         "voyage-2": replace(
             _VOYAGE,
             limits=_VOYAGE.limits._replace(tokens_per_text=4000, tokens_per_request=320_000),
+            base64=False,
+            usd_per_million=0.13,  # DIFY
             meta=False,
-            grid="decimal",
+            number_format="decimal",
         ),
-        "voyage-code-2": replace(_VOYAGE, native=1536, meta=False, grid="decimal"),
+        "voyage-code-2": replace(
+            _VOYAGE, native=1536, base64=False, meta=False, number_format="decimal"
+        ),
         "voyage-large-2": replace(_VOYAGE, native=1536),
         "voyage-large-2-instruct": _VOYAGE,
         "voyage-law-2": _VOYAGE,
@@ -211,7 +242,11 @@ MODELS: Mapping[Provider, Mapping[str, Rule]] = {
         "voyage-multilingual-2": replace(
             _VOYAGE, limits=_VOYAGE.limits._replace(tokens_per_text=32_000)
         ),
-        "text-multilingual-embedding-002": _GOOGLE,
+        "text-multilingual-embedding-002": replace(
+            _GOOGLE,
+            usd_per_million=0.0325,  # DIFY
+            listed=True,
+        ),
         "textembedding-gecko@001": replace(_GECKO, limits=Limits(5, 3072)),
         "textembedding-gecko@003": _GECKO,
         "textembedding-gecko-multilingual@001": _GECKO,
@@ -226,7 +261,7 @@ MODELS: Mapping[Provider, Mapping[str, Rule]] = {
             _M2, limits=Limits(tokens_per_text=32_768)
         ),
         "alibaba/qwen-text-embedding-v3": _QWEN,
-        # The published v4 sample is a copy of v3's; its echo follows v3's pattern.
+        # The published sample of v4 is a copy of v3's, so this echo only follows v3's pattern.
         "alibaba/qwen-text-embedding-v4": replace(
             _QWEN,
             options={"dimensions": one_of(*_QWEN_SIZES, 1536, 2048)},
@@ -237,24 +272,17 @@ MODELS: Mapping[Provider, Mapping[str, Rule]] = {
     "nugen": {"nugen-flash-embed": FLASH_EMBED, "qwen3-embedding-8b": QWEN3_EMBEDDING},
 }
 
-# LIVE, and the prefixed ids of GET /v1/models.
-_MAKERS = {
-    "text-embedding-3": "openai",
-    "text-embedding-ada": "openai",
-    "voyage": "anthropic",
-    "text-multilingual": "google",
-}
+# LIVE. The prefixed ids of OpenAI, Voyage and Google are also the catalogue's canonical ids.
 ALIASES: Mapping[Provider, Mapping[str, str]] = {
     "aimlapi": {
         **{
-            f"{maker}/{model}": model
-            for start, maker in _MAKERS.items()
-            for model in MODELS["aimlapi"]
-            if model.startswith(start)
+            rule.canonical_id(model): model
+            for model, rule in MODELS["aimlapi"].items()
+            if rule.listed and rule.maker
         },
         **{
-            f"{maker}text-embedding-{version}": f"alibaba/qwen-text-embedding-{version}"
-            for maker in ("alibaba/", "")
+            f"{prefix}text-embedding-{version}": f"alibaba/qwen-text-embedding-{version}"
+            for prefix in ("alibaba/", "")
             for version in ("v3", "v4")
         },
     },

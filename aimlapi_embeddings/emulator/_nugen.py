@@ -12,17 +12,18 @@ def _fields(_: str) -> Extra:
     return {"id": f"nugen-{CREATED}.25", "created": CREATED + 0.25}
 
 
-# github:nugen-in/nugen-cookbook guides/create_embeddings_with_nugen (flash @ 88faee8 of
-# 2025-12-29, qwen3 @ 981bb39 of 2026-07-18). Neither limits nor a largest size are published;
-# 4096 is what the open qwen3-embedding-8b gives.
+# github nugen-in/nugen-cookbook, guides/create_embeddings_with_nugen (flash @ 88faee8 of
+# 2025-12-29, qwen3 @ 981bb39 of 2026-07-18). No limits and no largest size are published; 4096 is
+# the size of the open model qwen3-embedding-8b.
 FLASH_EMBED = Rule(
     native=768,
     options={"dimensions": integer(1, 4096, nullable=True)},
+    base64=False,
     object="embedding",
     usage=lambda tokens: {"total_tokens": tokens},
     reply_extra=_fields,
     meta=False,
-    grid="float16",
+    number_format="float16",
 )
 QWEN3_EMBEDDING = replace(
     FLASH_EMBED,
@@ -35,5 +36,5 @@ QWEN3_EMBEDDING = replace(
     },
     item_extra={"raw_output": None},
     lengths=(25.53, 27.14),
-    grid="bfloat16",
+    number_format="bfloat16",
 )

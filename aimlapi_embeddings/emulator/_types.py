@@ -1,4 +1,4 @@
-"""What goes over the wire, and the one way to say no."""
+"""The values that pass between the modules of the emulator."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from typing import Literal, NamedTuple
 
 Provider = Literal["aimlapi", "nugen"]
 ErrorShape = Literal["problem", "documented"]
+Strictness = bool | Literal["listed"]
 
 
 class Request(NamedTuple):
-    """One HTTP request; the names of headers are in lower case."""
+    """One HTTP request.
+
+    Attributes:
+        method: In upper case, such as "POST".
+        path: Path and query, such as "/v1/models?id=voyage-2"; never with scheme and host.
+        headers: Names in lower case.
+        body: The body without its transfer coding.
+    """
 
     method: str
     path: str
@@ -19,7 +27,7 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """One HTTP reply, framing (`content-length`, `connection`) left to whoever sends it."""
+    """One HTTP reply; the server adds `content-length` and `connection` when it sends it."""
 
     status: int
     headers: Mapping[str, str]
@@ -27,12 +35,12 @@ class Reply(NamedTuple):
 
 
 class Refusal(Exception):
-    """A request that gets an error instead of vectors.
+    """A request that is answered with an error instead of vectors.
 
     Attributes:
         status: The HTTP status.
-        text: What is wrong; empty means the usual words for that status.
-        field: The body field at fault ("input.3"); None when it is not about one field.
+        text: What is wrong; empty means the provider's usual message for that status.
+        field: The body field at fault, such as "input.3"; None when no single field is at fault.
     """
 
     def __init__(self, status: int, text: str = "", field: str | None = None) -> None:

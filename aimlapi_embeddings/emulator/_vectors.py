@@ -1,9 +1,9 @@
-"""Lexical vectors: texts that share words point the same way. No meaning is involved.
+"""Lexical vectors: texts that share words get similar vectors. Meaning plays no part.
 
-Each distinct word becomes a few signed buckets: one for the word itself, smaller ones for its
-character n-grams, so that "sorted" is near "sorting". Three weights make short questions find
-long texts: common English words count little, repetition counts by its logarithm, and the later
-a word first turns up, the less it adds to what the opening words said.
+Each distinct word adds to a few buckets, with a sign each: one bucket for the word itself, and with
+less weight those of its character n-grams, so that "sorted" is near "sorting". Three weights make
+short questions find long texts: common English words count little, repeated words count by the
+logarithm of their number, and a word counts the less the later it first occurs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _PUNCTUATION_WEIGHT = 0.05
 _NGRAM_WEIGHT = 0.35
 _NGRAM_SIZE = 4
 _LEAD = 15.0
-"""Distinct words after which a new one counts half."""
+"""The number of distinct words after which a further one counts half."""
 
 Buckets = tuple[tuple[int, float], ...]
 
@@ -45,13 +45,13 @@ Buckets = tuple[tuple[int, float], ...]
 def lexical_vector(
     text: str, dimensions: int, *, space: str = "", blend: tuple[tuple[str, float], ...] = ()
 ) -> list[float]:
-    """Turn a text into a unit vector; every text has one, the empty one included.
+    """Compute the unit vector of a text; the empty text has one too.
 
     Args:
         text: Any text.
-        dimensions: Its length, at least 1. Another length is another vector, not a prefix.
-        space: Vectors of different spaces have nothing to do with each other.
-        blend: Further texts to mix in, each with its share of the main text's length.
+        dimensions: Numbers in the vector, at least 1. A smaller vector is not a prefix of a larger.
+        space: Vectors of different spaces are unrelated.
+        blend: Further texts to add, each with its weight relative to the main text.
     """
     vector = _direction(text, dimensions, space)
     for other, share in blend:
@@ -70,14 +70,14 @@ def _direction(text: str, dimensions: int, space: str) -> list[float]:
 
 
 def _unit(vector: list[float]) -> list[float]:
-    """Scale to length 1; [] when there is nothing to scale."""
+    """Scale to length 1; [] for a vector of zeros."""
     if norm := math.hypot(*vector):
         return [x / norm for x in vector]
     return []
 
 
 def _one_bucket(text: str, dimensions: int, space: str) -> list[float]:
-    """The vector of a text without words, or whose words cancelled out."""
+    """Make the vector of a text that has no words, or whose words cancel each other."""
     vector = [0.0] * dimensions
     bucket, sign = _hash(text, dimensions, space)
     vector[bucket] = sign
@@ -109,7 +109,7 @@ def _word_features(word: str) -> Iterator[tuple[str, float]]:
         yield word, _COMMON_WEIGHT
         return
     yield word, 1.0
-    if not word.isascii():  # many scripts write no spaces, or put much into short words
+    if not word.isascii():  # many scripts have no spaces or short words
         yield from ((f"{a}{b}", _NGRAM_WEIGHT) for a, b in pairwise(word))
         return
     marked = f"^{word}$"
@@ -118,7 +118,7 @@ def _word_features(word: str) -> Iterator[tuple[str, float]]:
 
 
 def _hash(feature: str, dimensions: int, space: str) -> tuple[int, float]:
-    """Bucket and sign of a feature, the same on every machine and in every process."""
+    """Return bucket and sign of a feature, the same on every machine and in every process."""
     data = f"{space}\0{feature}".encode(errors="surrogatepass")
     number = int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
     return (number >> 1) % dimensions, 1.0 if number & 1 else -1.0

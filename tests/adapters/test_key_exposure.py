@@ -21,7 +21,8 @@ from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from pydantic import Field, ValidationError
 
 from aimlapi_embeddings import AIMLAPIError, APITimeoutError, EmbeddingsClient
-from aimlapi_embeddings.emulator import Fault, one_short
+from aimlapi_embeddings.emulator import Fault
+from aimlapi_embeddings.emulator.faults import one_short
 from tests.support import key_exposure
 from tests.support.adapter_classes import ADAPTERS, make
 from tests.support.child_processes import program

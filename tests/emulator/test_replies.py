@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 import math
 import struct
@@ -13,8 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimlapi_embeddings import emulator
-from aimlapi_embeddings.emulator import Reply, Request, answer
+from aimlapi_embeddings.emulator import Reply, Request, answer, faults
 
 SMALL, LARGE, ADA = (
     "text-embedding-3-small",
@@ -92,6 +92,51 @@ def test_cost_comes_in_meta_and_in_headers_of_the_gateway_only() -> None:
     assert reply.headers["x-aimlapi-credits-used"] == "2"
     assert reply.headers["x-aimlapi-usd-spent"] == "0.000001000"
     assert list(answer(post(FLASH)).headers) == ["content-type"]
+
+
+# Credits of the published samples, and tokens of ours for the same sentence.
+CREDITS = [(SMALL, 1), (LARGE, 2), (ADA, 2), (VOYAGE, 2), (GOOGLE, 1), (QWEN, 1), (BGE, 1), (M2, 1)]
+
+
+@pytest.mark.parametrize(("model", "used"), CREDITS)
+def test_a_short_sentence_costs_the_credits_of_its_sample(model: str, used: int) -> None:
+    assert decoded(answer(post(model)))["meta"]["usage"]["credits_used"] == used
+
+
+def test_the_cost_grows_with_the_tokens_as_the_price_says() -> None:
+    reply = answer(post(SMALL, ["word " * 1000] * 10))
+    assert decoded(reply)["usage"]["total_tokens"] == 10_000
+    assert decoded(reply)["meta"]["usage"] == {"credits_used": 520, "usd_spent": 0.00026}
+
+
+ANSWERED = [
+    (SMALL, "openai/text-embedding-3-small", "openai"),
+    ("openai/text-embedding-3-small", "openai/text-embedding-3-small", "openai"),
+    (VOYAGE, "anthropic/voyage-law-2", "anthropic"),
+    (GOOGLE, "google/text-multilingual-embedding-002", "google"),
+    ("textembedding-gecko@003", "google/textembedding-gecko@003", "google"),
+    ("text-embedding-v4", QWEN_V4, "alibaba"),
+    (BGE, BGE, "BAAI"),
+    (M2, M2, "togethercomputer"),
+]
+
+
+@pytest.mark.parametrize(("asked", "model", "provider"), ANSWERED)
+def test_meta_and_headers_name_the_model_and_the_provider_that_answered(
+    asked: str, model: str, provider: str
+) -> None:
+    reply = answer(post(asked))
+    meta = decoded(reply)["meta"]
+    assert list(meta) == ["model", "provider", "usage"]
+    assert (meta["model"], meta["provider"]) == (model, provider)
+    assert reply.headers["x-aimlapi-model"] == model
+    assert reply.headers["x-aimlapi-provider"] == provider
+
+
+def test_headers_name_the_model_where_the_reply_has_no_meta() -> None:
+    reply = answer(post("voyage-2"))
+    assert "meta" not in decoded(reply)
+    assert reply.headers["x-aimlapi-model"] == "anthropic/voyage-2"
 
 
 def test_the_test_model_does_what_it_is_told() -> None:
@@ -193,15 +238,15 @@ def indexes(body: Any) -> list[int | None]:
 
 
 RESHAPED: list[tuple[Callable[[Reply], Reply], Callable[[Any], bool]]] = [
-    (emulator.shuffled, lambda body: indexes(body) == [1, 0]),
-    (emulator.one_short, lambda body: indexes(body) == [0]),
-    (emulator.one_long, lambda body: indexes(body) == [0, 1, 2]),
-    (emulator.doubled_index, lambda body: indexes(body) == [0, 0]),
-    (emulator.without_index, lambda body: indexes(body) == [None, None]),
-    (emulator.without_usage, lambda body: body.keys() == {"object", "data", "model"}),
-    (emulator.null_embedding, lambda body: body["data"][1]["embedding"] is None),
-    (emulator.ragged, lambda body: len(body["data"][1]["embedding"]) == 2),
-    (emulator.with_nan, lambda body: math.isnan(body["data"][1]["embedding"][0])),
+    (faults.shuffled, lambda body: indexes(body) == [1, 0]),
+    (faults.one_short, lambda body: indexes(body) == [0]),
+    (faults.one_long, lambda body: indexes(body) == [0, 1, 2]),
+    (faults.doubled_index, lambda body: indexes(body) == [0, 0]),
+    (faults.without_index, lambda body: indexes(body) == [None, None]),
+    (faults.without_usage, lambda body: body.keys() == {"object", "data", "model"}),
+    (faults.null_embedding, lambda body: body["data"][1]["embedding"] is None),
+    (faults.ragged, lambda body: len(body["data"][1]["embedding"]) == 2),
+    (faults.with_nan, lambda body: math.isnan(body["data"][1]["embedding"][0])),
 ]
 
 
@@ -221,7 +266,16 @@ def test_base64_replies_are_spoiled_as_base64() -> None:
     reply = answer(post("emulated/x", ["a", "b"], dimensions=3, encoding_format="base64"))
     short, nan, floats = (
         decoded(reshape(reply))["data"][1]["embedding"]
-        for reshape in (emulator.ragged, emulator.with_nan, emulator.as_floats)
+        for reshape in (faults.ragged, faults.with_nan, faults.as_floats)
     )
     assert (len(short), len(nan), len(floats)) == (12, 16, 3)
     assert nan.startswith("AADAfw")
+
+
+def test_the_module_of_faults_lists_each_of_its_functions() -> None:
+    functions = [
+        name
+        for name, value in vars(faults).items()
+        if inspect.isfunction(value) and value.__module__ == faults.__name__ and name[0] != "_"
+    ]
+    assert faults.__all__ == sorted(functions)

@@ -22,8 +22,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from aimlapi_embeddings import emulator
-from aimlapi_embeddings.emulator import Emulator, Fault, running
+from aimlapi_embeddings.emulator import Emulator, Fault, faults, running
 
 
 class Got(NamedTuple):
@@ -57,9 +56,9 @@ def asking(url: str) -> Iterator[Ask]:
 
 
 @contextmanager
-def asking_with(*faults: Fault | None, **settings: Any) -> Iterator[Ask]:
+def asking_with(*sequence: Fault | None, **settings: Any) -> Iterator[Ask]:
     """Serve with these faults to come, and ask."""
-    with running(Emulator(faults=faults, **settings)) as url, asking(url) as ask:
+    with running(Emulator(faults=sequence, **settings)) as url, asking(url) as ask:
         yield ask
 
 
@@ -104,9 +103,9 @@ def test_headers_and_body_can_be_set_freely() -> None:
 def test_bodies_that_are_no_json() -> None:
     """Nothing, half of it, and a web page arrive whole as far as HTTP can tell."""
     with asking_with(
-        Fault(reshape=emulator.empty),
-        Fault(reshape=emulator.cut_short),
-        Fault(reshape=emulator.html),
+        Fault(reshape=faults.empty),
+        Fault(reshape=faults.cut_short),
+        Fault(reshape=faults.html),
     ) as ask:
         nothing, half, page = ask(), ask(), ask()
     assert nothing.body == b""
@@ -119,9 +118,7 @@ def test_bodies_that_are_no_json() -> None:
 
 def test_bodies_can_be_compressed_and_cut_short() -> None:
     """The first inflates, the second does not."""
-    with asking_with(
-        Fault(reshape=emulator.gzipped), Fault(reshape=emulator.gzip_cut_short)
-    ) as ask:
+    with asking_with(Fault(reshape=faults.gzipped), Fault(reshape=faults.gzip_cut_short)) as ask:
         whole, half = ask(), ask()
     assert whole.headers["content-encoding"] == "gzip"
     assert len(json.loads(gzip.decompress(whole.body))["data"]) == 2
@@ -132,7 +129,7 @@ def test_bodies_can_be_compressed_and_cut_short() -> None:
 def test_a_reply_can_end_before_its_promised_length() -> None:
     """The client sees the end of the connection, not a hang."""
     with (
-        asking_with(Fault(reshape=emulator.overstated_length)) as ask,
+        asking_with(Fault(reshape=faults.overstated_length)) as ask,
         pytest.raises(http.client.IncompleteRead),
     ):
         ask()
@@ -240,18 +237,6 @@ def test_above_the_bound_requests_are_refused() -> None:
         replies = list(pool.map(ask_once, range(6)))
     statuses = sorted(reply.status for reply in replies)
     assert statuses == [200, 200, 429, 429, 429, 429]
-
-
-def test_what_is_not_http_is_hung_up_on() -> None:
-    """The server lives on."""
-    with running() as url:
-        address = urlsplit(url)
-        for nonsense in (b"hello\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n"):
-            with socket.create_connection((address.hostname, address.port), timeout=5) as client:
-                client.sendall(nonsense)
-                assert client.recv(1) == b""
-        with asking(url) as ask:
-            assert ask().status == 200
 
 
 def test_the_module_serves_until_interrupted() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from aimlapi_embeddings import ReplyError, emulator
-from aimlapi_embeddings.emulator import Fault
+from aimlapi_embeddings import ReplyError
+from aimlapi_embeddings.emulator import Fault, faults
 from tests.support.entry_points import GOOGLE, OPENAI, EntryPoint
 
 TEXTS = ["first text", "second text", "third text", "fourth text"]
@@ -19,8 +19,8 @@ def one_by_one(entry_point: EntryPoint, texts: list[str]) -> list[list[float]]:
 
 
 @pytest.mark.parametrize("model", [GOOGLE, OPENAI])
-@pytest.mark.parametrize("reshape", [emulator.shuffled, emulator.without_index, emulator.as_floats])
-def test_each_text_gets_its_own_vector(entry_point: EntryPoint, model: str, reshape: Any) -> None:
+@pytest.mark.parametrize("reshape", [faults.shuffled, faults.without_index, faults.as_floats])
+def test_vectors_land_on_their_texts(entry_point: EntryPoint, model: str, reshape: Any) -> None:
     entry_point.make(model, dimensions=16)
     expected = one_by_one(entry_point, TEXTS)
     entry_point.fake_server.will(Fault(reshape=reshape))
@@ -39,15 +39,15 @@ def test_each_text_of_many_requests_gets_its_own_vector(entry_point: EntryPoint)
 @pytest.mark.parametrize(
     "reshape",
     [
-        emulator.one_short,
-        emulator.one_long,
-        emulator.doubled_index,
-        emulator.null_embedding,
-        emulator.ragged,
-        emulator.with_nan,
-        emulator.empty,
-        emulator.html,
-        emulator.cut_short,
+        faults.one_short,
+        faults.one_long,
+        faults.doubled_index,
+        faults.null_embedding,
+        faults.ragged,
+        faults.with_nan,
+        faults.empty,
+        faults.html,
+        faults.cut_short,
     ],
 )
 def test_a_reply_that_breaks_the_contract_raises(

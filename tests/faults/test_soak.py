@@ -18,8 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
-from aimlapi_embeddings import emulator
-from aimlapi_embeddings.emulator import Emulator, Fault, running
+from aimlapi_embeddings.emulator import Emulator, Fault, faults, running
 from tests.support.entry_points import KEY, MODES, OPENAI, EntryPoint, FakeServer
 
 CALLS, TEXTS = 100, 2_000  # 200,000 texts
@@ -32,12 +31,12 @@ CURABLE = (
     Fault(503, retry_after="0.5"),
     *(Fault(drop=drop) for drop in ("before_headers", "in_headers", "after_headers", "in_body")),
     Fault(drop="in_body", reset=False),
-    Fault(reshape=emulator.overstated_length),
+    Fault(reshape=faults.overstated_length),
     Fault(hang=True),
     Fault(close=True),
-    Fault(reshape=emulator.shuffled),
-    Fault(reshape=emulator.as_floats),
-    Fault(reshape=emulator.gzipped),
+    Fault(reshape=faults.shuffled),
+    Fault(reshape=faults.as_floats),
+    Fault(reshape=faults.gzipped),
 )
 MEGABYTE = 1 << 20
 MOST_GROWTH = 16 * MEGABYTE  # the C library's allocator keeps some memory for each thread
@@ -52,8 +51,8 @@ class State(NamedTuple):
     descriptors: int
 
 
-def faults(seed: int) -> Iterator[Fault | None]:
-    """Yield random faults for ever."""
+def draw_faults(seed: int) -> Iterator[Fault | None]:
+    """Pick at random, without an end."""
     chance = random.Random(seed)
     while True:
         yield chance.choice(CURABLE) if chance.random() < ILL else None
@@ -80,7 +79,7 @@ def _look() -> tuple[int, int]:
 def test_two_hundred_thousand_texts_get_their_vectors_and_leak_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    server = Emulator(latency=LATENCY, faults=faults(seed=4))
+    server = Emulator(latency=LATENCY, faults=draw_faults(seed=4))
     start = time.perf_counter()
     states: list[State] = []
     answered = 0

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from aimlapi_embeddings import AIMLAPIError, emulator
-from aimlapi_embeddings.emulator import Fault
+from aimlapi_embeddings import AIMLAPIError
+from aimlapi_embeddings.emulator import Fault, faults
 from tests.support import key_exposure
 from tests.support.emulator_server import calls_of, connected, serving
 from tests.support.entry_points import KEY, Mode, Package
@@ -36,9 +36,9 @@ FAULTS = {
     "headers that repeat it": Fault(500, {"x-inference-id": KEY, "retry-after": KEY}),
     "no list": Fault(body=ECHO),
     "no JSON": Fault(body=KEY.encode()),
-    "short": Fault(reshape=emulator.one_short),
-    "NaN": Fault(reshape=emulator.with_nan),
-    "half a reply": Fault(reshape=emulator.cut_short),
+    "short": Fault(reshape=faults.one_short),
+    "NaN": Fault(reshape=faults.with_nan),
+    "half a reply": Fault(reshape=faults.cut_short),
 }
 
 

@@ -24,7 +24,7 @@ from aimlapi_embeddings import (
     RequestTooLargeError,
     emulator,
 )
-from aimlapi_embeddings.emulator import Fault
+from aimlapi_embeddings.emulator import Fault, faults
 from tests.support.entry_points import GOOGLE, OPENAI, Clock
 from tests.support.fault_rows import (
     FIRST_TWO,
@@ -62,22 +62,22 @@ WORDS: Mapping[str, bytes] = {
     "a web page": f"<html><title>{WORD}</title><body>x</body></html>".encode(),
 }
 BROKEN: Mapping[str, tuple[Callable[[emulator.Reply], emulator.Reply], str]] = {
-    "one too few": (emulator.one_short, "2 texts were sent, but 1 vectors came back"),
-    "one too many": (emulator.one_long, "2 texts were sent, but 3 vectors came back"),
-    "one index twice": (emulator.doubled_index, "indexes are not 0 to 1, each once"),
-    "null": (emulator.null_embedding, "is not a list of embeddings"),
-    "one shorter than the others": (emulator.ragged, "has 7 numbers, but 8 were asked for"),
-    "all shorter than asked for": (emulator.narrower, "has 7 numbers, but 8 were asked for"),
-    "NaN": (emulator.with_nan, "holds NaN|is not a list of embeddings"),
-    "infinity": (emulator.with_infinity, "holds NaN or infinity|is not a list of embeddings"),
+    "one too few": (faults.one_short, "2 texts were sent, but 1 vectors came back"),
+    "one too many": (faults.one_long, "2 texts were sent, but 3 vectors came back"),
+    "one index twice": (faults.doubled_index, "indexes are not 0 to 1, each once"),
+    "null": (faults.null_embedding, "is not a list of embeddings"),
+    "one shorter than the others": (faults.ragged, "has 7 numbers, but 8 were asked for"),
+    "all shorter than asked for": (faults.narrower, "has 7 numbers, but 8 were asked for"),
+    "NaN": (faults.with_nan, "holds NaN|is not a list of embeddings"),
+    "infinity": (faults.with_infinity, "holds NaN or infinity|is not a list of embeddings"),
 }
-ODD_BASE64 = (emulator.odd_base64, "is 5 bytes long, not four for each number")
+ODD_BASE64 = (faults.odd_base64, "is 5 bytes long, not four for each number")
 UNREADABLE = {
-    "a web page": emulator.html,
-    "nothing": emulator.empty,
-    "half of the JSON": emulator.cut_short,
-    "gzip cut short": emulator.gzip_cut_short,
-    "a `Content-Length` that is too small": emulator.understated_length,
+    "a web page": faults.html,
+    "nothing": faults.empty,
+    "half of the JSON": faults.cut_short,
+    "gzip cut short": faults.gzip_cut_short,
+    "a `Content-Length` that is too small": faults.understated_length,
 }
 MANY = 1000
 POISON = 777
@@ -113,7 +113,7 @@ MATRIX: tuple[Row, ...] = (
         )
     ),
     Row(what="connection closed", how="after each reply", faults=[Fault(close=True)] * 4),
-    cured("`Content-Length`", "too large", Fault(reshape=emulator.overstated_length)),
+    cured("`Content-Length`", "too large", Fault(reshape=faults.overstated_length)),
     cured("no reply in time", "once", Fault(hang=True), timeouts=1, options={"timeout": TIMEOUT}),
     lasting(
         "no reply in time",
@@ -247,16 +247,16 @@ MATRIX: tuple[Row, ...] = (
     final("vectors", "empty", vectors([], []), ReplyError, "vector 0 of the reply is empty"),
     final("vectors", "empty text", vectors("", ""), ReplyError, "vector 0 of the reply is empty"),
     final("vectors", "two bytes", vectors("AAA=", "AAA="), ReplyError, "is 2 bytes long"),
-    Row(what="vectors", how="shuffled", faults=[Fault(reshape=emulator.shuffled)] * 4),
+    Row(what="vectors", how="shuffled", faults=[Fault(reshape=faults.shuffled)] * 4),
     Row(
         what="vectors",
         how="numbers for base64",
-        faults=[None, Fault(reshape=emulator.as_floats)],
+        faults=[None, Fault(reshape=faults.as_floats)],
     ),
     Row(
         what="vectors",
         how="base64 for numbers",
-        faults=[None, Fault(reshape=emulator.as_base64)],
+        faults=[None, Fault(reshape=faults.as_base64)],
         options={"model": GOOGLE},
     ),
 )

@@ -15,6 +15,8 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
+
 from tests.support.sockets import SOON
 
 
@@ -116,7 +118,9 @@ class Minimal:
         follow_redirects: bool,
     ) -> Any:
         self.asked.append({"timeout": timeout, "follow_redirects": follow_redirects})
-        request = auth(SimpleNamespace(headers={**self._headers, **headers}))
+        merged = httpx.Headers(self._headers)
+        merged.update(headers)  # whatever their case, as every client does
+        request = auth(SimpleNamespace(headers=merged))
         parts = urlsplit(url)
         connection = http.client.HTTPConnection(parts.netloc, timeout=timeout)
         try:

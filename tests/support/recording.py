@@ -40,6 +40,8 @@ REPLY_HEADERS = (
     "content-type",
     "retry-after",
     "x-aimlapi-credits-used",
+    "x-aimlapi-model",
+    "x-aimlapi-provider",
     "x-aimlapi-usd-spent",
     "x-inference-id",
     "x-request-id",
@@ -135,6 +137,7 @@ def serving(scenario: Scenario, source: Source) -> Iterator[dict[str, Any]]:
         yield {"api_key": _LIVE_KEYS[scenario.provider] if live else key}
         return
     behaviour = emulator.Emulator(
+        strict="listed",
         faults=itertools.repeat(emulator.Fault(scenario.fault) if scenario.fault else None),
         withdrawn=frozenset({scenario.model} if scenario.withdrawn else ()),
     )

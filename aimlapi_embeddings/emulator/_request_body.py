@@ -1,4 +1,4 @@
-"""From a body to an order that can be carried out, or a refusal."""
+"""From the bytes of a body to a validated request, or a refusal."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ from typing import Any, NamedTuple
 from aimlapi_embeddings.emulator._checks import kind
 from aimlapi_embeddings.emulator._models import ALIASES, EMULATED_PREFIX, MODELS, PLAIN
 from aimlapi_embeddings.emulator._rules import Rule, count_tokens, cut_to_tokens
-from aimlapi_embeddings.emulator._types import Provider, Refusal
+from aimlapi_embeddings.emulator._types import Provider, Refusal, Strictness
 
 _INVALID: Mapping[Provider, int] = {"aimlapi": 400, "nugen": 422}
 
 
-class Order(NamedTuple):
-    """A request that passed every check: texts cut to length, options as sent."""
+class ParsedBody(NamedTuple):
+    """A body that passed every check.
+
+    Attributes:
+        model: The model's id; aliases are resolved.
+        rule: Its rules.
+        texts: The texts, cut where the vendor cuts them.
+        options: The other fields that have an effect. Ignored ones are left out.
+    """
 
     model: str
     rule: Rule
@@ -23,19 +30,15 @@ class Order(NamedTuple):
     options: Mapping[str, Any]
 
 
-def read_order(
-    provider: Provider, content: bytes, *, strict: bool, withdrawn: Collection[str]
-) -> Order:
+def parse_body(
+    provider: Provider, content: bytes, *, strict: Strictness, withdrawn: Collection[str]
+) -> ParsedBody:
     """Check a body against the rules of its model; raises Refusal."""
-    body = _read_body(provider, content)
+    body = _read_json(provider, content)
     model, rule = _find_model(provider, body.pop("model"), strict, withdrawn)
     texts = _read_texts(provider, rule, body.pop("input"))
-    for name, value in body.items():
-        if check := rule.options.get(name):
-            _refuse_if(provider, name, check(value))
-        elif strict:
-            _refuse_if(provider, name, f"Unrecognized key(s) in object: {name!r}")
-    return Order(model, rule, _fit(rule, texts, body), body)
+    options = _read_options(provider, rule, body, strict)
+    return ParsedBody(model, rule, _apply_limits(rule, texts, options), options)
 
 
 def _refuse_if(provider: Provider, field: str, problem: str | None) -> None:
@@ -43,9 +46,9 @@ def _refuse_if(provider: Provider, field: str, problem: str | None) -> None:
         raise Refusal(_INVALID[provider], problem, field)
 
 
-def _read_body(provider: Provider, content: bytes) -> dict[str, Any]:
+def _read_json(provider: Provider, content: bytes) -> dict[str, Any]:
     try:
-        body = json.loads(content)
+        body = json.loads(content, parse_float=_number, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise Refusal(_INVALID[provider], "Expected valid JSON", "body") from None
     if not isinstance(body, dict):
@@ -55,8 +58,18 @@ def _read_body(provider: Provider, content: bytes) -> dict[str, Any]:
     return body
 
 
+def _number(text: str) -> float:
+    """Read 5.0 as the integer 5: JSON has one kind of number, and so has the gateway's language."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
 def _find_model(
-    provider: Provider, name: object, strict: bool, withdrawn: Collection[str]
+    provider: Provider, name: object, strict: Strictness, withdrawn: Collection[str]
 ) -> tuple[str, Rule]:
     if not isinstance(name, str):
         problem = f"Expected string, received {kind(name)}"
@@ -98,8 +111,28 @@ def _length_problem(text: object, low: int, high: int | None) -> str | None:
     return None
 
 
-def _fit(rule: Rule, texts: list[str], options: Mapping[str, Any]) -> list[str]:
-    """Cut texts where the vendor does, and refuse what passes the vendor's limits."""
+def _read_options(
+    provider: Provider, rule: Rule, body: Mapping[str, Any], strict: Strictness
+) -> dict[str, Any]:
+    """Check the fields that the model's schema lists, and drop or refuse the others.
+
+    The one field that has an effect without being listed is `encoding_format`: families whose
+    schema lacks it were seen to honour it.
+    """
+    options = {}
+    for name, value in body.items():
+        if check := rule.options.get(name):
+            _refuse_if(provider, name, check(value))
+            options[name] = value
+        elif strict == "listed":
+            _refuse_if(provider, name, f"Unrecognized key(s) in object: {name!r}")
+        elif name == "encoding_format":
+            options[name] = value
+    return options
+
+
+def _apply_limits(rule: Rule, texts: list[str], options: Mapping[str, Any]) -> list[str]:
+    """Cut texts where the vendor cuts them, and refuse what exceeds the vendor's limits."""
     limits, wording = rule.limits, rule.wording
     _check_limit(wording.texts, len(texts), limits.texts)
     tokens = [count_tokens(text) for text in texts]
@@ -113,6 +146,6 @@ def _fit(rule: Rule, texts: list[str], options: Mapping[str, Any]) -> list[str]:
 
 
 def _check_limit(wording: str, actual: int, limit: int | None) -> None:
-    """Refuse in the vendor's words, which the gateway hands on as they are."""
+    """Refuse with the vendor's message, which the gateway passes on unchanged."""
     if limit is not None and actual > limit:
         raise Refusal(400, wording.format(actual=actual, limit=limit))

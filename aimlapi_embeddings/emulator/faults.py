@@ -1,67 +1,58 @@
-"""Misbehaviour to order: what goes wrong with one request, and ready-made spoilers of replies."""
+"""Ready-made faulty replies, to pass as `reshape` of a `Fault`.
+
+    from aimlapi_embeddings.emulator import Emulator, Fault, faults
+
+    Emulator(faults=[Fault(reshape=faults.shuffled)])  # the first reply has its vectors reversed
+
+Each function takes a good reply and returns a changed one. Those that change vectors keep the
+encoding of the reply, numbers or base64, unless changing it is their purpose.
+"""
 
 from __future__ import annotations
 
 import gzip
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 from aimlapi_embeddings.emulator._numbers import from_base64, to_base64
 from aimlapi_embeddings.emulator._types import Reply
 
-Drop = Literal["before_headers", "in_headers", "after_headers", "in_body"]
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """How one request is to be mistreated.
-
-    Attributes:
-        status: Answer this error instead; the body is the provider's own for it.
-        headers: Headers to add to the reply.
-        body: A body to send instead.
-        retry_after: Short for the header of that name: seconds, a date, or nonsense.
-        delay: Further seconds before the reply.
-        hang: Never answer; ends when the client leaves or the server stops.
-        drop: Break the connection off at this point of the reply.
-        reset: Drop with a reset (RST); otherwise with an orderly end (FIN).
-        reshape: Change the reply freely; see the functions of this package.
-        close: Close the connection after the reply, unannounced.
-    """
-
-    status: int | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
-    retry_after: str | None = None
-    delay: float = 0.0
-    hang: bool = False
-    drop: Drop | None = None
-    reset: bool = True
-    reshape: Callable[[Reply], Reply] | None = None
-    close: bool = False
-
-    def spoil(self, reply: Reply) -> Reply:
-        """Change a reply the way this fault says."""
-        extra = dict(self.headers)
-        if self.retry_after is not None:
-            extra["retry-after"] = self.retry_after
-        body = reply.body if self.body is None else self.body
-        reply = Reply(reply.status, {**reply.headers, **extra}, body)
-        return self.reshape(reply) if self.reshape else reply
+__all__ = [
+    "as_base64",
+    "as_floats",
+    "cut_short",
+    "doubled_index",
+    "empty",
+    "gzip_cut_short",
+    "gzipped",
+    "html",
+    "narrower",
+    "null_embedding",
+    "odd_base64",
+    "one_long",
+    "one_short",
+    "overstated_length",
+    "ragged",
+    "shuffled",
+    "understated_length",
+    "with_infinity",
+    "with_nan",
+    "without_index",
+    "without_usage",
+]
 
 
 def _edit(reply: Reply, change: Callable[[dict[str, Any]], object]) -> Reply:
-    """Let `change` loose on the decoded body."""
+    """Apply `change` to the decoded body, in place."""
     body = json.loads(reply.body)
     change(body)
     return reply._replace(body=json.dumps(body).encode())
 
 
 def _edit_last_vector(reply: Reply, change: Callable[[list[float]], list[float]]) -> Reply:
-    """Change the last vector, be it numbers or base64."""
+    """Change the last vector; its encoding stays as it is."""
     return _edit(reply, lambda body: _change(body["data"][-1], change))
 
 
@@ -73,39 +64,39 @@ def _change(item: dict[str, Any], change: Callable[[list[float]], list[float]]) 
 
 
 def shuffled(reply: Reply) -> Reply:
-    """Reverse the order of `data`; each `index` stays right."""
+    """Reverse the order of `data`; each `index` stays correct."""
     return _edit(reply, lambda body: body["data"].reverse())
 
 
 def one_short(reply: Reply) -> Reply:
-    """Lose the last vector."""
+    """Remove the last vector."""
     return _edit(reply, lambda body: body["data"].pop())
 
 
 def one_long(reply: Reply) -> Reply:
-    """Add a vector nobody asked for."""
+    """Add one vector more than there are texts."""
     return _edit(
         reply, lambda body: body["data"].append({**body["data"][-1], "index": len(body["data"])})
     )
 
 
 def doubled_index(reply: Reply) -> Reply:
-    """Give the last vector the index of the first; wants two texts."""
+    """Give the last vector the index 0; needs a request of at least two texts."""
     return _edit(reply, lambda body: body["data"][-1].update(index=0))
 
 
 def without_index(reply: Reply) -> Reply:
-    """Leave out every index."""
+    """Remove every `index`."""
     return _edit(reply, lambda body: [item.pop("index") for item in body["data"]])
 
 
 def without_usage(reply: Reply) -> Reply:
-    """Leave out `usage` and `meta`."""
+    """Remove `usage` and `meta`."""
     return _edit(reply, lambda body: [body.pop(name, None) for name in ("usage", "meta")])
 
 
 def null_embedding(reply: Reply) -> Reply:
-    """Put null where the last vector was."""
+    """Replace the last vector by null."""
     return _edit(reply, lambda body: body["data"][-1].update(embedding=None))
 
 
@@ -115,7 +106,7 @@ def ragged(reply: Reply) -> Reply:
 
 
 def narrower(reply: Reply) -> Reply:
-    """Make every vector one number shorter than it should be."""
+    """Make every vector one number shorter than was asked for."""
 
     def apply(body: dict[str, Any]) -> None:
         for item in body["data"]:
@@ -125,22 +116,22 @@ def narrower(reply: Reply) -> Reply:
 
 
 def with_nan(reply: Reply) -> Reply:
-    """Put a NaN into the last vector; as JSON numbers that is the bare word NaN."""
+    """Put NaN into the last vector; outside base64 the JSON then holds the literal NaN."""
     return _edit_last_vector(reply, lambda vector: [math.nan, *vector[1:]])
 
 
 def with_infinity(reply: Reply) -> Reply:
-    """Put minus infinity into the last vector; as JSON numbers that is the bare word -Infinity."""
+    """Put minus infinity into the last vector; outside base64 the JSON holds -Infinity."""
     return _edit_last_vector(reply, lambda vector: [-math.inf, *vector[1:]])
 
 
 def odd_base64(reply: Reply) -> Reply:
-    """Give the last vector as base64 of five bytes, which are no number of floats."""
+    """Replace the last vector by base64 of five bytes, which is not a multiple of four."""
     return _edit(reply, lambda body: body["data"][-1].update(embedding="AAAAAAA="))
 
 
 def as_floats(reply: Reply) -> Reply:
-    """Answer numbers although base64 was asked for."""
+    """Answer with numbers, also where base64 was asked for."""
     return _edit(
         reply,
         lambda body: [
@@ -152,7 +143,7 @@ def as_floats(reply: Reply) -> Reply:
 
 
 def as_base64(reply: Reply) -> Reply:
-    """Answer base64 although numbers were asked for."""
+    """Answer with base64, also where numbers were asked for."""
     return _edit(
         reply,
         lambda body: [
@@ -164,39 +155,39 @@ def as_base64(reply: Reply) -> Reply:
 
 
 def empty(reply: Reply) -> Reply:
-    """Answer with no body at all."""
+    """Answer with an empty body."""
     return reply._replace(body=b"")
 
 
 def cut_short(reply: Reply) -> Reply:
-    """Send the first half of the body as if it were all."""
+    """Send only the first half of the body, with a `content-length` that fits it."""
     return reply._replace(body=reply.body[: len(reply.body) // 2])
 
 
 def html(reply: Reply) -> Reply:
-    """Answer a web page, as proxies do."""
+    """Answer with an HTML page, as some proxies do."""
     headers = {**reply.headers, "content-type": "text/html"}
     return Reply(reply.status, headers, b"<html><body>Please sign in</body></html>")
 
 
 def gzipped(reply: Reply) -> Reply:
-    """Compress the body, asked or not."""
+    """Compress the body with gzip, whether or not the client accepts that."""
     headers = {**reply.headers, "content-encoding": "gzip"}
     return reply._replace(headers=headers, body=gzip.compress(reply.body, mtime=0))
 
 
 def gzip_cut_short(reply: Reply) -> Reply:
-    """Compress the body and lose the end of it."""
+    """Compress the body with gzip and send only the first half of it."""
     return cut_short(gzipped(reply))
 
 
 def understated_length(reply: Reply) -> Reply:
-    """Promise ten bytes fewer than there are."""
+    """State a `content-length` that is ten bytes too small."""
     length = str(len(reply.body) - 10)
     return reply._replace(headers={**reply.headers, "content-length": length})
 
 
 def overstated_length(reply: Reply) -> Reply:
-    """Promise ten bytes more than there are, then close."""
+    """State a `content-length` that is ten bytes too large; the connection then closes."""
     length = str(len(reply.body) + 10)
     return reply._replace(headers={**reply.headers, "content-length": length})
