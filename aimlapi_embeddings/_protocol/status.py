@@ -28,6 +28,7 @@ from aimlapi_embeddings._errors import (
     RateLimitError,
     RequestTooLargeError,
 )
+from aimlapi_embeddings._protocol.endpoint import shown_url
 from aimlapi_embeddings._types import Reply
 
 # Statuses after which the same request is sent again. Every 5xx is, known or not, but those that
@@ -283,7 +284,7 @@ def error_of(
     step = step.format(
         variable=provider.api_key_variable,
         keys_page=provider.keys_page,
-        url=url,
+        url=shown_url(url),
         location=headers.get("location", "not told"),
     )
     request_id = headers.get("x-inference-id") or headers.get("x-request-id")
