@@ -9,7 +9,7 @@ from typing import AnyStr, Protocol
 from aimlapi_embeddings._catalog.providers import Provider
 from aimlapi_embeddings._errors import ConfigurationError
 
-# A shorter key is a placeholder, and hiding it would garble words.
+# A shorter key is a placeholder for tests, and replacing it would garble ordinary words.
 _SHORTEST_SECRET = 8
 # What is no key, and why; a key that is wrong for another reason is for the server to refuse.
 _NO_KEYS = tuple(
@@ -82,10 +82,10 @@ def find_key(provider: Provider, api_key: SecretLike | None) -> SecretLike:
     return key
 
 
-def hide(key: SecretLike, said: AnyStr) -> AnyStr:
-    """Take the key out of what a server said."""
+def hide(key: SecretLike, text: AnyStr) -> AnyStr:
+    """Replace the key in a text or body of a server by asterisks."""
     if len(key.get_secret_value()) < _SHORTEST_SECRET:
-        return said
-    if isinstance(said, str):
-        return said.replace(key.get_secret_value(), "**********")
-    return said.replace(key.get_secret_value().encode(), b"**********")
+        return text
+    if isinstance(text, str):
+        return text.replace(key.get_secret_value(), "**********")
+    return text.replace(key.get_secret_value().encode(), b"**********")
