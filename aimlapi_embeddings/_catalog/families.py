@@ -1,9 +1,9 @@
 """What each model family takes, gives and allows. Data only.
 
 A family is the set of models that want the same fields; a model is a row with its own numbers.
-Rules that differ are values in these rows: nothing else in the package asks which family it has
-before it. Limits are packing hints (a text that breaks one is sent alone and the server judges),
-so where the gateway publishes none, the figure of the model's vendor stands in.
+Rules that differ are values in these rows: no other module compares the names of families. Limits
+are packing hints: a text that exceeds one is sent alone and the server decides. Where the gateway
+publishes no limit, the figure of the model's vendor is used.
 
 Sources, by tag:
     LIVE    https://api.aimlapi.com/docs-yaml, as kept in github api-evangelist/aimlapi,

@@ -130,7 +130,8 @@ _QUOTA_WORDS = re.compile(
     re.I | re.S,
 )
 _SOON = re.compile(
-    r"per[ -]?(?:minute|second)|/ ?min\b|\b[rt]pm\b|(?:retry|try again) (?:in|after)\b|retryDelay",
+    r"per[ -]?(?:min|sec)|/ ?min\b|\b[rt]pm\b|(?:retry|try again) (?:in|after)\b|retryDelay|"
+    r"rate.?limit|too many requests|slow down",
     re.I,
 )
 _ACCOUNT_STATUSES = frozenset({402, 403, 429})
@@ -141,7 +142,7 @@ class ErrorBody(NamedTuple):
 
     Attributes:
         message: The server's message in one line of at most 500 characters, or "".
-        data: The body as decoded JSON, or None.
+        data: The body as decoded JSON; None when it is not JSON, or nested too deeply.
     """
 
     message: str
@@ -304,7 +305,7 @@ def error_of(
         status,
         found.message,
         content[:_KEPT_CONTENT],
-        found.data if len(content) <= READ_BODY and _is_shallow(found.data) else None,
+        found.data if len(content) <= READ_BODY else None,
         request_id,
         retry_after,
         indices,
@@ -417,6 +418,7 @@ def read_error(body: bytes) -> ErrorBody:
     try:
         data = decode_json(body)
         message = _message_in(data, _READ_DEPTH)
+        data = data if _is_shallow(data) else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         message = _message_in_page(body[:READ_BODY].decode(errors="replace"))
     message = " ".join(message.split())
