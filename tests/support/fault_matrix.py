@@ -66,8 +66,8 @@ BROKEN: Mapping[str, tuple[Callable[[emulator.Reply], emulator.Reply], str]] = {
     "one too many": (emulator.one_long, "2 texts were sent, but 3 vectors came back"),
     "one index twice": (emulator.doubled_index, "indexes are not 0 to 1, each once"),
     "null": (emulator.null_embedding, "is not a list of embeddings"),
-    "one shorter than the others": (emulator.ragged, "has 7 numbers, but 8 were asked for"),
-    "all shorter than asked for": (emulator.narrower, "has 7 numbers, but 8 were asked for"),
+    "one shorter than the others": (emulator.ragged, "has 7 numbers, but 8 were expected"),
+    "all shorter than asked for": (emulator.narrower, "has 7 numbers, but 8 were expected"),
     "NaN": (emulator.with_nan, "holds NaN|is not a list of embeddings"),
     "infinity": (emulator.with_infinity, "holds NaN or infinity|is not a list of embeddings"),
 }
