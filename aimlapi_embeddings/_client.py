@@ -49,7 +49,7 @@ from aimlapi_embeddings._protocol.options import (
     expected_size,
 )
 from aimlapi_embeddings._protocol.pickling import check_picklable
-from aimlapi_embeddings._protocol.request import cache_namespace, check_titles, condition
+from aimlapi_embeddings._protocol.request import cache_namespace, check_titles, role_fields
 from aimlapi_embeddings._protocol.secrets import SecretLike, as_secret, find_key
 from aimlapi_embeddings._protocol.transport import HTTPTransport, check_http_clients
 from aimlapi_embeddings._result import EmbeddingResult
@@ -345,17 +345,17 @@ class EmbeddingsClient:
     ) -> tuple[Call, Collector]:
         """Check everything, and lay out the work of one call; nothing is sent yet."""
         options, runtime = self._options, self._runtime
-        conditioning = condition(options, role, task_type)
-        texts = check_texts(texts)
+        sent = role_fields(options, role, task_type)
+        texts = check_texts(texts, role)
         if titles is not None:
-            check_titles(options, conditioning)
+            check_titles(options, sent)
             titles = check_titles_fit(titles, texts)
         plan = plan_batches(
             texts,
             options.model,
             batch_size=options.batch_size,
             max_concurrency=runtime.pacer.most,
-            prefix=conditioning.prefix,
+            prefix=sent.prefix,
             titles=titles,
             max_tokens=self._limiter.max_tokens if self._limiter else math.inf,
         )
@@ -364,7 +364,7 @@ class EmbeddingsClient:
         call = Call(
             options=options,
             texts=texts,
-            fields=conditioning.fields,
+            fields=sent.fields,
             policy=self._policy,
             pacer=runtime.pacer,
             lane=Lane.INTERACTIVE if few else Lane.BULK,

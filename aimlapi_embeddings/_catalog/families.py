@@ -1,9 +1,9 @@
 """What each model family takes, gives and allows. Data only.
 
 A family is the set of models that want the same fields; a model is a row with its own numbers.
-Rules that differ are values in these rows: nothing else in the package asks which family it has
-before it. Limits are packing hints (a text that breaks one is sent alone and the server judges),
-so where the gateway publishes none, the figure of the model's vendor stands in.
+Rules that differ are values in these rows: no other module compares the names of families. Limits
+are packing hints: a text that exceeds one is sent alone and the server decides. Where the gateway
+publishes no limit, the figure of the model's vendor is used.
 
 Sources, by tag:
     LIVE    https://api.aimlapi.com/docs-yaml, as kept in github api-evangelist/aimlapi,
@@ -19,6 +19,9 @@ Sources, by tag:
     M2      https://huggingface.co/togethercomputer/m2-bert-80M-32k-retrieval (2026-11-20)
     NUGEN   https://api.nugen.in/openapi-public.json v25.4.20 (2026-11-20)
     COOK    github nugen-in/nugen-cookbook @ 981bb39 (2026-07-18)
+    PLUGIN  github aimlapi/dify-aimlapi-plugin @ 19a25c0c, models/text_embedding/*.yaml
+            (2026-11-26); the texts per request of qwen @ 0db9b6c2
+    FEED    github aimlapi/api-docs @ 935f808e, model-deprecations.md (2026-11-26)
 """
 
 from __future__ import annotations
@@ -50,9 +53,9 @@ class Family:
         auto_encoding_format: The value to send unless told otherwise, or None to send nothing.
         too_long: Fields that make the server treat a too long text as asked, by the values of the
             `too_long` option; no fields where it does so anyway.
-        max_chars_alone: Longest text sent as a string, in characters, or None.
-        max_chars_in_array: Longest text that may share a request; longer ones travel alone, as a
-            string.
+        max_chars_alone: Longest text sent as a string, in UTF-16 code units, or None.
+        max_chars_in_array: Longest text that may share a request, in the same; longer ones are sent
+            alone, as a string.
         source: Where the above comes from.
     """
 
@@ -84,8 +87,10 @@ class Model:
         max_texts_per_request: Texts.
         max_tokens_per_request: Tokens, estimated; None: unpublished.
         max_tokens_per_text: Tokens, estimated; None: unpublished.
-        retired: ISO date on which the model left the provider's list; None while it is served.
-        successor: A living model of the same provider, for those who must move.
+        usd_per_million_tokens: The provider's price in US dollars (PLUGIN); None: unpublished.
+        retired: ISO date on which the model left the provider's list; None while it is listed. A
+            model that left the list may still be served (FEED).
+        successor: A listed model of the same provider, for those who must move.
     """
 
     id: str
@@ -97,6 +102,7 @@ class Model:
     max_texts_per_request: int = _MODEST
     max_tokens_per_request: int | None = None
     max_tokens_per_text: int | None = None
+    usd_per_million_tokens: float | None = None
     retired: str | None = None
     successor: str | None = None
 
@@ -166,7 +172,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
 )
 
 
-def _openai(id: str, native: int, dimensions: Sequence[int]) -> Model:
+def _openai(id: str, native: int, dimensions: Sequence[int], usd: float) -> Model:
     return Model(
         id=id,
         family=OPENAI,
@@ -176,10 +182,13 @@ def _openai(id: str, native: int, dimensions: Sequence[int]) -> Model:
         max_texts_per_request=2048,  # OPENAI
         max_tokens_per_request=300_000,  # OPENAI
         max_tokens_per_text=8192,  # OPENAI
+        usd_per_million_tokens=usd,  # PLUGIN
     )
 
 
-def _voyage(id: str, native: int, max_tokens_per_text: int, max_tokens: int) -> Model:
+def _voyage(
+    id: str, native: int, max_tokens_per_text: int, max_tokens: int, usd: float = 0.156
+) -> Model:
     return Model(
         id=id,
         family=VOYAGE,
@@ -188,6 +197,7 @@ def _voyage(id: str, native: int, max_tokens_per_text: int, max_tokens: int) -> 
         max_texts_per_request=1000,  # VOYAGE
         max_tokens_per_request=max_tokens,  # VOYAGE; 120,000 also in its wording of 2024
         max_tokens_per_text=max_tokens_per_text,  # VOYAGE
+        usd_per_million_tokens=usd,  # PLUGIN
     )
 
 
@@ -237,12 +247,14 @@ def _qwen(version: str, dimensions: tuple[int, ...]) -> Model:
         aliases=(f"alibaba/text-embedding-{version}", f"text-embedding-{version}"),  # LIVE
         native_dimensions=1024,  # LIVE, QWEN: the default of both versions
         dimensions=dimensions,  # QWEN; LIVE takes any integer from 64 to 2048
-        max_texts_per_request=10,  # QWEN
-        max_tokens_per_text=8192,  # QWEN; LIVE's list says 32,000
+        max_texts_per_request=10,  # QWEN, PLUGIN
+        max_tokens_per_text=8192,  # QWEN, PLUGIN; LIVE's list says 32,000
+        usd_per_million_tokens=0.091,  # PLUGIN
     )
 
 
-# Retirement dates: the commit of github aimlapi/api-docs that took the model off its list.
+# Retirement dates: the commit of github aimlapi/api-docs that took the model off its list. FEED:
+# such a model keeps serving until its shutdown, for which we have no date.
 MODELS: tuple[Model, ...] = (
     Model(
         id="text-multilingual-embedding-002",
@@ -253,6 +265,7 @@ MODELS: tuple[Model, ...] = (
         max_texts_per_request=250,  # VERTEX
         max_tokens_per_request=20_000,  # VERTEX
         max_tokens_per_text=2048,  # VERTEX; longer texts are cut silently
+        usd_per_million_tokens=0.0325,  # PLUGIN
     ),
     _gecko("textembedding-gecko@001", 3072, None, "2025-04-29"),  # 3f064bf4
     _gecko("textembedding-gecko@003", 2048, 20_000, "2026-01-14"),  # e2b2d06d
@@ -268,10 +281,10 @@ MODELS: tuple[Model, ...] = (
         retired="2026-09-16",  # never on the list; in a schema of 2026-01-16, gone from LIVE
         successor="text-multilingual-embedding-002",
     ),
-    _openai("text-embedding-3-small", 1536, range(1, 1537)),  # LIVE allows 3072, OPENAI does not
-    _openai("text-embedding-3-large", 3072, range(1, 3073)),
-    _openai("text-embedding-ada-002", 1536, ()),  # LIVE: no such field; OPENAI answers it with 400
-    _voyage("voyage-2", 1024, 4_000, 320_000),
+    _openai("text-embedding-3-small", 1536, range(1, 1537), 0.026),  # LIVE allows 3072
+    _openai("text-embedding-3-large", 3072, range(1, 3073), 0.169),
+    _openai("text-embedding-ada-002", 1536, (), 0.13),  # LIVE: no such field; OPENAI: 400
+    _voyage("voyage-2", 1024, 4_000, 320_000, 0.13),
     _voyage("voyage-code-2", 1536, 16_000, 120_000),
     _voyage("voyage-large-2", 1536, 16_000, 120_000),
     _voyage("voyage-large-2-instruct", 1024, 16_000, 120_000),

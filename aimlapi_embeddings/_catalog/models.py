@@ -75,9 +75,9 @@ def find_model(model: str, provider: Provider, family: str | None) -> Model:
             )
         if row.retired:
             warn_user(
-                f"{model} left the list of {provider.name} on {row.retired} and may answer 404. "
-                f"A living neighbour is {row.successor}; its vectors cannot be compared with "
-                "those of an existing index, which has to be embedded anew."
+                f"{model} left the list of {provider.name} on {row.retired}; it may still be "
+                f"served, or answer 404. A listed model to move to is {row.successor}; its vectors "
+                "cannot be compared with those of an existing index, which has to be embedded anew."
             )
         return row
     if rules is None:

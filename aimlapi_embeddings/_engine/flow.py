@@ -138,14 +138,13 @@ def _body(part: Part, call: Call, encoding_format: str | None) -> bytes:
         batch.texts,
         batch.title,
         encoding_format,
-        as_string=part.as_string,
+        alone=part.as_string,
     )
 
 
 def _has_string_form(part: Part, options: Options) -> bool:
     """Tell whether one text that was refused in an array may be longer as a string."""
-    family = options.model.family
-    longest = family.max_chars_in_array
+    limited = options.model.family.max_chars_in_array is not None
     return (
         len(part) == 1
         and not part.as_string

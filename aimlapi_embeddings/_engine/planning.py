@@ -11,6 +11,7 @@ trips, and eight smaller ones take the same two.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ import msgspec
 
 from aimlapi_embeddings._catalog.families import Model
 from aimlapi_embeddings._errors import ConfigurationError, InvalidInputError
+from aimlapi_embeddings._protocol.request import fits_in_array
+from aimlapi_embeddings._types import Role
 
 # Below this, a smaller request answers no sooner, and the overhead of each one shows.
 _LEAST_TEXTS_PER_CUT = 64
@@ -72,12 +75,19 @@ class Plan(NamedTuple):
     """(place, the place of the same text)."""
 
 
-def check_texts(texts: object) -> list[str]:
-    """Return texts when each can be embedded.
+def check_texts(texts: object, role: Role = "document") -> list[str]:
+    """Return texts as plain strings when each can be embedded.
+
+    The sequence is read once. A subclass of `str` becomes a `str` before anything else looks at
+    it: its own `__eq__`, `__hash__` or `encode` could put a vector on the wrong text.
+
+    Args:
+        texts: A list, tuple or other sequence of strings.
+        role: Whether errors speak of texts or of the query.
 
     Raises:
-        InvalidInputError: It is not a list or tuple, or holds something that is not a string, is
-            empty, or has no UTF-8 form. Names all bad places.
+        InvalidInputError: It is not a sequence, or holds something that is not a string, is empty,
+            or has no UTF-8 form. Names all bad places.
     """
     if not isinstance(texts, Sequence) or isinstance(texts, str | bytes | bytearray | memoryview):
         kind = type(texts).__name__
@@ -85,16 +95,26 @@ def check_texts(texts: object) -> list[str]:
             f"texts must be a list of strings, not {_article(kind)} {kind}."
             + (" Put the one text into a list: [text]." if isinstance(texts, str) else "")
         )
-    bad = [(i, why) for i, text in enumerate(texts) if (why := _why_bad(text))]
+    plain = [str.__str__(text) if isinstance(text, str) else text for text in texts]
+    bad = [(i, why) for i, text in enumerate(plain) if (why := _why_bad(text))]
+    if bad and role == "query" and len(plain) == 1:
+        raise InvalidInputError(f"the query {bad[0][1]}. Nothing was sent.", (0,))
     if bad:
-        shown = "; ".join(f"texts[{i}] {why}" for i, why in bad[:_SHOWN_INDICES])
+        what = "queries" if role == "query" else "texts"
+        shown = "; ".join(f"{what}[{i}] {why}" for i, why in bad[:_SHOWN_INDICES])
         more = f"; and {len(bad) - _SHOWN_INDICES} more" if len(bad) > _SHOWN_INDICES else ""
         raise InvalidInputError(
-            f"{len(bad)} of {len(texts)} texts cannot be embedded: {shown}{more}. Nothing was sent;"
-            " replace them, or leave them out together with whatever belongs to them.",
+            f"{len(bad)} of {len(plain)} {what} cannot be embedded: {shown}{more}. Nothing was "
+            "sent; replace them, or leave them out together with whatever belongs to them.",
             tuple(i for i, _ in bad),
         )
-    return list(texts)
+    return plain
+
+
+# Half of a pair of surrogates without its other half.
+_LONE_SURROGATE = re.compile(
+    "[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]"
+)
 
 
 def _why_bad(text: object) -> str | None:
@@ -103,11 +123,17 @@ def _why_bad(text: object) -> str | None:
         return "is None" if text is None else f"is {_article(kind)} {kind}"
     if not text:
         return "is empty"
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            return f"has a lone surrogate at character {error.start}, which UTF-8 cannot write"
+    if text.isascii():
+        return None
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        if lone := _LONE_SURROGATE.search(text):
+            return f"has a lone surrogate at character {lone.start()}, which UTF-8 cannot write"
+        return (
+            f"has a surrogate pair at character {error.start}, one character that was decoded as "
+            "two halves; text.encode('utf-16', 'surrogatepass').decode('utf-16') puts them together"
+        )
     return None
 
 
@@ -116,15 +142,16 @@ def _article(noun: str) -> str:
 
 
 def check_titles_fit(titles: object, texts: Sequence[str]) -> list[str | None]:
-    """Return titles when there is one string or None for each text."""
-    if not isinstance(titles, Sequence) or isinstance(titles, str) or len(titles) != len(texts):
+    """Return titles as plain strings when there is one, or None, for each text."""
+    plain = list(titles) if isinstance(titles, Sequence) and not isinstance(titles, str) else None
+    if plain is None or len(plain) != len(texts):
         raise ConfigurationError(
             f"titles must be a list with one string or None for each of the {len(texts)} texts."
         )
-    for i, title in enumerate(titles):
-        if title is not None and _why_bad(title):
-            raise InvalidInputError(f"titles[{i}] {_why_bad(title)}; use None for no title.", (i,))
-    return [title if title is None else str.__str__(title) for title in titles]
+    for i, title in enumerate(plain):
+        if title is not None and (why := _why_bad(title)):
+            raise InvalidInputError(f"titles[{i}] {why}; use None for no title.", (i,))
+    return [str.__str__(title) if isinstance(title, str) else None for title in plain]
 
 
 def estimate_tokens(text: str) -> int:
@@ -202,9 +229,8 @@ def plan_batches(
 
 def _travels_alone(text: str, tokens: int, model: Model) -> bool:
     """Tell whether the documents call a text too long for company, or altogether."""
-    longest = model.family.max_chars_in_array
     limits = (model.max_tokens_per_text, model.max_tokens_per_request)
-    return (longest is not None and len(text) > longest) or any(
+    return not fits_in_array(text, model) or any(
         limit is not None and tokens > limit for limit in limits
     )
 

@@ -20,22 +20,29 @@ def endpoint(provider: Provider, base_url: str, *, allow_http: bool) -> str:
         parts.port  # noqa: B018  (raises on a port that is not a number)
     except (ValueError, AttributeError, TypeError):
         parts = urlsplit("")
-    if "@" in str(base_url).partition("//")[2].partition("/")[0]:
+    shown = shown_url(base_url) if isinstance(base_url, str) else base_url
+    # Of the text and not of its parts, which there are none of when it cannot be read.
+    if "@" in re.split("[/?#]", str(base_url).partition("//")[2], maxsplit=1)[0]:
         raise ConfigurationError("base_url holds a user name or password; pass api_key instead.")
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not re.fullmatch(r"[\w.:%-]+", host):
         raise ConfigurationError(
-            f"base_url={base_url!r} is not an http(s) URL; the usual one is {provider.base_url!r}."
+            f"base_url={shown!r} is not an http(s) URL; the usual one is {provider.base_url!r}."
         )
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.geturl()):
         raise ConfigurationError(
-            f"base_url={base_url!r} would send the API key unencrypted to another machine. Use "
+            f"base_url={shown!r} would send the API key unencrypted to another machine. Use "
             "https, or allow it by name with allow_http=True."
         )
     path = parts.path.rstrip("/") or urlsplit(provider.base_url).path
     if not path.endswith("/embeddings"):
         path += "/embeddings"
     return parts._replace(path=path, fragment="").geturl()
+
+
+def shown_url(url: str) -> str:
+    """Return a URL without its query string, which may hold a secret, for errors and `repr`."""
+    return url.partition("?")[0]
 
 
 def is_loopback(url: str) -> bool:

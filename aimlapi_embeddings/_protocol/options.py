@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Mapping
+from numbers import Real
 from threading import TIMEOUT_MAX  # of any wait, sockets' too; about 292 years
 from typing import Any
 
@@ -38,21 +40,36 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     batch_size: int
 
 
+def as_integer(value: object) -> int | None:
+    """Return an integer of any kind, NumPy's too, as an int; None for everything else.
+
+    A bool is an integer to Python, but nobody means one by it.
+    """
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
 def check_dimensions(model: Model, dimensions: int | None) -> int | None:
     """Return dimensions, or say which sizes the model has."""
     if dimensions is None:
         return None
     if not model.dimensions:
-        size = f" of {model.native_dimensions}" if model.native_dimensions else ""
+        native = f" of {model.native_dimensions}" if model.native_dimensions else ""
         raise ConfigurationError(
-            f"{model.id} gives vectors{size} only; dimensions={dimensions!r} cannot be asked of it."
+            f"{model.id} gives vectors{native} only; dimensions={dimensions!r} cannot be asked of "
+            "it."
         )
-    if type(dimensions) is not int or dimensions not in model.dimensions:
+    size = as_integer(dimensions)
+    if size is None or size not in model.dimensions:
         raise ConfigurationError(
             f"dimensions={dimensions!r} is not a size of {model.id}, which takes "
             f"{describe_sizes(model)}."
         )
-    return dimensions
+    return size
 
 
 def expected_size(options: Options) -> int | None:
@@ -62,8 +79,8 @@ def expected_size(options: Options) -> int | None:
     unknown id that borrows the rules of a family has no size of its own.
     """
     if "dimensions" in options.extra_body:
-        asked = options.extra_body["dimensions"]
-        return asked if type(asked) is int and asked > 0 else None
+        asked = as_integer(options.extra_body["dimensions"])
+        return asked if asked and asked > 0 else None
     return options.dimensions or options.model.native_dimensions
 
 
@@ -84,16 +101,27 @@ def check_task_type(family: Family, task_type: str | None) -> TaskType | None:
     try:
         task = TaskType(task_type)
     except ValueError:
+        names = [task.value for task in TaskType if task in family.tasks]
+        if not names:
+            raise ConfigurationError(f"{_no_task_types(family, task_type)}.") from None
+        listed = ", ".join(map(repr, (*names, TaskType.NONE.value)))
+        # NONE is the nearest name to many that do not exist, and hardly ever what was meant.
+        meant = nearest(str(task_type).upper(), names)
         raise ConfigurationError(
-            f"task_type={task_type!r} does not exist; did you mean "
-            f"{nearest(str(task_type).upper(), TaskType.__members__)!r}?"
+            f"task_type={task_type!r} is not one of {listed}; did you mean {meant!r}?"
         ) from None
     if task is TaskType.NONE or task in family.tasks:
         return task
-    with_tasks = ", ".join(f.name for f in FAMILIES.values() if task in f.tasks)
     raise ConfigurationError(
-        f"task_type={task.value!r} cannot be asked of the family {family.name!r}, which has no "
-        f"task types; {with_tasks} has. Leave it out, or use 'NONE' to send no role at all."
+        f"{_no_task_types(family, task.value)}, or use 'NONE' to send no role at all."
+    )
+
+
+def _no_task_types(family: Family, task_type: object) -> str:
+    having = ", ".join(other.name for other in FAMILIES.values() if any(other.tasks))
+    return (
+        f"task_type={task_type!r} cannot be asked of the family {family.name!r}, which has no task "
+        f"types; {having} has. Leave it out"
     )
 
 
@@ -122,17 +150,23 @@ def check_too_long(family: Family, too_long: str | None) -> str | None:
 
 def check_integer(what: str, value: object, least: int) -> int:
     """Return value when it is an integer of at least `least`."""
-    if type(value) is not int or value < least:
+    integer = as_integer(value)
+    if integer is None or integer < least:
         raise ConfigurationError(f"{what}={value!r} is not an integer of {least} or more.")
-    return value
+    return integer
 
 
 def check_seconds(what: str, value: object, *, allow_zero: bool = False) -> float:
     """Return value when it is a positive, finite number."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = isinstance(value, Real) and not isinstance(value, bool)
     if not number or not (0 < value <= TIMEOUT_MAX or (allow_zero and value == 0)):  # type: ignore[operator]
         raise ConfigurationError(f"{what}={value!r} is not a positive number of seconds.")
     return float(value)  # type: ignore[arg-type]
+
+
+def check_timeout(value: object) -> float | None:
+    """Return the seconds of a timeout, or None when it is left to the HTTP client."""
+    return None if value is None else check_seconds("timeout", value)
 
 
 def check_flag(what: str, value: object) -> bool:
@@ -150,7 +184,7 @@ def check_prefix(what: str, prefix: object, task_type: TaskType | None) -> str |
         raise ConfigurationError(f"{what} is not a string that can be sent.")
     if task_type is TaskType.NONE:
         raise ConfigurationError(f"task_type='NONE' sends no prefix; leave out {what}.")
-    return prefix
+    return str.__str__(prefix)
 
 
 def _is_utf8(text: str) -> bool:

@@ -53,6 +53,7 @@ _decode = msgspec.json.Decoder(_Body).decode
 _decode_leniently = msgspec.json.Decoder(_LenientBody).decode
 _NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _SHOWN_BODY = 80  # bytes
+_LONGEST_NAME = 200  # characters; a longer one names no model
 # RFC 4648, 5: the URL-safe alphabet. Line breaks come from encoders made for mail.
 _TO_STANDARD_BASE64 = str.maketrans("-_", "+/", "\r\n")
 
@@ -84,7 +85,7 @@ def parse_reply(
         reply: Status 2xx.
         expected: How many texts were sent.
         size: How many numbers each vector has to have, or None when that is not known.
-        credits_per_usd: To tell dollars from credits when only these are told.
+        credits_per_usd: Converts credits to dollars where the reply has credits alone.
 
     Returns:
         `expected` vectors of one size in the order of the texts, what they cost, who answered.
@@ -119,7 +120,7 @@ def _decode_body(reply: Reply) -> _Body:
     encoding = content_encoding(reply)
     raise ReplyError(
         f"the reply (status {reply.status}) is not a list of embeddings: {problem}"
-        f"{_said_in(reply)}{f'; {encoding}' if encoding else ''}; it starts "
+        f"{_server_message(reply)}{f'; {encoding}' if encoding else ''}; it starts "
         f"{bytes(reply.body[:_SHOWN_BODY])!r}. Check base_url, or ask the provider."
     ) from problem
 
@@ -143,21 +144,20 @@ def _from_base64(text: str) -> bytes:
     return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
 
 
-def _said_in(reply: Reply) -> str:
+def _server_message(reply: Reply) -> str:
     """Quote the server's message in a body that has no vectors, or nothing."""
     content = bytes(reply.body)
     if len(content) > READ_BODY:
         return ""
-    said = read_error(content)
-    readable = said.data is not None or content.lstrip().startswith(b"<")  # an HTML page
-    return f"; the server says {said.message!r}" if readable and said.message else ""
+    found = read_error(content)
+    readable = found.data is not None or content.lstrip().startswith(b"<")  # an HTML page
+    return f"; the server says {found.message!r}" if readable and found.message else ""
 
 
 def _in_order(data: Sequence[_Item], expected: int, reply: Reply) -> list[Row]:
     if len(data) != expected:
-        raise ReplyError(
-            f"{expected} texts were sent, but {len(data)} vectors came back{_said_in(reply)}."
-        )
+        message = _server_message(reply)
+        raise ReplyError(f"{expected} texts were sent, but {len(data)} vectors came back{message}.")
     # Some servers leave the index out; then, and only then, the order counts.
     if all(item.index is None for item in data):
         return [item.embedding for item in data]
@@ -205,8 +205,8 @@ def is_zero(row: Row) -> bool:
     """Tell whether all numbers of a row are zero."""
     if isinstance(row, list):
         return not any(row)
-    # The bytes of 0.0 and -0.0; a row that begins with another byte is known after that one.
-    return not row.strip(b"\x00\x80") and not any(floats_of(row))
+    # 0.0 and -0.0 consist of these two bytes; most rows begin with another.
+    return not (row[0] & 0x7F or row.strip(b"\x00\x80") or any(floats_of(row)))
 
 
 def is_finite(row: Row) -> bool:
@@ -256,7 +256,8 @@ def read_served(model: Any, meta: Any, headers: Mapping[str, str]) -> Served:
 
 
 def _name(*candidates: Any) -> str | None:
-    return next((name for name in candidates if isinstance(name, str) and name), None)
+    names = (name for name in candidates if isinstance(name, str))
+    return next((name for name in names if 0 < len(name) <= _LONGEST_NAME), None)
 
 
 def _number(source: Any, key: str) -> float | None:

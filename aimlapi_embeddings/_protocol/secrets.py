@@ -9,10 +9,33 @@ from typing import AnyStr, Protocol
 from aimlapi_embeddings._catalog.providers import Provider
 from aimlapi_embeddings._errors import ConfigurationError
 
-# A shorter key is a placeholder, and hiding it would garble words.
+# A shorter key is a placeholder for tests, and replacing it would garble ordinary words.
 _SHORTEST_SECRET = 8
-# RFC 9110, 5.5: what a header can carry.
-_SENDABLE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+# What is no key, and why; a key that is wrong for another reason is for the server to refuse.
+_NO_KEYS = tuple(
+    (re.compile(pattern, re.I | re.S), why)
+    for pattern, why in (
+        (
+            r"""["'`\u2018-\u201f].*|.*["'`\u2018-\u201f]""",
+            "has quotation marks around it; leave them out",
+        ),
+        (
+            r"(?:authorization:\s*)?bearer\s.*",
+            "begins with 'Bearer', which is added when it is sent; pass the key alone",
+        ),
+        (r"<.*>", "is a placeholder in angle brackets; put the key itself in its place"),
+        (
+            r"\$\w+|\$?\{.*\}|%\w+%",
+            "is the name of a variable that nobody has replaced by its value",
+        ),
+        (r"\*+", "is the mask that stands for a hidden key; pass the key itself"),
+        # RFC 9110, 5.5: what a header can carry.
+        (
+            r"(?![\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z).*",
+            "has a character that cannot be sent, or a blank or line break around it",
+        ),
+    )
+)
 
 
 class Secret:
@@ -52,18 +75,17 @@ def find_key(provider: Provider, api_key: SecretLike | None) -> SecretLike:
             f"no API key: set {provider.api_key_variable}, or pass api_key. Keys are made at "
             f"{provider.keys_page}."
         )
-    if not _SENDABLE.fullmatch(key.get_secret_value()):
-        raise ConfigurationError(
-            f"api_key, or {provider.api_key_variable}, has a character that cannot be sent, or a "
-            "blank or line break around it."
-        )
+    source = f"api_key, or {provider.api_key_variable},"
+    for pattern, why in _NO_KEYS:
+        if pattern.fullmatch(key.get_secret_value()):
+            raise ConfigurationError(f"{source} {why}.")
     return key
 
 
-def hide(key: SecretLike, said: AnyStr) -> AnyStr:
-    """Take the key out of what a server said."""
+def hide(key: SecretLike, text: AnyStr) -> AnyStr:
+    """Replace the key in a text or body of a server by asterisks."""
     if len(key.get_secret_value()) < _SHORTEST_SECRET:
-        return said
-    if isinstance(said, str):
-        return said.replace(key.get_secret_value(), "**********")
-    return said.replace(key.get_secret_value().encode(), b"**********")
+        return text
+    if isinstance(text, str):
+        return text.replace(key.get_secret_value(), "**********")
+    return text.replace(key.get_secret_value().encode(), b"**********")

@@ -8,6 +8,7 @@ from anybody: gateways, proxies, captive portals.
 
 from __future__ import annotations
 
+import codecs
 import html
 import re
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ from aimlapi_embeddings._errors import (
     RateLimitError,
     RequestTooLargeError,
 )
+from aimlapi_embeddings._protocol.endpoint import shown_url
 from aimlapi_embeddings._types import Reply
 
 # Statuses after which the same request is sent again. Every 5xx is, known or not, but those that
@@ -129,7 +131,8 @@ _QUOTA_WORDS = re.compile(
     re.I | re.S,
 )
 _SOON = re.compile(
-    r"per[ -]?(?:minute|second)|/ ?min\b|\b[rt]pm\b|(?:retry|try again) (?:in|after)\b|retryDelay",
+    r"per[ -]?(?:min|sec)|/ ?min\b|\b[rt]pm\b|(?:retry|try again) (?:in|after)\b|retryDelay|"
+    r"rate.?limit|too many requests|slow down",
     re.I,
 )
 _ACCOUNT_STATUSES = frozenset({402, 403, 429})
@@ -140,11 +143,16 @@ class ErrorBody(NamedTuple):
 
     Attributes:
         message: The server's message in one line of at most 500 characters, or "".
-        data: The body as decoded JSON, or None.
+        data: The body as decoded JSON; None when it is not JSON, or nested too deeply.
     """
 
     message: str
     data: Any
+
+
+def decode_json(body: bytes | bytearray) -> Any:
+    """Decode JSON that may begin with a byte order mark."""
+    return msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8))
 
 
 def is_success(reply: Reply) -> bool:
@@ -175,7 +183,7 @@ def effective_reply(reply: Reply) -> Reply:
     if not is_success(reply) or len(reply.body) > READ_BODY or _VECTORS.search(reply.body):
         return reply
     try:
-        data = msgspec.json.decode(reply.body)
+        data = decode_json(reply.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return reply
     status = _status_in(list(_error_objects(data, _READ_DEPTH)))
@@ -245,8 +253,8 @@ def is_repeated(error: APIStatusError) -> bool:
 
 def is_quota_exhausted(error: APIStatusError) -> bool:
     """Tell whether a quota or the balance is used up, which repeating cannot cure."""
-    said = ErrorBody(error.message, error.body)
-    return _quota_exhausted(error.status_code, said, error.retry_after)
+    found = ErrorBody(error.message, error.body)
+    return _quota_exhausted(error.status_code, found, error.retry_after)
 
 
 def error_of(
@@ -264,7 +272,7 @@ def error_of(
         reply: Its status is not 2xx.
         provider: Names the variable and the page of the key.
         url: Where the request went.
-        where: Which texts the request carried, in words.
+        where: A phrase that says which texts the request carried.
         indices: Their positions.
         retry_after: Seconds the server asked to wait, or None.
 
@@ -274,31 +282,31 @@ def error_of(
     """
     status, headers = reply.status, reply.headers
     content = bytes(reply.body)
-    said = read_error(content)
+    found = read_error(content)
     step = _NEXT_STEPS.get(status, _BY_CLASS.get(status // 100, _BY_CLASS[4]))
     kind = _ERRORS.get(status, InternalServerError if status >= 500 else APIStatusError)
-    if _quota_exhausted(status, said, retry_after):
+    if _quota_exhausted(status, found, retry_after):
         step = step if status in (402, 403) else _QUOTA_STEP  # theirs name the balance too
-    elif is_too_large(status, said.message):
+    elif is_too_large(status, found.message):
         kind, step = RequestTooLargeError, _NEXT_STEPS[413]
     step = step.format(
         variable=provider.api_key_variable,
         keys_page=provider.keys_page,
-        url=url,
+        url=shown_url(url),
         location=headers.get("location", "not told"),
     )
     request_id = headers.get("x-inference-id") or headers.get("x-request-id")
     context = f"{where}; request id {request_id or 'not told'}"
-    shown = said.message or "the server gave no reason"
+    shown = found.message or "the server gave no reason"
     encoding = content_encoding(reply)
     if encoding and not _is_text(content):
         shown = f"the message cannot be read, since {encoding}"
     return kind(
         f"{status} {_phrase(status)}: {shown} [{context}] {step}",
         status,
-        said.message,
+        found.message,
         content[:_KEPT_CONTENT],
-        said.data if len(content) <= READ_BODY and _is_shallow(said.data) else None,
+        found.data if len(content) <= READ_BODY else None,
         request_id,
         retry_after,
         indices,
@@ -400,19 +408,19 @@ def _whole(digits: str) -> int:
     return int(re.sub(r"\D", "", digits) or 0)
 
 
-def _quota_exhausted(status: int, said: ErrorBody, retry_after: float | None) -> bool:
+def _quota_exhausted(status: int, found: ErrorBody, retry_after: float | None) -> bool:
     if status not in _ACCOUNT_STATUSES:
         return False
-    error = said.data.get("error") if isinstance(said.data, dict) else None
-    places = [place for place in (said.data, error) if isinstance(place, dict)]
+    error = found.data.get("error") if isinstance(found.data, dict) else None
+    places = [place for place in (found.data, error) if isinstance(place, dict)]
     named = [place.get(key) for place in places for key in ("code", "type", "status", "name")]
-    if any(_QUOTA_CODES.search(text) for text in (said.message, *named) if isinstance(text, str)):
+    if any(_QUOTA_CODES.search(text) for text in (found.message, *named) if isinstance(text, str)):
         return True
-    if retry_after or not _QUOTA_WORDS.search(said.message):
+    if retry_after or not _QUOTA_WORDS.search(found.message):
         return False
     # Google words a budget per minute like a quota that is used up, and says when to come back.
     details = [place.get("details") for place in places]
-    return not _SOON.search(said.message) and not _SOON.search(str(details))
+    return not _SOON.search(found.message) and not _SOON.search(str(details))
 
 
 def reason(message: str) -> str:
@@ -443,8 +451,9 @@ def read_error(body: bytes) -> ErrorBody:
     """Read an error body once: JSON of any shape, an HTML page, or plain text."""
     data: Any = None
     try:
-        data = msgspec.json.decode(body)
+        data = decode_json(body)
         message = _message_in(data, _READ_DEPTH)
+        data = data if _is_shallow(data) else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         message = _message_in_page(body[:READ_BODY].decode(errors="replace"))
     message = " ".join(message.split())

@@ -73,6 +73,22 @@ RETIRED = [
     ("text-embedding-004", "2026-09-16"),
 ]
 
+PRICES = {  # US dollars per million tokens
+    "text-embedding-3-small": 0.026,
+    "text-embedding-3-large": 0.169,
+    "text-embedding-ada-002": 0.13,
+    "voyage-2": 0.13,
+    "voyage-code-2": 0.156,
+    "voyage-large-2": 0.156,
+    "voyage-large-2-instruct": 0.156,
+    "voyage-law-2": 0.156,
+    "voyage-finance-2": 0.156,
+    "voyage-multilingual-2": 0.156,
+    "text-multilingual-embedding-002": 0.0325,
+    "alibaba/qwen-text-embedding-v3": 0.091,
+    "alibaba/qwen-text-embedding-v4": 0.091,
+}
+
 by_id = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)
 by_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
 
@@ -150,7 +166,7 @@ def test_a_model_has_a_successor_exactly_if_it_is_retired(model: Model) -> None:
 
 
 @pytest.mark.parametrize("id", [id for id, _ in RETIRED])
-def test_a_successor_is_an_active_model_of_the_same_provider(id: str) -> None:
+def test_a_successor_is_a_listed_model_of_the_same_provider(id: str) -> None:
     successor = row(str(row(id).successor))
     assert successor.retired is None
     assert successor.family.provider == row(id).family.provider
@@ -159,6 +175,11 @@ def test_a_successor_is_an_active_model_of_the_same_provider(id: str) -> None:
 @pytest.mark.parametrize("day", [day for _, day in RETIRED])
 def test_a_retirement_date_is_an_iso_date(day: str) -> None:
     assert date.fromisoformat(day).isoformat() == day
+
+
+def test_the_models_with_a_price_are_those_that_the_gateway_lists() -> None:
+    prices = {model.id: model.usd_per_million_tokens for model in MODELS}
+    assert {id: price for id, price in prices.items() if price is not None} == PRICES
 
 
 @by_id

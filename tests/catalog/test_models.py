@@ -70,10 +70,12 @@ def test_a_missing_model_id_is_refused(model: Any) -> None:
 
 
 @pytest.mark.parametrize("retired", [model for model in MODELS if model.retired])
-def test_a_retired_model_warns_with_its_date_and_its_successor(
+def test_a_retired_model_is_kept_but_warns_with_its_date_and_a_listed_model_to_move_to(
     retired: Model,
 ) -> None:
-    with pytest.warns(UserWarning, match=f"on {retired.retired} .*is {retired.successor}") as seen:
+    with pytest.warns(
+        UserWarning, match=f"on {retired.retired}; it may still be served.* is {retired.successor};"
+    ) as seen:
         assert find_model(retired.id, AIMLAPI, None) is retired
     assert len(seen) == 1
 

@@ -24,7 +24,16 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def models() -> str:
     return table(
-        ["model", "family", "vector", "`dimensions`", "texts a request", "tokens a text", "served"],
+        [
+            "model",
+            "family",
+            "vector",
+            "`dimensions`",
+            "texts a request",
+            "tokens a text",
+            "USD per 1M tokens",
+            "listed",
+        ],
         (
             [
                 "<br>".join(f"`{name}`" for name in (row.id, *row.aliases)),
@@ -33,6 +42,7 @@ def models() -> str:
                 _sizes(row),
                 str(row.max_texts_per_request),
                 f"{row.max_tokens_per_text:,}" if row.max_tokens_per_text else "?",
+                f"{row.usd_per_million_tokens:g}" if row.usd_per_million_tokens else "?",
                 f"until {row.retired}" if row.retired else "yes",
             ]
             for row in supported_models()

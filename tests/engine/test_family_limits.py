@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import struct
+from base64 import b64encode
 from typing import Any
 
 import pytest
 
-from aimlapi_embeddings import emulator
+from aimlapi_embeddings import AuthenticationError, emulator, supported_models
 from tests.support.entry_points import EntryPoint
 
 pytestmark = [
@@ -24,17 +26,21 @@ M2 = "togethercomputer/m2-bert-80M-{}-retrieval"
 QWEN = "alibaba/qwen-text-embedding-v3"
 NUGEN = "nugen-flash-embed"
 UNKNOWN = "of-tomorrow"
+SIZES = {row.id: row.native_dimensions for row in supported_models()}
 BAD_REQUEST = {"content-type": "application/json"}
 
 
 def answer(request: emulator.Request, most: int | None = None) -> emulator.Reply:
-    """Answer with the length of each text as its vector, or refuse more texts than `most`."""
-    texts = json.loads(request.body)["input"]
+    """Give each text a vector that begins with its length, or refuse more texts than `most`."""
+    body = json.loads(request.body)
+    texts = body["input"]
     texts = [texts] if isinstance(texts, str) else texts
     if most is not None and len(texts) > most:
         said = {"message": f"Too many texts: {len(texts)}, at most {most} are allowed."}
         return emulator.Reply(400, BAD_REQUEST, json.dumps(said).encode())
-    data = [{"index": i, "embedding": [float(len(text))]} for i, text in enumerate(texts)]
+    zeros = bytes(4 * (SIZES.get(body["model"]) or 1) - 4)
+    rows = [struct.pack("<f", len(text)) + zeros for text in texts]
+    data = [{"index": i, "embedding": b64encode(row).decode()} for i, row in enumerate(rows)]
     return emulator.Reply(200, {}, json.dumps({"data": data}).encode())
 
 
@@ -66,7 +72,7 @@ def test_voyage_texts_over_800_characters_are_sent_alone_and_the_others_together
             "input": "f" * 8001,
         },  # longer than the schema allows; it is sent for the server to judge
     ]
-    assert vectors == [[float(len(text))] for text in texts]
+    assert [vector[0] for vector in vectors] == [len(text) for text in texts]
 
 
 def test_a_long_voyage_query_is_sent_as_a_string(entry_point: EntryPoint) -> None:
@@ -115,7 +121,7 @@ def test_a_request_holds_as_many_texts_as_its_family_allows(
 ) -> None:
     vectors = made(entry_point, model).documents(texts)
     assert sizes(entry_point) == requests
-    assert vectors == [[float(len(text))] for text in texts]
+    assert [vector[0] for vector in vectors] == [len(text) for text in texts]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +150,7 @@ def test_a_limit_below_the_known_one_is_found_by_halving(
     texts = [f"{'x' * i}" for i in range(1, 61)]
     made(entry_point, model)
     entry_point.fake_server.answer = lambda request: answer(request, most=7)
-    assert entry_point.documents(texts) == [[float(i)] for i in range(1, 61)]
+    assert [vector[0] for vector in entry_point.documents(texts)] == [*range(1, 61)]
     accepted = [size for size in sizes(entry_point) if isinstance(size, int) and size <= 7]
     assert sum(accepted) == 60
 
@@ -162,6 +168,8 @@ def test_a_limit_below_the_known_one_is_found_by_halving(
 def test_replies_in_flight_stay_below_64_megabytes(
     entry_point: EntryPoint, model: str, max_concurrency: int, size: int
 ) -> None:
-    waves = 2 * max_concurrency
-    made(entry_point, model, max_concurrency=max_concurrency).documents(numbered(waves * size))
-    assert sizes(entry_point) == [size] * waves
+    made(entry_point, model, max_concurrency=max_concurrency)
+    entry_point.fake_server.answer = lambda _: emulator.Reply(401, {}, b"")  # ends the call early
+    with pytest.raises(AuthenticationError):
+        entry_point.documents(numbered(2 * max_concurrency * size))
+    assert set(sizes(entry_point)) == {size}

@@ -19,6 +19,7 @@ from aimlapi_embeddings._engine.planning import (
     estimate_tokens,
     plan_batches,
 )
+from aimlapi_embeddings._protocol.request import length_of
 
 FUZZ = settings(deadline=None, max_examples=100)
 MODEL = {model.id: model for model in supported_models()}
@@ -59,8 +60,8 @@ def numbered(count: int) -> list[str]:
 
 @st.composite
 def jobs(draw: st.DrawFn, *, titled: bool | None = None) -> Job:
-    """Draw texts that repeat and differ in length, for a model with small limits."""
-    texts = draw(st.lists(st.text("ab é", min_size=1, max_size=40), max_size=60))
+    """Texts that repeat and differ in length, for a model with small limits."""
+    texts = draw(st.lists(st.text("ab é\U0001f600", min_size=1, max_size=40), max_size=60))
     model = replace(
         OPENAI,
         family=replace(OPENAI.family, max_chars_in_array=draw(st.none() | st.integers(1, 30))),
@@ -128,7 +129,7 @@ def test_every_batch_of_several_texts_keeps_the_limits(job: Job) -> None:
         if len(batch) > 1:
             assert sum(batch.tokens) <= (model.max_tokens_per_request or math.inf)
             assert max(batch.tokens) <= (model.max_tokens_per_text or math.inf)
-            assert max(map(len, batch.texts)) <= (model.family.max_chars_in_array or math.inf)
+            assert max(map(length_of, batch.texts)) <= (model.family.max_chars_in_array or math.inf)
 
 
 def full_batches(job: Job) -> int:
@@ -144,7 +145,7 @@ def full_batches(job: Job) -> int:
             t for t, of in zip(job.texts, titles, strict=True) if of == title
         ):
             tokens = estimate_tokens(text) + len(job.prefix) // 3
-            alone = tokens > alone_above or len(job.prefix + text) > longest
+            alone = tokens > alone_above or length_of(job.prefix + text) > longest
             if alone or not room or tokens > left:
                 count += 1
                 room, left = (job.batch_size or job.model.max_texts_per_request), most_tokens

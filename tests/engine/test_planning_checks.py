@@ -49,6 +49,60 @@ def test_ten_bad_texts_are_shown_and_all_are_in_indices() -> None:
     assert "texts[10]" not in str(caught.value)
 
 
+def test_of_several_queries_the_bad_ones_are_named() -> None:
+    with pytest.raises(InvalidInputError, match=r"1 of 2 queries .*: queries\[1\] is empty"):
+        check_texts(["good", ""], "query")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("x \ud835\udc65", "a surrogate pair at character 2"),
+        ("\ud835\udc65\ud835\udc65", "a surrogate pair at character 0"),
+        ("\ud835\udc65 \ud835", "a lone surrogate at character 3"),
+        ("\udc65\ud835", "a lone surrogate at character 0"),
+        ("\ud835\ud835\udc65", "a lone surrogate at character 0"),
+    ],
+)
+def test_a_surrogate_pair_is_told_from_a_lone_surrogate(text: str, what: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        check_texts([text])
+    assert f"texts[0] has {what}" in str(caught.value)
+
+
+def test_the_cure_for_surrogate_pairs_works() -> None:
+    text = "\ud835\udc65 = mc\u00b2"
+    with pytest.raises(InvalidInputError) as caught:
+        check_texts([text])
+    cure = "text.encode('utf-16', 'surrogatepass').decode('utf-16')"
+    assert cure in str(caught.value)
+    assert check_texts([eval(cure, {"text": text})]) == ["\U0001d465 = mc\u00b2"]
+
+
+@given(st.text(st.characters(categories=["Lu", "Cs"]), min_size=1))
+def test_a_text_is_refused_where_it_has_no_utf_8_form(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        with pytest.raises(InvalidInputError, match="surrogate"):
+            check_texts([text])
+    else:
+        assert check_texts([text]) == [text]
+
+
+class Shout(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "changed"
+
+
+def test_subclasses_of_str_become_plain_strings_of_the_same_letters() -> None:
+    assert [(text, type(text)) for text in check_texts([Shout("as it is")])] == [("as it is", str)]
+    titles = check_titles_fit([Shout("as it is"), None], ["a", "b"])
+    assert [(title, type(title)) for title in titles] == [("as it is", str), (None, type(None))]
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.text(min_size=1)).map(tuple))
 def test_any_text_that_utf_8_can_encode_is_kept_unchanged(texts: tuple[str, ...]) -> None:

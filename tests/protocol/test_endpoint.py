@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aimlapi_embeddings import ConfigurationError
 from aimlapi_embeddings._catalog.providers import PROVIDERS
-from aimlapi_embeddings._protocol.endpoint import endpoint, is_loopback
+from aimlapi_embeddings._protocol.endpoint import endpoint, is_loopback, shown_url
 
 FUZZ = settings(deadline=None, max_examples=100)
 AIMLAPI, NUGEN = PROVIDERS["aimlapi"], PROVIDERS["nugen"]
@@ -35,6 +35,10 @@ def refused(base_url: Any, *, allow_http: bool = True) -> str:
         ("https://api.aimlapi.com", "https://api.aimlapi.com/v1/embeddings"),
         ("https://api.aimlapi.com/", "https://api.aimlapi.com/v1/embeddings"),
         ("https://proxy:8443?tenant=7", "https://proxy:8443/v1/embeddings?tenant=7"),
+        ("https://proxy?team=a@b", "https://proxy/v1/embeddings?team=a@b"),
+        ("https://proxy/v1?team=a@b", "https://proxy/v1/embeddings?team=a@b"),
+        ("https://proxy#a@b", "https://proxy/v1/embeddings"),
+        ("https://proxy/a@b", "https://proxy/a@b/embeddings"),
         ("https://proxy/ai/v1?a=1&b=2", "https://proxy/ai/v1/embeddings?a=1&b=2"),
         ("https://proxy/v1/embeddings?a=1#top", "https://proxy/v1/embeddings?a=1"),
         ("https://proxy/my-embeddings", "https://proxy/my-embeddings/embeddings"),
@@ -107,6 +111,20 @@ def test_credentials_in_the_base_url_are_refused_and_not_repeated(base_url: str)
 def test_an_invalid_base_url_is_refused_with_the_default_one(base_url: Any) -> None:
     said = refused(base_url)
     assert said.endswith("is not an http(s) URL; the usual one is 'https://api.aimlapi.com/v1'.")
+
+
+@pytest.mark.parametrize(
+    "base_url", ["ftp://h/v1?key=hunter2", "h?key=hunter2", "http://example.com/v1?key=hunter2"]
+)
+def test_the_query_of_a_base_url_is_not_repeated(base_url: str) -> None:
+    said = refused(base_url, allow_http=False)
+    assert base_url.partition("?")[0] in said
+    assert "hunter2" not in said
+
+
+def test_a_url_is_shown_without_its_query() -> None:
+    assert shown_url("https://h/v1/embeddings?key=hunter2&a=?") == "https://h/v1/embeddings"
+    assert shown_url("https://h/v1") == "https://h/v1"
 
 
 BASE_URLS = st.builds(

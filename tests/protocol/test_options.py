@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from enum import IntEnum
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +24,7 @@ from aimlapi_embeddings._protocol.options import (
     check_prefix,
     check_seconds,
     check_task_type,
+    check_timeout,
     check_too_long,
 )
 
@@ -103,7 +106,23 @@ def test_a_task_type_that_does_not_exist_is_refused_with_the_nearest_name(
     task: Any, meant: str
 ) -> None:
     said = refused(check_task_type, FAMILIES["google"], task)
-    assert said.startswith(f"task_type={task!r} does not exist; did you mean '{meant}")
+    assert said.startswith(f"task_type={task!r} is not one of 'RETRIEVAL_DOCUMENT', ")
+    assert f"'FACT_VERIFICATION', 'NONE'; did you mean '{meant}" in said
+
+
+@pytest.mark.parametrize("task", ["NONSENSE", "none at all", "NON", "nil", ""])
+def test_no_role_at_all_is_never_suggested(task: str) -> None:
+    said = refused(check_task_type, FAMILIES["google"], task)
+    assert "did you mean 'NONE'" not in said
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"google"}))
+def test_a_task_type_that_does_not_exist_asked_of_a_family_without_any(family: str) -> None:
+    said = refused(check_task_type, FAMILIES[family], "NONSENSE")
+    assert said == (
+        f"task_type='NONSENSE' cannot be asked of the family {family!r}, which has no task types; "
+        "google has. Leave it out."
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,15 +173,46 @@ def test_a_value_of_too_long_that_does_not_exist_is_refused_with_the_nearest() -
     assert said.startswith("too_long='cut' is not one of 'error', 'truncate'; did you mean")
 
 
-@pytest.mark.parametrize("value", [0, -1, True, False, 1.0, "1", None, math.nan, math.inf, [1]])
+@pytest.mark.parametrize(
+    "value", [0, -1, True, False, 1.0, "1", None, math.nan, math.inf, [1], np.True_]
+)
 def test_what_is_no_integer_of_the_least_size_is_refused_by_name(value: Any) -> None:
     said = f"batch_size={value!r} is not an integer of 1 or more."
     assert refused(check_integer, "batch_size", value, 1) == said
 
 
-@pytest.mark.parametrize(("value", "least"), [(1, 1), (0, 0), (10**30, 1)])
-def test_integers_of_the_least_size_or_more_are_taken(value: int, least: int) -> None:
-    assert check_integer("max_retries", value, least) == value
+class Small(IntEnum):
+    TWO = 2
+
+
+INTEGERS = [1, 10**30, np.int64(256), np.uint8(7), np.int32(1), Small.TWO]
+
+
+@pytest.mark.parametrize("value", INTEGERS, ids=repr)
+def test_integers_of_any_kind_are_taken_as_plain_ones(value: Any) -> None:
+    taken = check_integer("max_retries", value, 1)
+    assert (taken, type(taken)) == (int(value), int)
+
+
+def test_the_least_integer_is_taken() -> None:
+    assert check_integer("max_retries", 0, 0) == 0
+
+
+@pytest.mark.parametrize("value", [np.int64(256), np.int16(256), np.array(256)], ids=repr)
+def test_a_size_may_be_an_integer_of_any_kind(value: Any) -> None:
+    taken = check_dimensions(row(NOW), value)
+    assert (taken, type(taken)) == (256, int)
+
+
+@pytest.mark.parametrize("value", [True, np.True_, np.float64(256), np.array([256, 256])])
+def test_a_size_that_is_no_integer_is_refused(value: Any) -> None:
+    assert "is not a size of" in refused(check_dimensions, row(NOW), value)
+
+
+def test_a_timeout_may_be_left_to_the_http_client() -> None:
+    assert check_timeout(None) is None
+    assert check_timeout(5) == 5.0
+    assert refused(check_timeout, 0) == "timeout=0 is not a positive number of seconds."
 
 
 NO_SECONDS = [-1, -0.5, True, False, math.nan, math.inf, -math.inf, 1e10, "60", None, []]
@@ -182,7 +232,12 @@ def test_no_seconds_at_all_are_only_taken_where_that_makes_sense() -> None:
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.integers(1, 10**9) | st.floats(0, 1e9, exclude_min=True))
+@given(
+    st.integers(1, 10**9)
+    | st.floats(0, 1e9, exclude_min=True)
+    | st.integers(1, 10**9).map(np.int64)
+    | st.floats(1, 2, width=32).map(np.float32)
+)
 def test_positive_seconds_are_taken_as_a_float(value: float) -> None:
     seconds = check_seconds("timeout", value)
     assert (seconds, type(seconds)) == (value, float)

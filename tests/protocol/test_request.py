@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aimlapi_embeddings import ConfigurationError, TaskType, supported_models
 from aimlapi_embeddings._catalog.providers import PROVIDERS
 from aimlapi_embeddings._protocol.options import Options
-from aimlapi_embeddings._protocol.request import build_body, check_titles, condition
+from aimlapi_embeddings._protocol.request import build_body, check_titles, length_of, role_fields
 
 FUZZ = settings(deadline=None, max_examples=100)
 GOOGLE, OPENAI, VOYAGE = "text-multilingual-embedding-002", "text-embedding-3-small", "voyage-2"
@@ -33,7 +33,7 @@ def body(id: str, texts: list[str], role: Any = "document", **changes: Any) -> s
     """Write the body that this model gets for texts of a role."""
     title, encoding_format = changes.pop("title", None), changes.pop("encoding_format", None)
     chosen = options(id, **changes)
-    fields = condition(chosen, role, None).fields
+    fields = role_fields(chosen, role, None).fields
     return build_body(chosen, fields, texts, title, encoding_format).decode()
 
 
@@ -52,14 +52,14 @@ ROLES: list[tuple[str, str, dict[str, str], str]] = [  # model, role, fields, pr
 def test_a_role_is_what_the_family_makes_of_it(
     id: str, role: Any, fields: dict[str, str], prefix: str
 ) -> None:
-    assert condition(options(id), role, None) == (fields, prefix)
+    assert role_fields(options(id), role, None) == (fields, prefix)
 
 
 @pytest.mark.parametrize(("id", "role"), [(id, role) for id, role, _, _ in ROLES])
 def test_task_type_none_sends_neither_role_nor_prefix(id: str, role: Any) -> None:
     mine = {"document_prefix": "d: ", "query_prefix": "q: "}
-    assert condition(options(id, **mine), role, "none") == ({}, "")
-    assert condition(options(id, task_type=TaskType.NONE), role, None) == ({}, "")
+    assert role_fields(options(id, **mine), role, "none") == ({}, "")
+    assert role_fields(options(id, task_type=TaskType.NONE), role, None) == ({}, "")
 
 
 @pytest.mark.parametrize(
@@ -76,19 +76,19 @@ def test_the_task_type_of_a_call_goes_before_the_clients(
     of_client: str | None, of_call: str | None, document: str, query: str
 ) -> None:
     google = options(GOOGLE, task_type=of_client and TaskType(of_client))
-    assert condition(google, "document", of_call).fields == {"task_type": document}
-    assert condition(google, "query", of_call).fields == {"task_type": query}
+    assert role_fields(google, "document", of_call).fields == {"task_type": document}
+    assert role_fields(google, "query", of_call).fields == {"task_type": query}
 
 
 def test_a_task_type_that_the_family_lacks_is_refused_in_a_call_too() -> None:
     with pytest.raises(ConfigurationError, match="cannot be asked of the family 'voyage'"):
-        condition(options(VOYAGE), "document", "CLUSTERING")
+        role_fields(options(VOYAGE), "document", "CLUSTERING")
 
 
 @pytest.mark.parametrize("role", ["documents", "Query", "", None, 1])
 def test_another_role_is_refused(role: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"is neither 'document' nor 'query'\."):
-        condition(options(OPENAI), role, None)
+        role_fields(options(OPENAI), role, None)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_another_role_is_refused(role: Any) -> None:
 )
 def test_a_prefix_of_the_users_goes_before_the_familys(id: str, role: Any, prefix: str) -> None:
     mine = {f"{role}_prefix": prefix}
-    assert condition(options(id, **mine), role, None).prefix == prefix
+    assert role_fields(options(id, **mine), role, None).prefix == prefix
 
 
 BODIES = [
@@ -185,13 +185,13 @@ def test_a_body_is_utf_8_without_escapes_beyond_ascii(text: str) -> None:
 
 
 def test_titles_go_where_the_family_has_a_field_for_them() -> None:
-    assert check_titles(options(GOOGLE), condition(options(GOOGLE), "document", None)) == "title"
+    assert check_titles(options(GOOGLE), role_fields(options(GOOGLE), "document", None)) == "title"
 
 
 @pytest.mark.parametrize("id", [OPENAI, VOYAGE, BGE, QWEN, NUGEN, M2_32K])
 def test_titles_are_refused_by_a_family_without_such_a_field(id: str) -> None:
     with pytest.raises(ConfigurationError, match="titles cannot be given to the family '"):
-        check_titles(options(id), condition(options(id), "document", None))
+        check_titles(options(id), role_fields(options(id), "document", None))
 
 
 @pytest.mark.parametrize(
@@ -201,10 +201,29 @@ def test_titles_are_refused_by_a_family_without_such_a_field(id: str) -> None:
 def test_titles_are_refused_beside_another_role_or_task(role: Any, task_type: str | None) -> None:
     google = options(GOOGLE)
     with pytest.raises(ConfigurationError, match="documents that are embedded for retrieval"):
-        check_titles(google, condition(google, role, task_type))
+        check_titles(google, role_fields(google, role, task_type))
 
 
 @pytest.mark.parametrize("task_type", ["QUESTION_ANSWERING", "FACT_VERIFICATION"])
 def test_titles_go_with_documents_that_questions_are_asked_of(task_type: str) -> None:
     google = options(GOOGLE)
-    assert check_titles(google, condition(google, "document", task_type)) == "title"
+    assert check_titles(google, role_fields(google, "document", task_type)) == "title"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_the_length_of_a_text_is_counted_in_utf_16_code_units(text: str) -> None:
+    assert length_of(text) == sum(1 + (letter > "\uffff") for letter in text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [("a" * 800, list), ("a" * 801, str), ("\U0001f600" * 400, list), ("\U0001f600" * 401, str)],
+)
+def test_a_text_too_long_for_an_array_is_sent_as_a_string(text: str, shape: type) -> None:
+    assert type(json.loads(build_body(options(VOYAGE), {}, [text]))["input"]) is shape
+
+
+@pytest.mark.parametrize("id", [VOYAGE, OPENAI, GOOGLE])
+def test_a_single_text_can_be_sent_as_a_string(id: str) -> None:
+    assert json.loads(build_body(options(id), {}, ["a"], alone=True))["input"] == "a"
+    assert json.loads(build_body(options(id), {}, ["a", "b"], alone=True))["input"] == ["a", "b"]

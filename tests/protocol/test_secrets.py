@@ -80,7 +80,48 @@ def test_a_missing_key_is_an_error_that_names_the_variable(
         EntryPoint(package, "sync", FakeServer()).make_plain(provider, model=model, api_key=key)
 
 
-def test_headers_of_the_user_are_added_to_ours(entry_point: EntryPoint) -> None:
+NO_KEYS = {
+    "double quotes": (f'"{KEY}"', "has quotation marks around it"),
+    "single quotes": (f"'{KEY}'", "has quotation marks around it"),
+    "a quote that was left over": (f'{KEY}"', "has quotation marks around it"),
+    "curly quotes": (f"\u201c{KEY}\u201d", "has quotation marks around it"),
+    "backticks": (f"`{KEY}`", "has quotation marks around it"),
+    "Bearer": (f"Bearer {KEY}", "begins with 'Bearer', which is added when it is sent"),
+    "bearer": (f"bearer  {KEY}", "begins with 'Bearer', which is added when it is sent"),
+    "a header": (f"Authorization: Bearer {KEY}", "begins with 'Bearer'"),
+    "angle brackets": ("<your-api-key>", "is a placeholder in angle brackets"),
+    "a shell variable": ("$AIMLAPI_API_KEY", "is the name of a variable"),
+    "a braced variable": ("${AIMLAPI_API_KEY}", "is the name of a variable"),
+    "a template": ("{{ api_key }}", "is the name of a variable"),
+    "a Windows variable": ("%AIMLAPI_API_KEY%", "is the name of a variable"),
+    "a mask": ("**********", "is the mask that stands for a hidden key"),
+    "a line break": (f"{KEY}\n", "a blank or line break around it"),
+    "a letter that cannot be sent": ("schl\u00fcssel", "has a character that cannot be sent"),
+}
+
+
+@pytest.mark.parametrize("name", NO_KEYS)
+@pytest.mark.parametrize("from_environment", [False, True])
+def test_what_is_no_key_is_refused_with_the_reason_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, package: Package, name: str, from_environment: bool
+) -> None:
+    key, why = NO_KEYS[name]
+    if from_environment:
+        monkeypatch.setenv("AIMLAPI_API_KEY", key)
+    given = {} if from_environment else {"api_key": key}
+    with pytest.raises(ValueError, match="api_key, or AIMLAPI_API_KEY, ") as caught:
+        EntryPoint(package, "sync", FakeServer()).make_plain(model=OPENAI, **given)
+    assert why in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["k", "a b", "a-key-with-<>-inside", "bearers-key", "a$b", "a*b"])
+def test_a_key_of_unusual_letters_is_sent_as_it_is(entry_point: EntryPoint, key: str) -> None:
+    entry_point.make(OPENAI, api_key=key).query("q")
+    assert entry_point.fake_server.requests[0].headers["authorization"] == f"Bearer {key}"
+
+
+def test_a_users_headers_join_ours(entry_point: EntryPoint) -> None:
     entry_point.make(OPENAI, headers={"X-Team": "search", "user-agent": "mine"}).query("q")
     headers = entry_point.fake_server.requests[0].headers
     assert (headers["x-team"], headers["user-agent"]) == ("search", "mine")

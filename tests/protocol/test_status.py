@@ -186,3 +186,23 @@ def test_a_message_that_a_smaller_request_would_cure_speaks_of_size(message: str
 @pytest.mark.parametrize("message", NOT_TOO_LARGE)
 def test_a_message_that_a_smaller_request_would_not_cure_does_not(message: str) -> None:
     assert not speaks_of_size(message)
+
+
+def test_the_next_step_shows_the_url_without_its_query() -> None:
+    made = error_of(
+        Reply(404, {}, b""),
+        provider=PROVIDERS["aimlapi"],
+        url=f"{URL}?key=hunter2",
+        where="text 0 of 1",
+        indices=(0,),
+    )
+    assert URL in str(made)
+    assert "hunter2" not in str(made)
+
+
+def test_a_message_in_an_encoding_that_was_not_asked_for_names_the_encoding() -> None:
+    made = error(502, b"\x0b\x02\x80hello\x03", {"content-encoding": "br"})
+    assert "502 Bad Gateway: the message cannot be read, since its content-encoding is 'br'" in str(
+        made
+    )
+    assert "down" in str(error(502, b"down", {"content-encoding": "br"}))

@@ -75,6 +75,7 @@ def test_json_without_a_message_says_nothing(value: Any) -> None:
         (b"\xff\xfe caf\xe9", "\ufffd\ufffd caf\ufffd"),
         (b'{"message": "caf\xe9 closed"}', '{"message": "caf\ufffd closed"}'),
         (b'{"message": "half', '{"message": "half'),
+        (b'\xef\xbb\xbf{"message": "after a mark"}', "after a mark"),
     ],
 )  # fmt: skip
 def test_what_is_no_json_is_read_as_text_or_by_its_html_title(

@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 
 from aimlapi_embeddings import APIStatusError
 from aimlapi_embeddings._catalog.providers import PROVIDERS
-from aimlapi_embeddings._protocol.status import error_of, find_message, is_too_large, reason
+from aimlapi_embeddings._protocol.status import (
+    effective_reply,
+    error_of,
+    find_message,
+    is_repeated,
+    reason,
+)
 from aimlapi_embeddings._types import Reply
 
 HOSTILE: dict[str, Callable[[int], bytes]] = {
@@ -37,6 +43,10 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
     "sizes": lambda n: json.dumps({"message": "too large tokens " * (n // 17)}).encode(),
     "quotes": lambda n: json.dumps({"message": "\"'" * (n // 4)}).encode(),
     "digits": lambda n: json.dumps({"message": "Limit " + "1" * n}).encode(),
+    "a quota in depth": lambda n: (
+        (b'{"message": "exceeded your current quota", "details": ' + b"[" * 900 + b"]" * 900 + b"}")
+        + b" " * n
+    ),
     "bytes that are no text": lambda n: b"\xff<" * (n // 2),
 }
 
@@ -52,11 +62,13 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def classify(body: bytes) -> None:
-    message = find_message(body)
-    assert len(message) <= 500
-    reason(message)
     for status in (400, 429, 500):
-        is_too_large(status, message)
+        made = error(body, status)
+        assert len(made.message) <= 500
+        assert len(str(made)) < 1_000
+        is_repeated(made)
+        reason(made.message)
+    effective_reply(Reply(200, {}, body))
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
@@ -87,9 +99,9 @@ def test_a_number_of_thousands_of_digits_is_read_like_any_entity() -> None:
     assert find_message(b"down &#" + b"9" * 10_000 + b";").startswith("down")
 
 
-def error(body: bytes) -> APIStatusError:
+def error(body: bytes, status: int = 500) -> APIStatusError:
     return error_of(
-        Reply(500, {}, body),
+        Reply(status, {}, body),
         provider=PROVIDERS["aimlapi"],
         url="https://api.example",
         where="text 0 of 1",

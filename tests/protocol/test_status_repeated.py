@@ -60,6 +60,7 @@ USED_UP = {
     "balance": {"error": {"message": "Insufficient Balance", "code": "invalid_request_error"}},
     "a free quota": {"message": "Your free quota is used up."},
     "a free tier": {"message": "The free tier of the model has been exhausted."},
+    "a free hour": {"message": "You exceeded the free tier's 10 requests per hour"},
     "the other way": {"message": "You have reached the limit of the free plan."},
     "DashScope": {"code": "AllocationQuota.FreeTierOnly", "message": "no"},
     "billing": {"error": {"message": "Your account is not active", "code": "billing_not_active"}},
@@ -84,6 +85,7 @@ GOOGLE = {"error": {"code": 429, "message": CURRENT, "status": "RESOURCE_EXHAUST
 PASSING = {
     "no message": {},
     "per minute": {"message": "Rate limit exceeded: free tier, 10 requests per minute"},
+    "a free tier's rate": {"message": "Rate limit exceeded for the free tier."},
     "Google's words": {"error": {"message": f"{CURRENT} Please retry in 34.07s."}},
     "Google's details": {"error": {**GOOGLE["error"], "details": [RETRY_INFO]}},
     "OpenAI's minute": {
