@@ -28,7 +28,7 @@ from aimlapi_embeddings._errors import (
 )
 from aimlapi_embeddings._protocol.attempt import IdleConnectionClosed
 from aimlapi_embeddings._protocol.options import Options, expected_size
-from aimlapi_embeddings._protocol.request import build_body
+from aimlapi_embeddings._protocol.request import build_body, fits_in_array
 from aimlapi_embeddings._protocol.response import parse_reply
 from aimlapi_embeddings._protocol.retry_hints import RetryHint, read_retry_hint
 from aimlapi_embeddings._protocol.status import effective_reply, error_of, is_success
@@ -147,9 +147,9 @@ def _has_string_form(part: Part, options: Options) -> bool:
     limited = options.model.family.max_chars_in_array is not None
     return (
         len(part) == 1
+        and limited
         and not part.as_string
-        and longest is not None
-        and (len(part.batch.texts[0]) <= longest)
+        and fits_in_array(part.batch.texts[0], options.model)
     )
 
 
