@@ -24,7 +24,7 @@ from aimlapi_embeddings import (
     RequestTooLargeError,
     emulator,
 )
-from aimlapi_embeddings.emulator import Fault, faults
+from aimlapi_embeddings.emulator import Fault, Reply, faults
 from tests.support.entry_points import GOOGLE, OPENAI, Clock
 from tests.support.fault_rows import (
     FIRST_TWO,
@@ -61,15 +61,15 @@ WORDS: Mapping[str, bytes] = {
     "plain text": WORD.encode(),
     "a web page": f"<html><title>{WORD}</title><body>x</body></html>".encode(),
 }
-BROKEN: Mapping[str, tuple[Callable[[emulator.Reply], emulator.Reply], str]] = {
-    "one too few": (emulator.one_short, "2 texts were sent, but 1 vectors came back"),
-    "one too many": (emulator.one_long, "2 texts were sent, but 3 vectors came back"),
-    "one index twice": (emulator.doubled_index, "indexes are not 0 to 1, each once"),
-    "null": (emulator.null_embedding, "is not a list of embeddings"),
-    "one shorter than the others": (emulator.ragged, "has 7 numbers, but 8 were expected"),
-    "all shorter than asked for": (emulator.narrower, "has 7 numbers, but 8 were expected"),
-    "NaN": (emulator.with_nan, "holds NaN|is not a list of embeddings"),
-    "infinity": (emulator.with_infinity, "holds NaN or infinity|is not a list of embeddings"),
+BROKEN: Mapping[str, tuple[Callable[[Reply], Reply], str]] = {
+    "one too few": (faults.one_short, "2 texts were sent, but 1 vectors came back"),
+    "one too many": (faults.one_long, "2 texts were sent, but 3 vectors came back"),
+    "one index twice": (faults.doubled_index, "indexes are not 0 to 1, each once"),
+    "null": (faults.null_embedding, "is not a list of embeddings"),
+    "one shorter than the others": (faults.ragged, "has 7 numbers, but 8 were expected"),
+    "all shorter than asked for": (faults.narrower, "has 7 numbers, but 8 were expected"),
+    "NaN": (faults.with_nan, "holds NaN|is not a list of embeddings"),
+    "infinity": (faults.with_infinity, "holds NaN or infinity|is not a list of embeddings"),
 }
 ODD_BASE64 = (faults.odd_base64, "is 5 bytes long, not four for each number")
 UNREADABLE = {
