@@ -22,7 +22,6 @@ from aimlapi_embeddings import (
     RateLimitError,
     ReplyError,
     RequestTooLargeError,
-    emulator,
 )
 from aimlapi_embeddings.emulator import Fault, Reply, faults
 from tests.support.entry_points import GOOGLE, OPENAI, Clock
