@@ -1,4 +1,4 @@
-"""What every test gets: a clean environment, a fake server, and each way into the package."""
+"""Fixtures and options for all tests: environment, fake server, entry points, recordings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support import optional_imports, recording
 from tests.support.entry_points import MODES, PACKAGES, Clock, EntryPoint, FakeServer, Mode, Package
 from tests.support.scenario import Scenario
 
-# Chosen by --hypothesis-profile; examples may take long on a busy machine.
+# Chosen by --hypothesis-profile. No deadline: an example may take long on a busy machine.
 settings.register_profile("default", deadline=None)
 settings.register_profile("long", deadline=None, max_examples=4_000)
 
@@ -24,7 +24,7 @@ FOREIGN = ("AIMLAPI_", "NUGEN_", "OPENAI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PR
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No key, base URL or proxy of this machine reaches a test."""
+    """Remove the keys, base URLs and proxies of this machine from the environment."""
     for name in os.environ:
         if name.upper().startswith(FOREIGN):
             monkeypatch.delenv(name)
@@ -32,20 +32,20 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def fake_server() -> FakeServer:
-    """A fake_server that ends at the emulator's pure heart."""
+    """A fake server that answers with `emulator.answer`, without a socket."""
     return FakeServer()
 
 
 @pytest.fixture
 def unencrypted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No certificates, where nothing needs them: to load all takes 20 ms for each client."""
+    """Load no certificates: that takes 20 ms for each client, and these tests use plain HTTP."""
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.setenv("SSL_CERT_DIR", os.devnull)
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """A clock on which waiting takes no time; enters by the client's own seam."""
+    """A simulated clock for all clients of the test: waiting takes no real time."""
     clock = Clock()
     monkeypatch.setattr(EmbeddingsClient, "_clock", clock)
     return clock
@@ -53,7 +53,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture(params=MODES)
 def mode(request: pytest.FixtureRequest) -> Mode:
-    """Both modes of a behaviour are tested by the same test."""
+    """Sync and async: the same test covers both modes."""
     mode: Mode = request.param
     return mode
 
@@ -67,7 +67,7 @@ def package(request: pytest.FixtureRequest) -> Package:
 
 @pytest.fixture
 def entry_point(package: Package, mode: Mode, fake_server: FakeServer) -> EntryPoint:
-    """One of the six ways into the package, on the fake server."""
+    """One of the six entry points, connected to the fake server."""
     return EntryPoint(package, mode, fake_server)
 
 
@@ -91,7 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)  # after the order was shuffled
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Record first, and look at what is on tape afterwards."""
+    """When recording, run the tests that record first, then those that read the cassettes."""
     if config.getoption("--record-mode") not in (None, "none"):
         items.sort(key=lambda item: item.get_closest_marker("vcr") is None)
 
@@ -111,7 +111,7 @@ def cassettes(pytestconfig: pytest.Config) -> Path:
 
 @pytest.fixture(scope="session")
 def recorded() -> set[str]:
-    """The scenarios that this session has recorded."""
+    """Names of the scenarios recorded in this session."""
     return set()
 
 
@@ -129,9 +129,9 @@ def default_cassette_name(scenario: Scenario) -> str:
 def source(
     scenario: Scenario, record_mode: str, cassettes: Path, recorded: set[str]
 ) -> recording.Source:
-    """Where the replies of this test come from."""
+    """Whether this test replays a cassette, or records from the emulator or a live service."""
     source = recording.source_of(scenario, record_mode, cassettes, recorded)
-    if source != "tape":
+    if source != "cassette":
         recorded.add(str(scenario))
     return source
 
@@ -147,7 +147,7 @@ def service(
     source: recording.Source,
     request: pytest.FixtureRequest,
 ) -> Iterator[dict[str, Any]]:
-    """The client's options for a recording or a replay of this scenario."""
+    """Client options with which this scenario is recorded or replayed."""
     request.getfixturevalue("socket_enabled" if source == "live" else "unencrypted")
     with recording.serving(scenario, source) as options:
         yield {**options, "max_concurrency": 1, "max_retries": 0}

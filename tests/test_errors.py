@@ -1,4 +1,4 @@
-"""What can go wrong: a tree that is as it is drawn, of errors that pickle."""
+"""The tree of errors: as its docstring draws it, and picklable with all attributes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ copied = pytest.mark.parametrize(
 
 
 def drawn_tree() -> dict[str, str | None]:
-    """Read the drawing in the docstring: for each error the one above it, or None."""
+    """Read the tree in the docstring: each error with its parent, or None."""
     above: list[str] = []
     parents: dict[str, str | None] = {}
     for branch, name in re.findall(r"^([ │├└─]*)(\w+Error)\b", str(_errors.__doc__), re.M):
@@ -49,29 +49,29 @@ def drawn_tree() -> dict[str, str | None]:
     return parents
 
 
-def test_the_tree_is_as_it_is_drawn() -> None:
+def test_the_classes_form_the_tree_of_the_docstring() -> None:
     bases = {kind.__name__: kind.__bases__[0].__name__ for kind in ERRORS}
     assert drawn_tree() == {**bases, "AIMLAPIError": None}
 
 
-def test_only_the_callers_own_faults_are_value_errors() -> None:
+def test_only_errors_about_arguments_are_value_errors() -> None:
     names = {kind.__name__ for kind in ERRORS if issubclass(kind, ValueError)}
     assert names == {"ConfigurationError", "InvalidInputError"}
 
 
 @each
-def test_an_error_says_its_message(kind: type[AIMLAPIError]) -> None:
+def test_str_of_an_error_is_its_message(kind: type[AIMLAPIError]) -> None:
     assert str(kind("what to do")) == "what to do"
 
 
 @each
-def test_nothing_is_partial_until_a_call_has_begun(kind: type[AIMLAPIError]) -> None:
+def test_partial_is_none_by_default(kind: type[AIMLAPIError]) -> None:
     assert kind("message").partial is None
 
 
 @copied
 @each
-def test_every_error_is_copied_with_its_message_and_what_was_finished(
+def test_a_copied_error_keeps_its_message_and_partial_result(
     kind: type[AIMLAPIError], clone: Callable[[AIMLAPIError], AIMLAPIError]
 ) -> None:
     error = kind("message")
@@ -82,7 +82,7 @@ def test_every_error_is_copied_with_its_message_and_what_was_finished(
 
 @copied
 @each_of_a_status
-def test_a_status_error_is_copied_with_what_the_server_said(
+def test_a_copied_status_error_keeps_the_reply(
     kind: type[APIStatusError], clone: Callable[[APIStatusError], APIStatusError]
 ) -> None:
     twin = clone(kind("text", 429, "said", b"{}", {"a": [1]}, "id-1", 2.5, (3, 4)))
@@ -92,7 +92,7 @@ def test_a_status_error_is_copied_with_what_the_server_said(
 
 
 @each_of_a_status
-def test_the_shorter_name_of_the_status_reads_the_same(kind: type[APIStatusError]) -> None:
+def test_status_is_an_alias_of_status_code(kind: type[APIStatusError]) -> None:
     error = kind("text", 418)
     assert error.status == error.status_code == 418
     with pytest.raises(AttributeError):
@@ -101,7 +101,7 @@ def test_the_shorter_name_of_the_status_reads_the_same(kind: type[APIStatusError
 
 @copied
 @pytest.mark.parametrize("kind", [BadRequestError, RequestTooLargeError])
-def test_a_refusal_is_copied_with_what_was_said_of_each_text(
+def test_a_copied_refusal_keeps_the_message_of_each_text(
     kind: type[BadRequestError], clone: Callable[[BadRequestError], BadRequestError]
 ) -> None:
     error = kind("text")
@@ -111,14 +111,14 @@ def test_a_refusal_is_copied_with_what_was_said_of_each_text(
 
 
 @copied
-def test_an_input_error_is_copied_with_the_places_of_the_bad_texts(
+def test_a_copied_input_error_keeps_its_indices(
     clone: Callable[[InvalidInputError], InvalidInputError],
 ) -> None:
     assert clone(InvalidInputError("message", (0, 7))).indices == (0, 7)
 
 
 @copied
-def test_notes_travel_with_an_error(clone: Callable[[AIMLAPIError], AIMLAPIError]) -> None:
+def test_a_copied_error_keeps_its_notes(clone: Callable[[AIMLAPIError], AIMLAPIError]) -> None:
     error = AIMLAPIError("message")
     error.add_note("while indexing")
     assert clone(error).__notes__ == ["while indexing"]

@@ -1,4 +1,4 @@
-"""The public names are exact, and imports run one way."""
+"""The public names of each package, and the direction of imports."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ ROOMS = (
     "_client",
     "adapters",
 )
-# A type that only checkers see.
+# A type that only type checkers see.
 TYPES_ONLY = {("_errors", "_result")}
 
 
 def modules_of_the_core() -> dict[str, Path]:
-    """Modules by their dotted name inside the core; the emulator is a package of its own."""
+    """Modules of the core by dotted name, without the emulator."""
     paths = {path.relative_to(CORE): path for path in CORE.rglob("*.py")}
     return {
         ".".join(name.with_suffix("").parts): path
@@ -71,7 +71,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.__name__)
-def test_all_names_exactly_what_is_public(package: ModuleType) -> None:
+def test_all_lists_exactly_the_public_names(package: ModuleType) -> None:
     public = {
         name
         for name, value in vars(package).items()
@@ -81,7 +81,7 @@ def test_all_names_exactly_what_is_public(package: ModuleType) -> None:
     assert package.__all__ == sorted(package.__all__)
 
 
-def test_rooms_of_the_core_import_one_way() -> None:
+def test_groups_of_the_core_import_in_one_direction() -> None:
     place = {room: i for i, room in enumerate(ROOMS)}
     modules = modules_of_the_core()
     assert {name.split(".")[0] for name in modules} == set(ROOMS)
@@ -92,7 +92,7 @@ def test_rooms_of_the_core_import_one_way() -> None:
             assert place[other] <= place[room] or (room, other) in TYPES_ONLY, f"{name}: {imported}"
 
 
-def test_no_module_of_the_core_is_part_of_a_circle() -> None:
+def test_no_modules_of_the_core_import_each_other_in_a_cycle() -> None:
     graph = {
         name: {other for other in imports_within_the_core(path) if (name, other) not in TYPES_ONLY}
         for name, path in modules_of_the_core().items()
@@ -106,7 +106,9 @@ def test_only_the_transport_imports_httpx() -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES[2:], ids=lambda p: p.__name__)
-def test_an_adapter_imports_public_names_and_no_other_adapter(package: ModuleType) -> None:
+def test_an_adapter_imports_public_names_of_the_core_and_no_other_adapter(
+    package: ModuleType,
+) -> None:
     for path in Path(str(package.__file__)).parent.glob("*.py"):
         for imported in imports_of(path):
             root = imported.split(".")[0]
@@ -126,11 +128,11 @@ def test_the_core_imports_neither_framework_nor_numpy() -> None:
 
 
 @pytest.mark.parametrize("package", [PACKAGES[0], *PACKAGES[2:]], ids=lambda p: p.__name__)
-def test_every_package_is_typed(package: ModuleType) -> None:
+def test_every_package_is_marked_as_typed(package: ModuleType) -> None:
     assert (Path(str(package.__file__)).parent / "py.typed").exists()
 
 
-def test_both_modes_have_the_same_signature() -> None:
+def test_sync_and_async_methods_have_the_same_signature() -> None:
     embed = inspect.signature(EmbeddingsClient.embed)
     assert inspect.signature(EmbeddingsClient.aembed) == embed
 
@@ -142,7 +144,7 @@ def test_both_modes_have_the_same_signature() -> None:
         ("llama_index_aimlapi_embeddings", "llama_index.core", "aimlapi-embeddings[llama-index]"),
     ],
 )
-def test_a_missing_framework_names_the_extra(
+def test_without_the_framework_the_error_names_the_extra(
     monkeypatch: pytest.MonkeyPatch, package: str, framework: str, extra: str
 ) -> None:
     monkeypatch.delitem(sys.modules, package)
@@ -152,7 +154,7 @@ def test_a_missing_framework_names_the_extra(
     assert extra in str(caught.value)
 
 
-def test_a_missing_tqdm_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_tqdm_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     with (
         pytest.raises(ImportError, match=r"aimlapi-embeddings\[langchain\]"),
@@ -161,7 +163,7 @@ def test_a_missing_tqdm_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None
         pass
 
 
-def test_a_missing_numpy_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_numpy_the_error_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     result = EmbeddingsClient(model=OPENAI, api_key="k").embed([])
     monkeypatch.setitem(sys.modules, "numpy", None)
     with pytest.raises(ImportError, match="pip install numpy"):

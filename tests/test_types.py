@@ -1,4 +1,4 @@
-"""The values that travel through the package."""
+"""Usage, task types and results."""
 
 from __future__ import annotations
 
@@ -40,82 +40,82 @@ in_each_form = pytest.mark.parametrize(
 )
 
 
-def test_usage_adds_each_figure() -> None:
+def test_adding_usages_adds_each_figure() -> None:
     ones = range(1, len(fields(Usage)) + 1)
     tens, both = [10 * n for n in ones], [11 * n for n in ones]
     assert Usage(*ones) + Usage(*tens) == Usage(*both)
 
 
-def test_usage_starts_at_nothing() -> None:
+def test_an_empty_usage_is_zero() -> None:
     assert sum([Usage(requests=2), Usage(requests=3)], Usage()) == Usage(requests=5)
 
 
-def test_usage_cannot_be_changed_behind_the_owners_back() -> None:
+def test_usage_is_immutable() -> None:
     with pytest.raises(AttributeError):
         Usage().requests = 1  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("task", TaskType)
 @pytest.mark.parametrize("spell", [str.upper, str.lower, str.title])
-def test_task_types_are_found_in_any_case(task: TaskType, spell: Callable[[str], str]) -> None:
+def test_a_task_type_is_found_in_any_case(task: TaskType, spell: Callable[[str], str]) -> None:
     assert TaskType(spell(task.value)) is task
 
 
 @pytest.mark.parametrize("value", ["", "RETRIEVAL", "clustering ", 1, None, b"CLUSTERING", []])
-def test_what_is_no_task_type_is_a_value_error(value: object) -> None:
+def test_an_unknown_task_type_is_a_value_error(value: object) -> None:
     with pytest.raises(ValueError, match="is not a valid TaskType"):
         TaskType(value)
 
 
-def test_a_task_type_is_its_name_on_the_wire() -> None:
+def test_a_task_type_is_sent_as_its_name() -> None:
     assert f"{TaskType.CLUSTERING}" == "CLUSTERING" == TaskType.CLUSTERING
 
 
 @in_each_form
-def test_vectors_are_lists_of_floats_from_either_form(rows: list[Row]) -> None:
+def test_vectors_are_lists_of_floats_from_packed_or_listed_rows(rows: list[Row]) -> None:
     assert result(rows).vectors == VECTORS
 
 
 @in_each_form
-def test_an_array_is_float32_with_a_row_for_each_text_from_either_form(rows: list[Row]) -> None:
+def test_an_array_has_a_float32_row_for_each_text(rows: list[Row]) -> None:
     array = result(rows).array()
     assert (array.shape, array.dtype) == ((2, 3), np.dtype(np.float32))
     assert array.tolist() == VECTORS
 
 
 @in_each_form
-def test_an_array_can_be_changed_in_place(rows: list[Row]) -> None:
+def test_an_array_is_writable(rows: list[Row]) -> None:
     array = result(rows).array()
     array /= 2
     assert array.tolist() == [[x / 2 for x in vector] for vector in VECTORS]
 
 
-def test_an_array_is_the_same_after_the_vectors_were_read() -> None:
+def test_reading_vectors_does_not_change_the_array() -> None:
     embedded = result(map(packed, VECTORS))
     before = embedded.array()
     assert embedded.vectors == VECTORS
     assert np.array_equal(embedded.array(), before)
 
 
-def test_vectors_are_made_once() -> None:
+def test_vectors_are_built_once() -> None:
     embedded = result(map(packed, VECTORS))
     assert embedded.vectors is embedded.vectors
 
 
 @FUZZ
 @given(st.lists(st.floats(width=32, allow_nan=False), min_size=1))
-def test_packed_floats_come_back_to_the_last_bit(vector: list[float]) -> None:
+def test_packed_floats_keep_every_bit(vector: list[float]) -> None:
     assert result([packed(vector)]).vectors == [vector]
     assert result([packed(vector)]).array()[0].tobytes() == packed(vector)
 
 
-def test_no_texts_are_an_empty_result() -> None:
+def test_a_result_without_texts_is_empty() -> None:
     empty = result([])
     assert (len(empty), empty.vectors) == (0, [])
     assert (empty.array().shape, empty.array().dtype) == ((0, 0), np.dtype(np.float32))
 
 
-def test_a_result_shows_its_size_and_cost_but_no_numbers() -> None:
+def test_repr_of_a_result_shows_size_and_cost_but_no_numbers() -> None:
     shown = repr(result(map(packed, VECTORS)))
     assert shown.startswith("EmbeddingResult(2 vectors, model='m', usage=Usage(prompt_tokens=0,")
     assert "2.5" not in shown

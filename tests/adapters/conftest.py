@@ -1,4 +1,4 @@
-"""Both adapters, as most tests of this folder want them."""
+"""Fixtures for tests that hold for both adapters."""
 
 from __future__ import annotations
 

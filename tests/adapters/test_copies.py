@@ -1,4 +1,4 @@
-"""Law 11: copies and pickles keep everything, the key included, or say what they cannot keep."""
+"""Copies and pickles of adapters keep all options and the key, or raise."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COPIES = [through_pickle, copy.deepcopy, copy.copy]
 
 
 def fields(embedder: Any) -> dict[str, Any]:
-    """All fields but the one that LlamaIndex makes anew, and cannot compare."""
+    """All fields but LlamaIndex's callback manager, which is created anew and has no equality."""
     return {name: value for name, value in embedder if name != "callback_manager"}
 
 
@@ -54,7 +54,7 @@ def query(embedder: Any) -> list[float]:
 
 @pytest.mark.parametrize("copied", COPIES)
 @pytest.mark.parametrize("key_from", ["argument", "environment"])
-def test_copies_and_pickles_keep_everything(
+def test_copies_and_pickles_keep_all_fields_and_the_key(
     cls: type[Any], copied: Callable[[Any], Any], key_from: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variable = "NUGEN_API_KEY" if "Nugen" in cls.__name__ else "AIMLAPI_API_KEY"
@@ -80,7 +80,7 @@ def test_copies_and_pickles_keep_everything(
 
 
 @pytest.mark.parametrize("copied", COPIES)
-def test_a_copy_goes_its_own_way(cls: type[Any], copied: Callable[[Any], Any]) -> None:
+def test_changing_a_copy_leaves_the_original(cls: type[Any], copied: Callable[[Any], Any]) -> None:
     original = make(cls)
     twin = copied(original)
     twin.dimensions = 8
@@ -88,7 +88,7 @@ def test_a_copy_goes_its_own_way(cls: type[Any], copied: Callable[[Any], Any]) -
     assert twin.client is not original.client
 
 
-def test_a_pickle_with_a_client_of_the_users_is_an_error_and_changes_nothing(
+def test_pickling_with_an_http_client_of_the_user_is_refused_and_changes_nothing(
     package: Package, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     entry_point = EntryPoint(package, "sync", fake_server).make()
@@ -116,7 +116,7 @@ def callbacks_with_a_lock() -> CallbackManager:
         (AIMLAPIEmbedding, "callback_manager", callbacks_with_a_lock()),
     ],
 )
-def test_what_a_pickle_cannot_keep_is_an_error_and_not_a_log_line(
+def test_a_field_that_cannot_be_pickled_raises_and_logs_nothing(
     adapter: type[Any], field: str, value: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     embedder = make(adapter, **{field: value})
@@ -127,7 +127,7 @@ def test_what_a_pickle_cannot_keep_is_an_error_and_not_a_log_line(
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy])
-def test_copies_share_connections_until_they_differ(
+def test_copies_share_the_client_until_an_option_is_changed(
     cls: type[Any], copied: Callable[[Any], Any]
 ) -> None:
     original = make(cls)
@@ -138,7 +138,7 @@ def test_copies_share_connections_until_they_differ(
 
 
 @pytest.mark.parametrize("name", ["langchain", "llama_index"])
-def test_a_deep_copy_shares_what_the_user_handed_over(
+def test_a_deep_copy_shares_http_clients_and_rate_limiter(
     name: Package, mode: Mode, fake_server: FakeServer
 ) -> None:
     limiters = {
@@ -155,13 +155,13 @@ def test_a_deep_copy_shares_what_the_user_handed_over(
     assert len(fake_server.requests) == 1
 
 
-def test_a_pickle_is_the_one_dump_that_holds_the_key(cls: type[Any]) -> None:
+def test_a_pickle_holds_the_key(cls: type[Any]) -> None:
     assert KEY.encode() in pickle.dumps(make(cls))
 
 
 @pytest.fixture(scope="module")
 def spawned() -> Iterator[ProcessPoolExecutor]:
-    """Another process, which shares nothing but what is pickled."""
+    """A spawned process, which receives only what is pickled."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         yield pool
 

@@ -1,4 +1,4 @@
-"""Law 10: neither a dump nor the error of a wrong construction shows the key."""
+"""Neither a dump of an adapter nor the error of a failed construction shows the key."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def cls(request: pytest.FixtureRequest) -> type[Any]:
     return adapter
 
 
-# What is shown
+# Dumps and errors without the key
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_no_dump_shows_the_key(cls: type[Any], dump: Callable[[Any], str]) -> No
 
 
 @pytest.mark.parametrize("dump", [repr, str, lambda embedder: embedder.model_dump_json()])
-def test_no_dump_shows_the_headers(cls: type[Any], dump: Callable[[Any], str]) -> None:
+def test_no_dump_shows_the_users_headers(cls: type[Any], dump: Callable[[Any], str]) -> None:
     assert KEY not in dump(make(cls, default_headers=SECRET_HEADERS))
 
 
@@ -86,7 +86,7 @@ def test_no_dump_of_llama_index_shows_the_key(adapter: type[Any], dump: str) -> 
     ],
     ids=lambda wrong: " ".join(wrong),
 )
-def test_no_error_of_a_wrong_construction_shows_the_key(
+def test_the_error_of_a_failed_construction_does_not_show_the_key(
     cls: type[Any], wrong: dict[str, Any]
 ) -> None:
     with pytest.raises(ValidationError) as caught:
@@ -105,17 +105,17 @@ def test_a_key_given_twice_is_not_shown(adapter: type[Any], full_name: str) -> N
     assert KEY not in str(caught.value)
 
 
-def test_a_missing_model_shows_no_key(cls: type[Any]) -> None:
+def test_the_error_for_a_missing_model_does_not_show_the_key(cls: type[Any]) -> None:
     with pytest.raises(ValidationError, match="Field required") as caught:
         cls(api_key=KEY)
     assert KEY not in str(caught.value)
 
 
-# What is kept
+# Dumps that keep what changes the vectors
 
 
 @pytest.mark.parametrize("adapter", LLAMA_INDEX)
-def test_to_dict_holds_only_what_changes_the_vectors(adapter: type[Any]) -> None:
+def test_to_dict_holds_exactly_the_fields_that_change_the_vectors(adapter: type[Any]) -> None:
     shaping = {
         "dimensions": 8,
         "task_type": None,
@@ -155,7 +155,7 @@ def test_to_dict_holds_only_what_changes_the_vectors(adapter: type[Any]) -> None
 
 
 @pytest.mark.parametrize("dump", ["to_dict", "to_payload"])
-def test_a_task_type_is_dumped_as_text(dump: str) -> None:
+def test_a_task_type_is_dumped_like_its_name(dump: str) -> None:
     named, written = (
         make(AIMLAPIEmbedding, task_type=task) for task in (TaskType.CLUSTERING, "CLUSTERING")
     )
@@ -163,7 +163,7 @@ def test_a_task_type_is_dumped_as_text(dump: str) -> None:
     assert shown == repr(getattr(written, dump)()), "the ingestion cache hashes this text"
 
 
-def test_from_dict_gives_back_what_a_dump_left_out(fake_server: FakeServer) -> None:
+def test_from_dict_takes_the_fields_that_to_dict_leaves_out(fake_server: FakeServer) -> None:
     dump = make(AIMLAPIEmbedding, dimensions=8, task_type="clustering", timeout=5).to_dict()
     back = AIMLAPIEmbedding.from_dict(
         {**dump, "api_key": KEY, "timeout": 7},

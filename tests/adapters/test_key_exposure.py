@@ -1,4 +1,4 @@
-"""Law 10: frameworks, constructors, recordings and test runs do not show the key either."""
+"""Errors of constructors, events of frameworks, recordings and test reports do not show the key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
-from pydantic import PrivateAttr, ValidationError
+from pydantic import Field, ValidationError
 
 from aimlapi_embeddings import AIMLAPIError, APITimeoutError, EmbeddingsClient
 from aimlapi_embeddings.emulator import Fault, one_short
@@ -52,24 +52,24 @@ WRONG: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: " ".join(wrong))
 @pytest.mark.parametrize("cls", [EmbeddingsClient, *ADAPTERS])
-def test_a_constructor_that_fails_shows_no_key(cls: type[Any], wrong: dict[str, Any]) -> None:
-    """Neither in its message, nor in pydantic's details, nor in any frame."""
+def test_a_failing_constructor_does_not_show_the_key(cls: type[Any], wrong: dict[str, Any]) -> None:
+    """Not in its message, nor in pydantic's details, nor in any frame."""
     with pytest.raises((ValueError, TypeError)) as caught:
         make(cls, **wrong)
-    if isinstance(caught.value, TypeError):  # Python's own, for the core's unknown names
+    if isinstance(caught.value, TypeError):  # raised by Python for an unknown argument of the core
         assert cls is EmbeddingsClient
     assert_hidden(key_exposure.all_of(caught.value))
 
 
 @pytest.mark.parametrize("cls", [EmbeddingsClient, *ADAPTERS])
-def test_a_warning_that_is_an_error_shows_no_key(cls: type[Any]) -> None:
+def test_a_warning_raised_as_an_error_does_not_show_the_key(cls: type[Any]) -> None:
     with pytest.raises(UserWarning, match="not a model this version knows") as caught:
         make(cls, model="of-tomorrow")
     assert_hidden(key_exposure.all_of(caught.value))
 
 
 @pytest.mark.parametrize("cls", ADAPTERS)
-def test_a_field_that_is_set_wrongly_shows_no_key(cls: type[Any]) -> None:
+def test_an_invalid_assignment_does_not_show_the_key(cls: type[Any]) -> None:
     embedder = make(cls)
     for name, value in (("dimensions", -1), ("timeout", "long"), ("nonsense", KEY)):
         with pytest.raises((ValidationError, ValueError)) as caught:
@@ -83,7 +83,7 @@ def test_a_field_that_is_set_wrongly_shows_no_key(cls: type[Any]) -> None:
 @pytest.mark.parametrize("key", [KEY.encode(), [KEY], {"key": KEY}, 5])
 def test_a_key_of_the_wrong_type_is_not_shown(cls: type[Any], key: Any) -> None:
     if isinstance(key, bytes) and cls in ADAPTERS:
-        assert_hidden(repr(make(cls, api_key=key)))  # pydantic takes them for a string
+        assert_hidden(repr(make(cls, api_key=key)))  # pydantic accepts bytes as a string
         return
     with pytest.raises(ValueError, match="api_key") as caught:
         make(cls, api_key=key)
@@ -93,7 +93,7 @@ def test_a_key_of_the_wrong_type_is_not_shown(cls: type[Any], key: Any) -> None:
 # A write that fails
 
 
-def test_a_request_that_cannot_be_written_shows_no_key(
+def test_a_failing_write_does_not_show_the_key(
     mode: Mode, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -111,36 +111,36 @@ def test_a_request_that_cannot_be_written_shows_no_key(
     assert_hidden(caplog.text + key_exposure.all_of(caught.value))
 
 
-# LlamaIndex's events
+# Events and files of LlamaIndex
 
 
 class Everything(BaseEventHandler):
-    """Keeps what an exporter of events would send."""
+    """Collects events as an exporter would send them."""
 
-    _kept: list[str] = PrivateAttr(default_factory=list)
+    kept: list[str] = Field(default_factory=list)
 
     def handle(self, event: BaseEvent, **_: Any) -> None:
-        self._kept += [repr(event), event.model_dump_json(fallback=repr), repr(vars(event))]
+        self.kept += [repr(event), event.model_dump_json(fallback=repr), repr(vars(event))]
 
 
 class Spans(SimpleSpanHandler):
-    """Keeps what an exporter of spans would send."""
+    """Collects spans as an exporter would send them."""
 
-    _kept: list[str] = PrivateAttr(default_factory=list)
+    kept: list[str] = Field(default_factory=list)
 
     def new_span(self, id_: str, bound_args: Any, instance: Any = None, **more: Any) -> Any:
-        self._kept += [id_, repr(bound_args.arguments), repr(instance), repr(more)]
+        self.kept += [id_, repr(bound_args.arguments), repr(instance), repr(more)]
         if instance is not None:
-            self._kept.append(repr(vars(instance)))
+            self.kept.append(repr(vars(instance)))
         return super().new_span(id_, bound_args, instance, **more)
 
     def prepare_to_drop_span(self, id_: str, *more: Any, **options: Any) -> Any:
-        self._kept.append(repr([more, options]))
+        self.kept.append(repr([more, options]))
         return super().prepare_to_drop_span(id_, *more, **options)
 
 
 class Callbacks(BaseCallbackHandler):
-    """Keeps the payloads of callbacks."""
+    """Collects the payloads of callbacks."""
 
     def __init__(self) -> None:
         super().__init__([], [])
@@ -154,10 +154,10 @@ class Callbacks(BaseCallbackHandler):
         self.kept += [str(event_type), repr(more), repr(options)]
 
     def start_trace(self, trace_id: str | None = None) -> None:
-        """Nothing of ours."""
+        """Required by the base class."""
 
     def end_trace(self, *_: Any, **__: Any) -> None:
-        """Nothing of ours."""
+        """Required by the base class."""
 
 
 @contextmanager
@@ -173,7 +173,9 @@ def listening() -> Iterator[tuple[Everything, Spans]]:
 
 
 @pytest.mark.parametrize("fault", [None, Fault(401)])
-def test_events_and_callbacks_of_llama_index_show_no_key(mode: Mode, fault: Fault | None) -> None:
+def test_events_and_callbacks_of_llama_index_do_not_show_the_key(
+    mode: Mode, fault: Fault | None
+) -> None:
     callbacks = Callbacks()
     with serving(faults=[None, fault]) as (_, base_url), listening() as (events, spans):
         entry_point = connected(
@@ -188,13 +190,13 @@ def test_events_and_callbacks_of_llama_index_show_no_key(mode: Mode, fault: Faul
         except AIMLAPIError:
             assert fault is not None
         entry_point.client.close()
-    for kept in (events._kept, spans._kept, callbacks.kept):
+    for kept in (events.kept, spans.kept, callbacks.kept):
         assert kept
         assert_hidden("\n".join(kept))
-    assert OPENAI in str(events._kept)
+    assert OPENAI in str(events.kept)
 
 
-def test_an_index_and_a_pipeline_keep_no_key(tmp_path: Path) -> None:
+def test_files_of_an_index_and_a_pipeline_do_not_hold_the_key(tmp_path: Path) -> None:
     with serving() as (_, base_url):
         embedding = connected("llama_index", "sync", base_url).embedder
         documents = [Document(text="a", id_="1"), Document(text="b", id_="2")]
@@ -210,7 +212,7 @@ def test_an_index_and_a_pipeline_keep_no_key(tmp_path: Path) -> None:
     assert_hidden(repr(Settings) + repr(pipeline))
 
 
-# What is on disk, and what a test run prints
+# Recordings, and the report of a test run
 
 
 def test_no_recording_holds_the_key(cassettes: Path) -> None:
@@ -266,7 +268,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.timeout(90)
-def test_a_failing_test_run_with_locals_shows_no_key(
+def test_the_report_of_failing_tests_with_locals_does_not_show_the_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faults = [

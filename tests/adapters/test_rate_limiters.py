@@ -1,4 +1,4 @@
-"""A rate limiter of either framework is asked once for each request."""
+"""Rate limiters of both frameworks are asked once for each request."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_llama_indexs_limiter_is_told_the_tokens_of_each_request(
     assert len(fake_server.requests) == 3
 
 
-def test_a_retry_is_a_request_of_its_own(
+def test_a_retry_asks_the_limiter_again(
     package: Package, mode: Mode, fake_server: FakeServer, clock: Clock
 ) -> None:
     limiter = OfLangChain() if package == "langchain" else OfLlamaIndex()
@@ -76,6 +76,6 @@ def test_a_retry_is_a_request_of_its_own(
     assert len(limiter.asked) == len(fake_server.requests) == 3
 
 
-def test_what_is_no_limiter_is_refused(package: Package) -> None:
+def test_an_object_without_the_methods_of_a_limiter_is_refused(package: Package) -> None:
     with pytest.raises(ValueError, match="rate_limiter"):
         EntryPoint(package, "sync", FakeServer()).make(OPENAI, rate_limiter=object())

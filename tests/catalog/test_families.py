@@ -1,4 +1,4 @@
-"""The table of models: complete, consistent, and with the numbers its sources publish."""
+"""The tables of families and models are complete, consistent, and match their sources."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ M2 = "togethercomputer/m2-bert-80M-{}-retrieval"
 ANY = range(1, 2**31)
 QWEN_V3 = (64, 128, 256, 512, 768, 1024)
 
-# Each model that was ever served: id, family, size of its vectors, sizes one may ask for, texts
-# and tokens per request, tokens per text, further ids.
+# Every model that was ever served: id, family, size of its vectors, sizes that can be requested,
+# texts and tokens per request, tokens per text, aliases.
 SERVED = [
     ("text-embedding-3-small", "openai", 1536, range(1, 1537), 2048, 300_000, 8192),
     ("text-embedding-3-large", "openai", 3072, range(1, 3073), 2048, 300_000, 8192),
@@ -101,7 +101,7 @@ def row(id: str) -> Model:
 @pytest.mark.parametrize(
     ("id", "family", "native", "sizes", "texts", "tokens", "tokens_per_text"), SERVED
 )
-def test_every_model_that_was_ever_served_has_the_numbers_of_its_sources(
+def test_every_served_model_has_the_figures_of_its_sources(
     id: str,
     family: str,
     native: int | None,
@@ -117,21 +117,21 @@ def test_every_model_that_was_ever_served_has_the_numbers_of_its_sources(
     assert model.max_tokens_per_text == tokens_per_text
 
 
-def test_no_model_is_known_that_was_never_served() -> None:
+def test_the_table_lists_exactly_the_served_models() -> None:
     assert {model.id for model in MODELS} == {id for id, *_ in SERVED}
 
 
-def test_every_alias_that_was_ever_served_leads_to_its_model() -> None:
+def test_the_aliases_are_those_that_were_served() -> None:
     known = {alias: model.id for model in MODELS for alias in model.aliases}
     assert known == dict(ALIASES)
 
 
-def test_the_retired_models_are_those_that_left_the_list_on_that_day() -> None:
+def test_the_retired_models_are_those_that_left_the_list_on_their_date() -> None:
     assert {model.id: model.retired for model in MODELS if model.retired} == dict(RETIRED)
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_no_name_of_a_provider_means_two_models(provider: str) -> None:
+def test_no_two_models_of_a_provider_share_a_name(provider: str) -> None:
     rows = [model for model in MODELS if model.family.provider == provider]
     names = list(chain.from_iterable((model.id, *model.aliases) for model in rows))
     assert len(names) == len(set(names))
@@ -150,30 +150,30 @@ def test_every_limit_is_positive(model: Model) -> None:
 
 
 @by_id
-def test_a_model_that_takes_no_arrays_takes_one_text(model: Model) -> None:
+def test_a_model_without_arrays_takes_one_text_a_request(model: Model) -> None:
     assert model.takes_arrays is (model.max_texts_per_request > 1)
 
 
 @by_id
-def test_the_native_size_is_one_that_may_be_asked_for(model: Model) -> None:
+def test_the_native_size_can_be_requested(model: Model) -> None:
     if model.dimensions and model.native_dimensions:
         assert model.native_dimensions in model.dimensions
 
 
 @by_id
-def test_a_model_is_retired_with_a_successor_or_neither(model: Model) -> None:
+def test_a_model_has_a_successor_exactly_if_it_is_retired(model: Model) -> None:
     assert (model.retired is None) is (model.successor is None)
 
 
 @pytest.mark.parametrize("id", [id for id, _ in RETIRED])
-def test_a_successor_is_a_listed_model_of_the_same_provider(id: str) -> None:
+def test_a_successor_is_an_active_model_of_the_same_provider(id: str) -> None:
     successor = row(str(row(id).successor))
     assert successor.retired is None
     assert successor.family.provider == row(id).family.provider
 
 
 @pytest.mark.parametrize("day", [day for _, day in RETIRED])
-def test_a_day_of_retirement_is_an_iso_date(day: str) -> None:
+def test_a_retirement_date_is_an_iso_date(day: str) -> None:
     assert date.fromisoformat(day).isoformat() == day
 
 
@@ -183,23 +183,23 @@ def test_the_models_with_a_price_are_those_that_the_gateway_lists() -> None:
 
 
 @by_id
-def test_every_model_shares_the_rules_of_a_listed_family(model: Model) -> None:
+def test_every_model_belongs_to_a_listed_family(model: Model) -> None:
     assert FAMILIES[model.family.name] is model.family
 
 
 @by_family
-def test_every_family_names_a_source_and_a_provider_that_exists(family: Family) -> None:
+def test_every_family_names_a_source_and_a_known_provider(family: Family) -> None:
     assert family.source
     assert family.provider in PROVIDERS
 
 
 @by_family
-def test_what_is_sent_unless_told_otherwise_is_what_the_family_takes(family: Family) -> None:
+def test_the_defaults_of_a_family_are_values_that_it_takes(family: Family) -> None:
     assert family.auto_encoding_format in (None, *family.encoding_formats)
 
 
-# family: field of the role, field of titles, values of encoding_format, what "auto" sends,
-# longest text alone and in an array
+# family: field of the role, field of titles, values of encoding_format, the value for "auto",
+# most characters of a text alone and in an array
 FIELDS = {
     "google": ("task_type", "title", (), None, None, None),
     "openai": (None, None, ("float", "base64"), "base64", None, None),
@@ -226,7 +226,7 @@ def test_each_family_has_the_fields_that_the_schema_lists() -> None:
     } == FIELDS
 
 
-GOOGLE_PAIRS = [  # task type, what documents say, what queries say
+GOOGLE_PAIRS = [  # task type, value for documents, value for queries
     (None, "RETRIEVAL_DOCUMENT", "RETRIEVAL_QUERY"),
     ("RETRIEVAL_DOCUMENT", "RETRIEVAL_DOCUMENT", "RETRIEVAL_QUERY"),
     ("RETRIEVAL_QUERY", "RETRIEVAL_DOCUMENT", "RETRIEVAL_QUERY"),
@@ -246,20 +246,20 @@ def test_google_pairs_each_task_type_for_documents_and_queries(
     assert FAMILIES["google"].tasks[key] == {"document": document, "query": query}
 
 
-def test_google_knows_every_task_type_but_none() -> None:
+def test_google_has_every_task_type_but_none() -> None:
     assert set(FAMILIES["google"].tasks) == {None, *TaskType} - {TaskType.NONE}
 
 
-def test_voyage_tells_the_role_of_documents_only() -> None:
+def test_voyage_sends_a_role_for_documents_only() -> None:
     assert FAMILIES["voyage"].tasks == {None: {"document": "document"}}
 
 
-def test_only_bge_queries_get_an_instruction_in_front() -> None:
+def test_only_bge_has_a_prefix_and_only_for_queries() -> None:
     assert {name: family.prefixes for name, family in FAMILIES.items() if family.prefixes} == {
         "bge": {"query": "Represent this sentence for searching relevant passages: "}
     }
 
 
-def test_the_table_of_families_cannot_be_changed() -> None:
+def test_the_table_of_families_is_read_only() -> None:
     with pytest.raises(TypeError):
         FAMILIES["mine"] = FAMILIES["google"]  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""Which model is meant?"""
+"""Finding the model, provider and family for the names a caller gives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RETIRED = "textembedding-gecko@003"
 
 
 def refused(check: Callable[..., object], *arguments: Any, **options: Any) -> str:
-    """Return what the refusal says."""
+    """Return the message of the refusal."""
     with pytest.raises(ConfigurationError) as caught:
         check(*arguments, **options)
     return str(caught.value)
@@ -43,13 +43,13 @@ def row(id: str) -> Model:
         (NOW, "nugen", NUGEN),
     ],
 )
-def test_the_provider_is_taken_as_given_else_from_the_model(
+def test_the_provider_is_the_given_one_else_that_of_the_model(
     model: str, provider: str | None, found: object
 ) -> None:
     assert find_provider(model, provider) is found
 
 
-def test_a_provider_that_does_not_exist_is_refused_with_the_nearest_name() -> None:
+def test_an_unknown_provider_is_refused_with_the_nearest_name() -> None:
     said = "provider='aiml' is not one of 'aimlapi', 'nugen'; did you mean 'aimlapi'?"
     assert refused(find_provider, NOW, "aiml") == said
 
@@ -65,12 +65,12 @@ def test_a_model_is_found_by_its_id_and_by_each_alias_without_a_warning(
 
 
 @pytest.mark.parametrize("model", ["", "  ", None, 5, b"voyage-2", ["voyage-2"]])
-def test_without_a_model_id_there_is_no_default(model: Any) -> None:
+def test_a_missing_model_id_is_refused(model: Any) -> None:
     assert "There is no default" in refused(find_model, model, AIMLAPI, None)
 
 
 @pytest.mark.parametrize("retired", [model for model in MODELS if model.retired])
-def test_a_retired_model_is_kept_but_warns_with_its_date_and_a_listed_model_to_move_to(
+def test_a_retired_model_warns_with_its_date_and_its_successor(
     retired: Model,
 ) -> None:
     with pytest.warns(
@@ -89,7 +89,7 @@ def test_a_retired_model_is_kept_but_warns_with_its_date_and_a_listed_model_to_m
         (NOW, NUGEN, "qwen3-embedding-8b", "nugen"),
     ],
 )
-def test_an_unknown_model_warns_once_and_gets_the_providers_plain_rules(
+def test_an_unknown_model_warns_once_and_gets_the_generic_rules_of_its_provider(
     model: str, provider: Any, nearest: str, family: str
 ) -> None:
     with pytest.warns(UserWarning, match=f"nearest known id is {nearest}") as seen:
@@ -111,7 +111,7 @@ def test_an_unknown_model_warns_once_and_gets_the_providers_plain_rules(
         ("m2-bert", 100, ""),
     ],
 )
-def test_a_family_gives_an_unknown_model_its_rules_and_limits_without_a_warning(
+def test_family_gives_an_unknown_model_its_rules_and_limits_without_a_warning(
     family: str, texts: int, sizes: str
 ) -> None:
     found = find_model("of-tomorrow", AIMLAPI, family)
@@ -119,7 +119,7 @@ def test_a_family_gives_an_unknown_model_its_rules_and_limits_without_a_warning(
     assert (describe_sizes(found), found.native_dimensions, found.aliases) == (sizes, None, ())
 
 
-def test_the_family_of_a_known_model_may_be_named() -> None:
+def test_family_may_repeat_the_family_of_a_known_model() -> None:
     assert find_model(NOW, AIMLAPI, "openai") is row(NOW)
 
 
@@ -128,17 +128,17 @@ def test_a_family_that_contradicts_the_model_is_refused() -> None:
     assert said.endswith("which is of the family 'openai'. Leave family out.")
 
 
-def test_a_family_that_does_not_exist_is_refused_with_the_nearest_name() -> None:
+def test_an_unknown_family_is_refused_with_the_nearest_name() -> None:
     said = refused(find_model, "of-tomorrow", AIMLAPI, "gogle")
     assert said.endswith("did you mean 'google'?")
 
 
 @pytest.mark.parametrize("value", [None, 5, [], "x", ""])
-def test_whatever_is_not_a_choice_is_refused_with_the_choices(value: Any) -> None:
+def test_a_value_that_is_no_choice_is_refused_with_the_choices(value: Any) -> None:
     assert "is not one of 'a', 'b'; did you mean" in refused(one_of, "what", value, ("a", "b"))
 
 
-def test_the_supported_models_are_all_that_are_known() -> None:
+def test_supported_models_lists_the_whole_table() -> None:
     assert supported_models() is MODELS
 
 
@@ -154,7 +154,7 @@ def test_the_supported_models_are_all_that_are_known() -> None:
     ],
     ids=["core", "langchain", "llama-index", "langchain nugen", "llama-index nugen"],
 )
-def test_a_warning_comes_once_and_points_at_the_line_that_built_the_client(
+def test_a_warning_is_issued_once_for_the_line_that_built_the_client(
     build: Callable[[str], object], model: str
 ) -> None:
     with warnings.catch_warnings(record=True) as seen:

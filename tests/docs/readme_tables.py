@@ -1,4 +1,4 @@
-"""The README's tables, from the family table; `python -m tests.docs.readme_tables` renews them."""
+"""Generates the README's tables; `python -m tests.docs.readme_tables` rewrites them."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def renewed(text: str) -> str:
-    """Return a README whose tables are current."""
+    """Return the text of a README with current tables."""
     for name, write in TABLES.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         pattern = re.compile(f"{begin}.*?{end}", re.S)

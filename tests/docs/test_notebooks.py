@@ -1,4 +1,4 @@
-"""The notebooks run as they are, on the emulator or with a key, and reach nothing beyond it."""
+"""The notebooks run as committed, on the emulator or with a key, and connect to nothing else."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ FOLDER = Path(__file__).parents[2] / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
 BLOCKED = "beyond loopback"
 
-# Python imports a module of this name before all else. A hook of this kind sees what is asked of
-# the C module, and nothing can take it away.
+# Python imports `sitecustomize` before all else. Its audit hook sees all connections, also those
+# that C code opens, and cannot be removed.
 STARTUP = f"""
 import ipaddress, sys, warnings
 
@@ -34,7 +34,7 @@ def loopback(host):
 
 def refuse(event, arguments):
     if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
-        address = arguments[1]  # of other than the internet's families: a path
+        address = arguments[1]  # a path, for sockets of other families
         host = address[0] if isinstance(address, tuple) else None
     elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
         host = arguments[0]
@@ -58,7 +58,7 @@ def notebook(request: pytest.FixtureRequest) -> Notebook:
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Jupyter keeps to a folder of its own, and the kernel to this machine."""
+    """Give Jupyter a folder of its own, and let kernels connect to this machine only."""
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         folder = tmp_path / name
         folder.mkdir()
@@ -70,7 +70,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def execute(notebook: Notebook, **options: Any) -> Notebook:
-    """Run it where Jupyter would, and return it with what it shows."""
+    """Run a notebook in its folder, and return it with its output."""
     here = {"metadata": {"path": str(FOLDER)}}
     return nbclient.NotebookClient(notebook, timeout=100, resources=here, **options).execute()
 
@@ -92,7 +92,7 @@ def printed(notebook: Notebook, name: str) -> str:
     return "".join(o.text for o in outputs(notebook, "stream") if o.name == name)
 
 
-def test_there_are_notebooks() -> None:
+def test_the_folder_holds_notebooks() -> None:
     assert len(PATHS) >= 3
 
 
@@ -100,18 +100,20 @@ def test_a_notebook_is_short(notebook: Notebook) -> None:
     assert 2 < len(notebook.cells) <= 12
 
 
-def test_a_notebook_is_committed_as_it_is_before_it_runs(notebook: Notebook) -> None:
+def test_a_notebook_is_committed_without_output(notebook: Notebook) -> None:
     nbformat.validate(notebook)
     for cell in notebook.cells:
         assert cell.metadata == {}
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
-        assert cell.id.replace("-", "").isalpha(), "an id that is written, and not drawn"
+        assert cell.id.replace("-", "").isalpha(), (
+            "ids of cells are written by hand, so that they do not change"
+        )
     assert notebook.metadata.keys() == {"kernelspec", "language_info"}
     assert notebook.metadata.kernelspec.name == "python3"
 
 
-def test_a_notebook_runs_without_a_key_and_draws(notebook: Notebook) -> None:
+def test_a_notebook_runs_without_a_key_and_draws_its_figures(notebook: Notebook) -> None:
     before = sorted(FOLDER.rglob("*"))
     shown = execute(notebook)
     assert printed(shown, "stdout").startswith("Emulator, as AIMLAPI_API_KEY is not set")
@@ -122,7 +124,7 @@ def test_a_notebook_runs_without_a_key_and_draws(notebook: Notebook) -> None:
 
 @pytest.fixture
 def keyed(monkeypatch: pytest.MonkeyPatch) -> Iterator[emulator.Emulator]:
-    """What is live to a notebook that finds a key."""
+    """An emulator that stands for the live API."""
     server = emulator.Emulator()
     with emulator.running(server) as base_url:
         monkeypatch.setenv("AIMLAPI_API_KEY", KEY)
@@ -130,7 +132,7 @@ def keyed(monkeypatch: pytest.MonkeyPatch) -> Iterator[emulator.Emulator]:
         yield server
 
 
-def test_a_notebook_asks_the_live_api_with_the_key_and_never_shows_it(
+def test_a_notebook_sends_the_key_to_the_live_api_and_does_not_show_it(
     notebook: Notebook, keyed: emulator.Emulator
 ) -> None:
     shown = execute(notebook)
@@ -149,7 +151,7 @@ OUTWARD = [
 ]
 
 
-def test_a_notebook_reaches_nothing_beyond_loopback() -> None:
+def test_a_connection_beyond_this_machine_ends_a_notebook() -> None:
     codes = ["import asyncio, socket, urllib.request", *OUTWARD]
     cells = [nbformat.v4.new_code_cell(code) for code in codes]
     shown = execute(nbformat.v4.new_notebook(cells=cells), allow_errors=True)

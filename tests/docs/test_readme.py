@@ -1,4 +1,4 @@
-"""The README tells the truth: its code runs, its tables are current."""
+"""The code in the README runs, and its tables are current."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of both ecosystems share."""
+"""Fixtures for the tests of both ecosystems."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def llama_index(fake_server: FakeServer) -> Make:
 
 @pytest.fixture
 def call(mode: Mode) -> Callable[..., Any]:
-    """Call something by the name of its sync form, in either mode."""
+    """A function that calls a method by the name of its sync form, in the mode of the test."""
 
     def call(owner: Any, name: str, *arguments: Any, **options: Any) -> Any:
         if mode == "sync":
@@ -39,7 +39,7 @@ def call(mode: Mode) -> Callable[..., Any]:
 
 @pytest.fixture
 def sent(fake_server: FakeServer) -> Callable[[], list[tuple[str, list[str]]]]:
-    """Take what was asked for since the last time: roles and texts."""
+    """A function that returns the roles and texts of the requests since its last call."""
 
     def sent() -> list[tuple[str, list[str]]]:
         asked = [(body.get("task_type", ""), body["input"]) for body in fake_server.bodies]

@@ -1,4 +1,4 @@
-"""The sentences that both ecosystems are tried with."""
+"""The sentences that the tests of both ecosystems embed."""
 
 HARBOUR = "The harbour is dredged every spring."
 BEES = "Bees dance to tell where the clover is."

@@ -1,4 +1,4 @@
-"""The rest of LangChain: splitters, retrievers, filters, evaluators, the indexing API."""
+"""LangChain's splitters, retrievers, filters, evaluators and indexing API with our class."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.ecosystem.corpus import (
 from tests.support import optional_imports
 from tests.support.entry_points import Mode
 
-with warnings.catch_warnings():  # two of these say, when imported, that they see no more releases
+with warnings.catch_warnings():  # two of these warn at import that they have no further releases
     warnings.simplefilter("ignore", DeprecationWarning)
     bm25 = optional_imports.need("langchain_community.retrievers.bm25", "stores")
     chunking = optional_imports.need("langchain_experimental.text_splitter", "stores")
@@ -59,7 +59,7 @@ def texts(found: list[Document]) -> list[str]:
 # Splitters, retrievers, filters, evaluators
 
 
-def test_a_semantic_chunker_splits_where_the_subject_changes(
+def test_a_semantic_chunker_splits_where_the_topic_changes(
     langchain: Call, call: Call, sent: Call
 ) -> None:
     chunker = chunking.SemanticChunker(langchain(task_type=SIMILARITY), buffer_size=0)
@@ -69,7 +69,9 @@ def test_a_semantic_chunker_splits_where_the_subject_changes(
     assert (role, len(sentences)) == (SIMILARITY, 7)
 
 
-def test_a_small_chunk_leads_to_its_parent(langchain: Call, call: Call, sent: Call) -> None:
+def test_a_parent_document_retriever_returns_the_parent_of_the_nearest_chunk(
+    langchain: Call, call: Call, sent: Call
+) -> None:
     parents = [f"{KEEPER} {HARBOUR}", f"{BAKER} {BEES}"]
     retriever = retrievers.ParentDocumentRetriever(
         vectorstore=InMemoryVectorStore(langchain()),
@@ -86,7 +88,7 @@ def test_a_small_chunk_leads_to_its_parent(langchain: Call, call: Call, sent: Ca
     assert query == (QUERY, [QUESTION])
 
 
-def test_any_of_several_vectors_leads_to_its_document(
+def test_a_multi_vector_retriever_returns_the_document_of_its_nearest_vectors(
     langchain: Call, call: Call, sent: Call
 ) -> None:
     retriever = retrievers.MultiVectorRetriever(
@@ -106,7 +108,7 @@ def test_any_of_several_vectors_leads_to_its_document(
 @pytest.mark.parametrize(
     ("weights", "fused"), [((0.7, 0.3), [BAKER, HARBOUR]), ((0.3, 0.7), [HARBOUR, BAKER])]
 )
-def test_an_ensemble_finds_the_words_and_what_is_near(
+def test_an_ensemble_weighs_matching_words_against_near_vectors(
     langchain: Call, call: Call, sent: Call, weights: tuple[float, float], fused: list[str]
 ) -> None:
     corpus = documents(HARBOUR, BEES, KEEPER, BAKER)
@@ -122,7 +124,7 @@ def test_an_ensemble_finds_the_words_and_what_is_near(
     assert sent() == [(QUERY, [question])]
 
 
-def test_marginal_relevance_passes_over_what_says_the_same(langchain: Call, call: Call) -> None:
+def test_marginal_relevance_skips_a_near_duplicate(langchain: Call, call: Call) -> None:
     store = InMemoryVectorStore.from_texts([BEES, BEES_AGAIN, HARBOUR], langchain())
     assert HARBOUR not in texts(call(store, "similarity_search", QUESTION, k=2))
     search = {"k": 2, "lambda_mult": 0.3}
@@ -131,7 +133,7 @@ def test_marginal_relevance_passes_over_what_says_the_same(langchain: Call, call
     assert found[1:] == [HARBOUR]
 
 
-def test_examples_are_selected_by_what_they_are_like(
+def test_an_example_selector_returns_the_most_similar_example(
     langchain: Call, call: Call, sent: Call
 ) -> None:
     examples = [{"input": text, "output": str(i)} for i, text in enumerate((HARBOUR, BEES))]
@@ -141,7 +143,7 @@ def test_examples_are_selected_by_what_they_are_like(
     assert sent() == [(DOCUMENT, [HARBOUR, BEES]), (QUERY, [QUESTION])]
 
 
-def test_compressors_drop_repetition_and_what_is_off_the_subject(
+def test_compressors_drop_duplicates_and_unrelated_documents(
     langchain: Call, call: Call, sent: Call
 ) -> None:
     embeddings = langchain()
@@ -165,7 +167,7 @@ def test_compressors_drop_repetition_and_what_is_off_the_subject(
         ("pairwise_embedding_distance", "evaluate_string_pairs", "prediction_b"),
     ],
 )
-def test_an_evaluator_measures_how_far_texts_lie_apart(
+def test_a_distance_evaluator_scores_similar_texts_lower_than_unrelated_ones(
     langchain: Call, call: Call, sent: Call, evaluator: str, evaluate: str, other: str
 ) -> None:
     judge = evaluation.load_evaluator(evaluator, embeddings=langchain(task_type=SIMILARITY))
@@ -194,7 +196,7 @@ def records(
         manager = indexes.SQLRecordManager(
             "corpus",
             db_url=f"{driver}:///{tmp_path}/records.db",
-            engine_kwargs={"poolclass": pool.NullPool},  # each loop opens and closes its own
+            engine_kwargs={"poolclass": pool.NullPool},  # each event loop opens its own connections
             async_mode=mode == "async",
         )
     call(manager, "create_schema")
@@ -216,7 +218,7 @@ CHANGED = "The harbour is dredged every autumn."
         ("full", [BEES], [], {BEES}),
     ],
 )
-def test_indexing_again_embeds_what_is_new_and_deletes_what_it_is_told_to(
+def test_indexing_again_embeds_only_new_documents_and_deletes_as_cleanup_says(
     langchain: Call,
     call: Call,
     sent: Call,
@@ -232,7 +234,7 @@ def test_indexing_again_embeds_what_is_new_and_deletes_what_it_is_told_to(
     assert sent() == [(DOCUMENT, [HARBOUR, BEES])]
     before = call(records, "get_time")
     while call(records, "get_time") == before:
-        pass  # SQLite counts milliseconds, and only what is older than a run is deleted
+        pass  # SQLite's clock counts milliseconds, and cleanup deletes only older records
     call(indexing, "index", documents(*corpus), records, store, **options)
     assert sent() == ([(DOCUMENT, embedded)] if embedded else [])
     assert {entry["text"] for entry in store.store.values()} == left

@@ -1,4 +1,4 @@
-"""LangChain's `CacheBackedEmbeddings` under our `cache_namespace`."""
+"""LangChain's `CacheBackedEmbeddings` with our `cache_namespace`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def cached(embeddings: AIMLAPIEmbeddings, folder: Path, **options: Any) -> Any:
     )
 
 
-def test_what_is_cached_is_sent_once(
+def test_a_cached_text_is_not_sent_again(
     langchain: Call, call: Call, sent: Call, tmp_path: Path
 ) -> None:
     first = call(cached(langchain(), tmp_path), "embed_documents", [HARBOUR, BEES])
@@ -44,20 +44,20 @@ def test_what_is_cached_is_sent_once(
     [{"model": OPENAI}, {"task_type": "CLUSTERING"}, {"dimensions": 256}, {"document_prefix": "p"}],
     ids=lambda change: next(iter(change)),
 )
-def test_cached_vectors_of_two_kinds_do_not_cross(
+def test_caches_of_differing_options_are_kept_apart(
     langchain: Call, call: Call, sent: Call, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     kinds = [langchain(), langchain(**change)]
     truth = [call(kind, "embed_documents", [BEES]) for kind in kinds]
     assert truth[0] != truth[1]
-    for requests in (1, 0):  # of each kind in each round
+    for requests in (1, 0):  # of each object: the first round fills its cache, the second reads it
         for kind, vectors in zip(kinds, truth, strict=True):
             sent()
             assert call(cached(kind, tmp_path), "embed_documents", [BEES]) == vectors
             assert len(sent()) == requests
 
 
-def test_queries_in_a_store_of_their_own_do_not_cross_with_documents(
+def test_a_separate_store_keeps_cached_queries_apart_from_documents(
     langchain: Call, call: Call, sent: Call, tmp_path: Path
 ) -> None:
     embeddings = langchain()
@@ -73,7 +73,7 @@ def test_queries_in_a_store_of_their_own_do_not_cross_with_documents(
 
 
 @pytest.mark.parametrize(("model", "harm"), [(GOOGLE, True), (OPENAI, False)])
-def test_one_store_for_both_takes_one_for_the_other(
+def test_a_store_shared_by_both_roles_returns_one_role_for_the_other(
     langchain: Call, call: Call, sent: Call, tmp_path: Path, model: str, harm: bool
 ) -> None:
     embeddings = langchain(model=model)

@@ -1,4 +1,4 @@
-"""The rest of LlamaIndex: splitters, postprocessors, selectors, evaluators, wrappers, events."""
+"""LlamaIndex's splitters, postprocessors, selectors, evaluators and events with our class."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from llama_index.core.retrievers import QueryFusionRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.core.selectors import EmbeddingSingleSelector
 from llama_index.core.tools import ToolMetadata
-from pydantic import PrivateAttr
+from pydantic import Field
 
 from tests.ecosystem.corpus import (
     BEES,
@@ -49,7 +49,7 @@ Call: TypeAlias = Callable[..., Any]
 
 @pytest.fixture
 def a_loop() -> Iterator[None]:
-    """A current event loop: LlamaIndex's sync methods would open one, and not close it."""
+    """Set a current event loop: LlamaIndex's sync methods would open one and leave it open."""
     with asyncio.Runner() as runner:
         runner.get_loop()
         yield
@@ -66,7 +66,7 @@ def texts(found: list[NodeWithScore]) -> list[str]:
 # Splitters, postprocessors, selectors, retrievers
 
 
-def test_a_semantic_splitter_splits_where_the_subject_changes(
+def test_a_semantic_splitter_splits_where_the_topic_changes(
     llama_index: Call, call: Call, sent: Call
 ) -> None:
     model = llama_index(task_type=SIMILARITY)
@@ -78,14 +78,14 @@ def test_a_semantic_splitter_splits_where_the_subject_changes(
     assert KEY not in splitter.to_json()
 
 
-def test_a_similarity_postprocessor_drops_what_is_far(llama_index: Call, call: Call) -> None:
+def test_a_similarity_postprocessor_drops_unrelated_nodes(llama_index: Call, call: Call) -> None:
     hits = call(index(llama_index(), HARBOUR, BEES).as_retriever(), "retrieve", QUESTION)
     assert texts(hits) == [BEES, HARBOUR]
     near = SimilarityPostprocessor(similarity_cutoff=0.5)
     assert texts(call(near, "postprocess_nodes", hits)) == [BEES]
 
 
-def test_a_sentence_optimizer_keeps_the_sentences_that_answer(
+def test_a_sentence_optimizer_keeps_the_most_similar_sentences(
     llama_index: Call, call: Call, sent: Call
 ) -> None:
     optimizer = SentenceEmbeddingOptimizer(
@@ -96,7 +96,9 @@ def test_a_sentence_optimizer_keeps_the_sentences_that_answer(
     assert sent() == [(QUERY, [QUESTION]), (DOCUMENT, [HARBOUR, BEES])]
 
 
-def test_a_selector_chooses_by_what_is_nearest(llama_index: Call, call: Call, sent: Call) -> None:
+def test_a_selector_chooses_the_most_similar_tool(
+    llama_index: Call, call: Call, sent: Call
+) -> None:
     tools = [ToolMetadata(description=text, name=text[:4]) for text in (HARBOUR, BEES)]
     selector = EmbeddingSingleSelector.from_defaults(embed_model=llama_index())
     assert call(selector, "select", tools, QueryBundle(QUESTION)).ind == 1
@@ -105,19 +107,19 @@ def test_a_selector_chooses_by_what_is_nearest(llama_index: Call, call: Call, se
 
 @pytest.mark.usefixtures("a_loop")
 @pytest.mark.parametrize("use_async", [False, True])
-def test_a_fusion_of_retrievers_asks_each_without_a_language_model(
+def test_a_fusion_retriever_returns_the_hits_of_all_its_retrievers(
     llama_index: Call, call: Call, sent: Call, mode: Mode, use_async: bool
 ) -> None:
     indexes = [index(llama_index(), HARBOUR, BEES), index(llama_index(), BEES_AGAIN)]
     sent()
     fusion = QueryFusionRetriever(
         [one.as_retriever(similarity_top_k=1) for one in indexes],
-        llm=MockLLM(),  # None would be an OpenAI model, even if no queries are to be made up
+        llm=MockLLM(),  # None stands for an OpenAI model, even when no queries are generated
         num_queries=1,
         use_async=use_async,
     )
     assert set(texts(call(fusion, "retrieve", QUESTION))) == {BEES, BEES_AGAIN}
-    # One after the other they hand on the question with its vector: they must share a model.
+    # Run one after the other, the retrievers share the vector of the question.
     handed_on = mode == "sync" and not use_async
     assert sent() == [(QUERY, [QUESTION])] * (1 if handed_on else len(indexes))
 
@@ -126,7 +128,7 @@ def test_a_fusion_of_retrievers_asks_each_without_a_language_model(
 @pytest.mark.parametrize(
     ("reference", "passing"), [(BEES, True), (BEES_AGAIN, True), (HARBOUR, False)]
 )
-def test_an_evaluator_passes_what_is_similar(
+def test_a_similarity_evaluator_passes_similar_texts_only(
     llama_index: Call, call: Call, sent: Call, reference: str, passing: bool
 ) -> None:
     evaluator = SemanticSimilarityEvaluator(embed_model=llama_index(task_type=SIMILARITY))
@@ -137,7 +139,7 @@ def test_an_evaluator_passes_what_is_similar(
     assert sent() == [(SIMILARITY, [BEES]), (SIMILARITY, [reference])]
 
 
-# Our LangChain class in LlamaIndex
+# Our LangChain class inside LlamaIndex's wrapper for LangChain
 
 
 def wrap(embeddings: Any) -> Any:
@@ -145,7 +147,7 @@ def wrap(embeddings: Any) -> Any:
     return module.LangchainEmbedding(embeddings)
 
 
-def test_roles_pass_through_a_wrapper(langchain: Call, call: Call, sent: Call) -> None:
+def test_the_wrapper_keeps_the_roles(langchain: Call, call: Call, sent: Call) -> None:
     wrapper = wrap(langchain())
     corpus = index(wrapper, HARBOUR, BEES)
     assert texts(call(corpus.as_retriever(similarity_top_k=1), "retrieve", QUESTION)) == [BEES]
@@ -154,7 +156,7 @@ def test_roles_pass_through_a_wrapper(langchain: Call, call: Call, sent: Call) -
     assert vectors == langchain().embed_documents([HARBOUR, BEES])
 
 
-def test_a_wrapper_sends_texts_in_tens_and_async_one_by_one(
+def test_the_wrapper_sends_ten_texts_a_request_in_sync_and_one_in_async(
     langchain: Call, call: Call, sent: Call, mode: Mode
 ) -> None:
     call(wrap(langchain()), "get_text_embedding_batch", [f"text {i}" for i in range(12)])
@@ -162,7 +164,7 @@ def test_a_wrapper_sends_texts_in_tens_and_async_one_by_one(
     assert sizes == ([10, 2] if mode == "sync" else [1] * 12)
 
 
-def test_a_wrapper_hides_what_changes_the_vectors_from_the_ingestion_cache(
+def test_the_wrapper_hides_vector_changing_options_from_the_ingestion_cache(
     langchain: Call,
 ) -> None:
     dump = wrap(langchain()).to_json()
@@ -170,7 +172,7 @@ def test_a_wrapper_hides_what_changes_the_vectors_from_the_ingestion_cache(
     assert KEY not in dump
 
 
-def test_our_class_is_resolved_to_itself(llama_index: Call) -> None:
+def test_resolve_embed_model_returns_our_object_itself(llama_index: Call) -> None:
     embedding = llama_index()
     client = embedding.client
     assert resolve_embed_model(embedding) is embedding
@@ -181,23 +183,23 @@ def test_our_class_is_resolved_to_itself(llama_index: Call) -> None:
 
 
 class Everything(BaseEventHandler):
-    """Keeps the events of all that LlamaIndex does."""
+    """Records all events of LlamaIndex."""
 
-    _events: list[BaseEvent] = PrivateAttr(default_factory=list)
+    events: list[BaseEvent] = Field(default_factory=list)
 
     def handle(self, event: BaseEvent, **_: Any) -> None:
-        self._events.append(event)
+        self.events.append(event)
 
 
 @pytest.fixture
 def events(monkeypatch: pytest.MonkeyPatch) -> list[BaseEvent]:
     handler = Everything()
     monkeypatch.setattr(root_dispatcher, "event_handlers", [handler])
-    return handler._events
+    return handler.events
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_events_and_callbacks_tell_the_model_the_texts_and_the_vectors_and_no_key(
+def test_events_and_callbacks_carry_model_texts_and_vectors_but_no_key(
     llama_index: Call, langchain: Call, call: Call, events: list[BaseEvent], wrapped: bool
 ) -> None:
     embed_model = wrap(langchain()) if wrapped else llama_index()
@@ -205,7 +207,7 @@ def test_events_and_callbacks_tell_the_model_the_texts_and_the_vectors_and_no_ke
     manager = embed_model.callback_manager = CallbackManager([debug])
     pipeline = IngestionPipeline(transformations=[embed_model])
     nodes = call(pipeline, "run", documents=[Document(text=HARBOUR), Document(text=BEES)])
-    # An index takes its model's manager away and gives it its own.
+    # An index replaces the callback manager of its model with its own.
     corpus = VectorStoreIndex(nodes, embed_model=embed_model, callback_manager=manager)
     call(corpus.as_retriever(), "retrieve", QUESTION)
 

@@ -1,4 +1,4 @@
-"""The core and the emulator, each written from the published schemas, cannot drift apart."""
+"""The core sends exactly what the strict emulator accepts; both follow the published schemas."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNKNOWN = "emulated/of-tomorrow"
 ROWS: dict[str, Model] = {
     name: row for row in supported_models() for name in (row.id, *row.aliases)
 }
-# Characters of a text that every vendor of a family still takes, a prefix in front included.
+# Most characters of a text that every vendor of a family accepts, including a prefix.
 LONGEST = {"bge": 400, "google": 2000, "m2-bert": 2900, "voyage": 7900}
 PREFIXES = st.text(max_size=10)
 
@@ -51,7 +51,7 @@ def long_texts(longest: int) -> st.SearchStrategy[str]:
 
 @st.composite
 def orders(draw: st.DrawFn) -> Order:
-    """Draw what fits the model, and now and then what does not."""
+    """Draw options that fit the model, and sometimes one that does not."""
     daring = draw(st.integers(0, 5)) == 0
 
     def one_of(fitting: Iterable[Any], others: Iterable[Any]) -> Any:
@@ -81,7 +81,7 @@ def orders(draw: st.DrawFn) -> Order:
 
 
 def replies_to(order: Order, mode: Mode) -> tuple[FakeServer, list[emulator.Reply]]:
-    """Carry an order out on the strict emulator; raises what the core refuses to send."""
+    """Make the calls of an order on the strict emulator; raises if the core refuses it."""
     fake_server, replies = FakeServer(), []
 
     def answer(request: emulator.Request) -> emulator.Reply:
@@ -102,7 +102,7 @@ def replies_to(order: Order, mode: Mode) -> tuple[FakeServer, list[emulator.Repl
 
 
 @given(order=orders())
-def test_the_strict_emulator_takes_every_body_the_core_builds(order: Order) -> None:
+def test_the_strict_emulator_accepts_every_body_of_the_core(order: Order) -> None:
     try:
         sent = [replies_to(order, mode) for mode in MODES]
     except ConfigurationError:
@@ -118,8 +118,8 @@ def test_the_strict_emulator_takes_every_body_the_core_builds(order: Order) -> N
 
 
 @pytest.mark.parametrize("model", [*ROWS, UNKNOWN])
-def test_every_model_is_sent_something_with_every_fitting_option(model: str) -> None:
-    """So that the property above cannot become true of nothing."""
+def test_every_model_is_sent_a_request_with_every_fitting_option(model: str) -> None:
+    """Makes sure that the property above is not vacuous."""
     row = ROWS.get(model)
     for role in ("document", "query"):
         for too_long in (None, *(row.family.too_long if row else ())):
@@ -131,7 +131,7 @@ def test_every_model_is_sent_something_with_every_fitting_option(model: str) -> 
 
 
 def ask(order: Order, **fields: Any) -> emulator.Reply:
-    """Ask the emulator directly."""
+    """Send a body to the emulator directly."""
     path = {"aimlapi": "/v1/embeddings", "nugen": "/api/v3/inference/embeddings"}[order.provider]
     body = json.dumps({"model": order.model, "input": order.texts[0], **fields}).encode()
     return emulator.answer(emulator.Request("POST", path, {"authorization": "Bearer k"}, body))
@@ -145,7 +145,7 @@ VALUES = {
 
 
 @given(data=st.data(), model=st.sampled_from(list(ROWS)), field=st.sampled_from(sorted(VALUES)))
-def test_the_core_offers_exactly_what_the_emulator_takes(
+def test_the_core_accepts_exactly_the_options_that_the_emulator_accepts(
     data: st.DataObject, model: str, field: str
 ) -> None:
     value = data.draw(VALUES[field])
@@ -179,7 +179,7 @@ WRONG: tuple[tuple[str, Any], ...] = (
     shape=st.sampled_from(["problem", "documented"]),
     data=st.data(),
 )
-def test_a_body_with_one_field_wrong_is_refused_in_the_documented_shape(
+def test_a_body_with_one_wrong_field_is_refused_with_a_documented_error_body(
     order: Order, wrong: tuple[str, Any], shape: Any, data: st.DataObject
 ) -> None:
     try:
@@ -219,7 +219,7 @@ def check_refusal(provider: str, reply: emulator.Reply, field: str, shape: str) 
 
 
 @pytest.mark.parametrize("model", [*ROWS, UNKNOWN])
-def test_nothing_wrong_is_taken_of_any_model(model: str) -> None:
+def test_the_emulator_accepts_no_wrong_field_for_any_model(model: str) -> None:
     order = Order(model, {}, "document", ["a"], None)
     for field, value in WRONG:
         check_refusal(order.provider, ask(order, **{field: value}), field, "problem")

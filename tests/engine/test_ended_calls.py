@@ -1,4 +1,4 @@
-"""Laws 8 and 12: an error that ends a call ends all of it, at once, and the object goes on."""
+"""An error that ends a call ends all its requests at once, and the object stays usable."""
 
 from __future__ import annotations
 
@@ -16,29 +16,33 @@ from aimlapi_embeddings import AIMLAPIError
 from aimlapi_embeddings.emulator import Fault
 from tests.support.emulator_server import connected
 from tests.support.entry_points import Mode, Package
-from tests.support.interrupted_call import BOUND, HANGS, TEXTS, interrupted_call
+from tests.support.interrupted_call import BOUND, HANGS, LONGER, TEXTS, interrupted_call
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_key_stops_everything(package: Package, mode: Mode, status: int) -> None:
+def test_a_refused_key_ends_all_requests_of_the_call(
+    package: Package, mode: Mode, status: int
+) -> None:
     others = [HANGS] * (BOUND - 1)
-    with interrupted_call(None, None, *others, Fault(status)) as it:
-        entry_point = connected(package, mode, it.base_url, batch_size=1)
-        it.when(2 + BOUND, lambda: None)
+    with interrupted_call(None, None, *others, Fault(status)) as interrupted:
+        entry_point = connected(package, mode, interrupted.base_url, batch_size=1)
+        interrupted.when(2 + BOUND, lambda: None)
         with pytest.raises(AIMLAPIError, match=f"{status} ") as caught:
             entry_point.documents(TEXTS)
-        it.assert_ended()
-        assert len(it.server.requests) == 2 + BOUND
+        interrupted.assert_ended()
+        assert len(interrupted.server.requests) == 2 + BOUND
         assert caught.value.partial is not None
         assert sum(vector is not None for vector in caught.value.partial.vectors) == 2
         entry_point.client.close()
 
 
-def test_a_refused_key_stops_the_threads_while_the_caller_is_busy() -> None:
-    """The progress callback runs in the caller's thread, which learns of the error afterwards."""
+def test_a_refused_key_stops_the_threads_while_the_progress_callback_runs() -> None:
+    """The callback runs in the caller's thread, which sees the error only afterwards."""
     texts = [str(i) for i in range(60)]
-    with interrupted_call(None, Fault(401), latency=0.1) as it:
-        entry_point = connected("core", "sync", it.base_url, batch_size=1, max_concurrency=4)
+    with interrupted_call(None, Fault(401), latency=0.1) as interrupted:
+        entry_point = connected(
+            "core", "sync", interrupted.base_url, batch_size=1, max_concurrency=4
+        )
         busy = iter([1.5])
 
         def progress(done: int, _: int) -> None:
@@ -47,23 +51,28 @@ def test_a_refused_key_stops_the_threads_while_the_caller_is_busy() -> None:
 
         with pytest.raises(AIMLAPIError, match="401"):
             entry_point.documents(texts, progress=progress)
-        assert len(it.server.requests) < 30
+        assert len(interrupted.server.requests) <= 8, (
+            "each of the four threads ends after its next reply"
+        )
         entry_point.client.close()
 
 
-def test_an_exception_of_the_progress_callback_ends_the_call(mode: Mode) -> None:
+def test_an_exception_of_the_progress_callback_ends_the_call_at_once(mode: Mode) -> None:
     def stop(done: int, _: int) -> None:
         if done:
-            it.happened = time.monotonic()
+            interrupted.happened = time.monotonic()
             raise LookupError("enough")
 
-    with interrupted_call(Fault(delay=0.5), *[HANGS] * (BOUND - 1)) as it:
-        entry_point = connected("core", mode, it.base_url, batch_size=1)
+    with interrupted_call(Fault(delay=0.5), judge=lambda _: HANGS) as interrupted:
+        entry_point = connected("core", mode, interrupted.base_url, batch_size=1)
         with pytest.raises(LookupError, match="enough"):
-            entry_point.documents(TEXTS[:BOUND], progress=stop)
-        it.assert_ended()
-        assert len(it.server.requests) == BOUND
-        it.assert_goes_on(entry_point)
+            entry_point.documents(TEXTS, progress=stop)
+        interrupted.assert_ended_at_once()
+        time.sleep(LONGER)
+        # The slot of the request that was answered may have been taken before the callback ran.
+        assert BOUND <= len(interrupted.server.requests) <= BOUND + 1
+        interrupted.server.judge = None
+        interrupted.assert_goes_on(entry_point)
 
 
 def suspended_flows() -> list[GeneratorType[Any, Any, Any]]:
@@ -71,20 +80,20 @@ def suspended_flows() -> list[GeneratorType[Any, Any, Any]]:
     return [flow for flow in flows if flow.gi_code.co_name == "embed_batch" and flow.gi_suspended]
 
 
-def test_no_flow_is_left_open(mode: Mode) -> None:
-    with interrupted_call(*[HANGS] * (BOUND - 1), Fault(401)) as it:
-        entry_point = connected("core", mode, it.base_url, batch_size=1)
-        it.when(BOUND, lambda: None)
+def test_every_flow_of_an_ended_call_is_closed(mode: Mode) -> None:
+    with interrupted_call(*[HANGS] * (BOUND - 1), Fault(401)) as interrupted:
+        entry_point = connected("core", mode, interrupted.base_url, batch_size=1)
+        interrupted.when(BOUND, lambda: None)
         with pytest.raises(AIMLAPIError, match="401"):
             entry_point.documents(TEXTS)
         entry_point.client.close()
-        it.assert_ended()
+        interrupted.assert_ended()
         assert mode == "async" or suspended_flows(), "threads still wait for replies"
     assert not suspended_flows()
 
 
 class Limiter:
-    """Counts how often it is asked."""
+    """A rate limiter that counts how often it is asked."""
 
     asked = 0
 
@@ -95,13 +104,15 @@ class Limiter:
         self.asked += 1
 
 
-def test_a_call_that_has_ended_asks_no_limiter_any_more() -> None:
+def test_an_ended_call_does_not_ask_the_rate_limiter() -> None:
     limiter = Limiter()
-    with interrupted_call(*[Fault(500, delay=0.5)] * BOUND) as it:
-        entry_point = connected("core", "sync", it.base_url, batch_size=1, rate_limiter=limiter)
-        it.when(BOUND, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with interrupted_call(*[Fault(500, delay=0.5)] * BOUND) as interrupted:
+        entry_point = connected(
+            "core", "sync", interrupted.base_url, batch_size=1, rate_limiter=limiter
+        )
+        interrupted.when(BOUND, lambda: os.kill(os.getpid(), signal.SIGINT))
         with suppress(KeyboardInterrupt):
             entry_point.documents(TEXTS)
-        it.assert_ended()
+        interrupted.assert_ended()
         entry_point.client.close()
     assert limiter.asked == BOUND

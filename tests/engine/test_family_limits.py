@@ -1,4 +1,4 @@
-"""How many texts share a request, by family: the bodies that leave, whatever the way in."""
+"""How many texts share a request, by family, through all entry points."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def made(entry_point: EntryPoint, model: str, **options: Any) -> EntryPoint:
 
 
 def sizes(entry_point: EntryPoint) -> list[int | str]:
-    """Tell how many texts each request had; a text that stood alone, not in a list, is a word."""
+    """Return the number of texts of each request, or "alone" for a text outside a list."""
     return [
         "alone" if isinstance(sent, str) else len(sent) for sent in entry_point.fake_server.inputs
     ]
 
 
-def test_voyage_texts_over_800_characters_travel_alone_and_the_others_together(
+def test_voyage_texts_over_800_characters_are_sent_alone_and_the_others_together(
     entry_point: EntryPoint,
 ) -> None:
     texts = ["a", "b" * 800, "c" * 801, "d", "e" * 8000, "f" * 8001, "g" * 799, "h"]
@@ -67,23 +67,26 @@ def test_voyage_texts_over_800_characters_travel_alone_and_the_others_together(
         {**fields, "input": ["a", "b" * 800, "d", "g" * 799, "h"]},
         {**fields, "input": "c" * 801},
         {**fields, "input": "e" * 8000},
-        {**fields, "input": "f" * 8001},  # too long for the schema; the server judges
+        {
+            **fields,
+            "input": "f" * 8001,
+        },  # longer than the schema allows; it is sent for the server to judge
     ]
     assert [vector[0] for vector in vectors] == [len(text) for text in texts]
 
 
-def test_a_long_voyage_query_is_a_string_as_well(entry_point: EntryPoint) -> None:
+def test_a_long_voyage_query_is_sent_as_a_string(entry_point: EntryPoint) -> None:
     made(entry_point, VOYAGE).query("q" * 801)
     entry_point.query("q" * 800)
     assert entry_point.fake_server.inputs == ["q" * 801, ["q" * 800]]
 
 
 def numbered(count: int, tokens: int = 1) -> list[str]:
-    """Make texts of an estimated size: three bytes to a token, and one for the rest."""
+    """Make texts of an estimated size: one token for each three bytes, plus one."""
     return [f"{i:05}".ljust(3 * tokens - 3, "x") for i in range(count)]
 
 
-# model, texts, requests. Full ones where the texts fill them, else as many of even size.
+# model, texts, texts of each request
 BATCHES: list[tuple[str, list[str], list[int | str]]] = [
     (QWEN, numbered(25), [10, 10, 5]),
     (GECKO, numbered(12), [5, 5, 2]),
@@ -113,7 +116,7 @@ BATCHES: list[tuple[str, list[str], list[int | str]]] = [
     BATCHES,
     ids=lambda value: f"{len(value)}" if isinstance(value, list) else value,
 )
-def test_a_request_holds_what_its_family_allows(
+def test_a_request_holds_as_many_texts_as_its_family_allows(
     entry_point: EntryPoint, model: str, texts: list[str], requests: list[int | str]
 ) -> None:
     vectors = made(entry_point, model).documents(texts)
@@ -141,7 +144,7 @@ def test_batch_size_can_only_lower_the_limit(
 
 
 @pytest.mark.parametrize("model", [BGE, M2.format("32k"), NUGEN, UNKNOWN, GOOGLE, QWEN])
-def test_a_limit_that_is_lower_than_we_think_is_met_by_halving(
+def test_a_limit_below_the_known_one_is_found_by_halving(
     entry_point: EntryPoint, model: str
 ) -> None:
     texts = [f"{'x' * i}" for i in range(1, 61)]
@@ -158,11 +161,11 @@ def test_a_limit_that_is_lower_than_we_think_is_met_by_halving(
         (OPENAI, 1, 2048),
         (OPENAI, 8, 1024),
         (OPENAI, 16, 512),
-        (OPENAI, 500, 64),  # and no smaller
+        (OPENAI, 500, 64),  # the least size of a batch
         ("text-embedding-3-large", 16, 256),
     ],
 )
-def test_replies_under_way_stay_below_64_megabytes(
+def test_replies_in_flight_stay_below_64_megabytes(
     entry_point: EntryPoint, model: str, max_concurrency: int, size: int
 ) -> None:
     made(entry_point, model, max_concurrency=max_concurrency)

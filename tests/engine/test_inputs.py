@@ -1,4 +1,4 @@
-"""Law 5: inputs are checked before money is spent."""
+"""Texts are checked before the first request."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_bad_query_is_refused_before_any_request(
 
 
 @pytest.mark.parametrize("texts", ["text", b"text", 7, None, {"a": 1}, {"a"}, iter(["a"])])
-def test_what_is_not_a_list_is_refused_before_any_request(
+def test_an_argument_that_is_no_list_is_refused_before_any_request(
     entry_point: EntryPoint, texts: Any
 ) -> None:
     entry_point.make(OPENAI)
@@ -65,19 +65,19 @@ def test_what_is_not_a_list_is_refused_before_any_request(
     assert entry_point.fake_server.requests == []
 
 
-def test_a_bare_string_is_told_to_go_into_a_list(entry_point: EntryPoint) -> None:
+def test_the_message_for_a_bare_string_says_to_pass_a_list(entry_point: EntryPoint) -> None:
     entry_point.make(OPENAI)
     with pytest.raises(InvalidInputError, match=r"Put the one text into a list: \[text\]"):
         entry_point.documents("text")
 
 
-def test_texts_are_sent_as_they_are(entry_point: EntryPoint) -> None:
+def test_texts_are_sent_unchanged(entry_point: EntryPoint) -> None:
     texts = [" leading", "two\nlines", "tab\t", "e\u0301", "\U0001f600", "\x00", " "]
     entry_point.make(OPENAI).documents(texts)
     assert entry_point.fake_server.inputs == [texts]
 
 
-def test_a_tuple_will_do(entry_point: EntryPoint) -> None:
+def test_a_tuple_of_texts_is_accepted(entry_point: EntryPoint) -> None:
     assert len(entry_point.make(OPENAI).documents((GOOD, "b"))) == 2
 
 

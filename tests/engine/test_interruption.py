@@ -1,4 +1,4 @@
-"""Law 12: Ctrl-C, cancellation and errors end a call at once, and the object goes on."""
+"""Ctrl-C, signals and cancellation end a call at once, and the object stays usable."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize(
     ("how", "requests"), [("threads", 16), ("tasks", 16), ("one", 1), ("caught", 16)]
 )
-def test_ctrl_c_ends_a_program_whatever_is_under_way(
+def test_ctrl_c_ends_a_program_with_requests_in_flight(
     tmp_path: Path, how: str, requests: int
 ) -> None:
     with serving(faults=repeat(HANGS)) as (server, base_url):
@@ -72,7 +72,7 @@ def test_ctrl_c_ends_a_program_whatever_is_under_way(
         assert time.monotonic() - pressed < AT_ONCE
         assert len(server.requests) == requests
     if how == "caught":
-        assert (err, process.returncode) == ("", 0), "no thread holds the exit"
+        assert (err, process.returncode) == ("", 0), "no thread delays the exit"
     else:
         assert err.endswith("\nKeyboardInterrupt\n")
         assert err.startswith("Traceback")
@@ -86,73 +86,73 @@ def ctrl_c() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_ctrl_c_while_threads_are_being_started_ends_those_that_run(
+def test_ctrl_c_during_the_start_of_threads_ends_those_already_running(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     start, ours = threading.Thread.start, []
 
-    def interrupted(thread: threading.Thread) -> None:
+    def start_two(thread: threading.Thread) -> None:
         if thread.name != "emulator":
             ours.append(thread)
         if len(ours) == 3:
             raise KeyboardInterrupt
         start(thread)
 
-    with interrupted_call(None, latency=0.1) as it:
-        entry_point = connected("core", "sync", it.base_url, batch_size=1)
+    with interrupted_call(None, latency=0.1) as interrupted:
+        entry_point = connected("core", "sync", interrupted.base_url, batch_size=1)
         with monkeypatch.context() as patch:
-            patch.setattr(threading.Thread, "start", interrupted)
+            patch.setattr(threading.Thread, "start", start_two)
             with pytest.raises(KeyboardInterrupt):
                 entry_point.documents(TEXTS)
         time.sleep(0.5)
-        assert len(it.server.requests) <= 2
-        it.assert_goes_on(entry_point)
+        assert len(interrupted.server.requests) <= 2
+        interrupted.assert_goes_on(entry_point)
 
 
 @pytest.mark.parametrize(
     ("press", "requests"), [(ctrl_c, BOUND), (ctrl_c, 1), (_thread.interrupt_main, BOUND)]
 )
-def test_an_object_goes_on_after_ctrl_c(
+def test_an_object_stays_usable_after_ctrl_c(
     package: Package, press: Callable[[], None], requests: int
 ) -> None:
-    """On Windows Ctrl-C is like `interrupt_main`: it does not end a wait that has begun."""
-    with interrupted_call(*[HANGS] * requests) as it:
-        entry_point = connected(package, "sync", it.base_url, batch_size=1)
-        it.when(requests, press)
+    """`interrupt_main` is what Ctrl-C does on Windows: it does not end a wait that has begun."""
+    with interrupted_call(*[HANGS] * requests) as interrupted:
+        entry_point = connected(package, "sync", interrupted.base_url, batch_size=1)
+        interrupted.when(requests, press)
         with pytest.raises(KeyboardInterrupt):
             entry_point.documents(TEXTS if requests > 1 else ["a"])
-        it.assert_ended()
-        it.assert_goes_on(entry_point)
+        interrupted.assert_ended()
+        interrupted.assert_goes_on(entry_point)
 
 
-def test_a_wait_for_a_retry_ends_by_ctrl_c(package: Package) -> None:
-    with interrupted_call(Fault(429, retry_after="30")) as it:
-        entry_point = connected(package, "sync", it.base_url, batch_size=1)
-        it.when(1, lambda: (time.sleep(LONGER), _thread.interrupt_main()))
+def test_ctrl_c_ends_the_wait_before_a_retry(package: Package) -> None:
+    with interrupted_call(Fault(429, retry_after="30")) as interrupted:
+        entry_point = connected(package, "sync", interrupted.base_url, batch_size=1)
+        interrupted.when(1, lambda: (time.sleep(LONGER), _thread.interrupt_main()))
         with pytest.raises(KeyboardInterrupt):
             entry_point.query("q")
-        it.assert_ended()
+        interrupted.assert_ended()
         assert entry_point.client._runtime.gate.remaining() > 20, "the server's word still holds"
         entry_point.client.close()
 
 
 class Alarm(Exception):
-    """What the handler of a signal raises."""
+    """The exception of a signal handler."""
 
 
-def test_an_object_goes_on_after_an_alarm(package: Package) -> None:
+def test_an_object_stays_usable_after_a_signal_handler_raised(package: Package) -> None:
     def ring(*_: object) -> None:
         raise Alarm
 
     usual = signal.signal(signal.SIGALRM, ring)
     try:
-        with interrupted_call() as it:
-            entry_point = connected(package, "sync", it.base_url, batch_size=1)
-            it.when(BOUND, lambda: os.kill(os.getpid(), signal.SIGALRM))
+        with interrupted_call() as interrupted:
+            entry_point = connected(package, "sync", interrupted.base_url, batch_size=1)
+            interrupted.when(BOUND, lambda: os.kill(os.getpid(), signal.SIGALRM))
             with pytest.raises(Alarm):
                 entry_point.documents(TEXTS)
-            it.assert_ended()
-            it.assert_goes_on(entry_point)
+            interrupted.assert_ended()
+            interrupted.assert_goes_on(entry_point)
     finally:
         signal.signal(signal.SIGALRM, usual)
 
@@ -160,20 +160,20 @@ def test_an_object_goes_on_after_an_alarm(package: Package) -> None:
 # Cancellation
 
 
-async def cancelled(it: InterruptedCall, entry_point: EntryPoint, requests: int) -> None:
+async def cancelled(interrupted: InterruptedCall, entry_point: EntryPoint, requests: int) -> None:
     task = asyncio.ensure_future(calls_of(entry_point.embedder)[1](TEXTS[:requests]))
-    await asyncio.to_thread(it.wait_for, requests)
-    it.happened = time.monotonic()
+    await asyncio.to_thread(interrupted.wait_for, requests)
+    interrupted.happened = time.monotonic()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
 
-async def out_of_time(it: InterruptedCall, entry_point: EntryPoint, requests: int) -> None:
+async def out_of_time(interrupted: InterruptedCall, entry_point: EntryPoint, requests: int) -> None:
     async def embed() -> None:
         async with asyncio.timeout(None) as timeout:
             loop = asyncio.get_running_loop()
-            it.when(requests, lambda: loop.call_soon_threadsafe(timeout.reschedule, 0))
+            interrupted.when(requests, lambda: loop.call_soon_threadsafe(timeout.reschedule, 0))
             await calls_of(entry_point.embedder)[1](TEXTS[:requests])
 
     with pytest.raises(TimeoutError):
@@ -182,25 +182,25 @@ async def out_of_time(it: InterruptedCall, entry_point: EntryPoint, requests: in
 
 @pytest.mark.parametrize("end", [cancelled, out_of_time])
 @pytest.mark.parametrize("requests", [BOUND, 1])
-def test_cancellation_ends_a_call_at_once_and_the_object_goes_on(
+def test_cancellation_ends_a_call_at_once_and_the_object_stays_usable(
     package: Package,
     end: Callable[[InterruptedCall, EntryPoint, int], Awaitable[None]],
     requests: int,
 ) -> None:
     async def use() -> None:
-        entry_point = connected(package, "async", it.base_url, batch_size=1)
-        await end(it, entry_point, requests)
+        entry_point = connected(package, "async", interrupted.base_url, batch_size=1)
+        await end(interrupted, entry_point, requests)
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        await asyncio.to_thread(it.assert_ended)
-        before = len(it.server.requests)
+        await asyncio.to_thread(interrupted.assert_ended)
+        before = len(interrupted.server.requests)
         await calls_of(entry_point.embedder)[1](TEXTS)
-        assert len(it.server.requests) == before + len(TEXTS)
+        assert len(interrupted.server.requests) == before + len(TEXTS)
 
-    with interrupted_call(*[HANGS] * requests) as it:
+    with interrupted_call(*[HANGS] * requests) as interrupted:
         asyncio.run(use())
 
 
-def test_a_task_that_is_thrown_away_gives_its_turn_to_the_next() -> None:
+def test_the_slot_of_a_waiter_that_is_closed_goes_to_the_next_waiter() -> None:
     async def use() -> None:
         slots = Slots(1)
         await slots.acquire_async()

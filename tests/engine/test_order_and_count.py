@@ -1,4 +1,4 @@
-"""Law 1: n texts in, n vectors out, in input order, or an exception."""
+"""n texts give n vectors in the order of the texts, or an exception."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def one_by_one(entry_point: EntryPoint, texts: list[str]) -> list[list[float]]:
 
 @pytest.mark.parametrize("model", [GOOGLE, OPENAI])
 @pytest.mark.parametrize("reshape", [emulator.shuffled, emulator.without_index, emulator.as_floats])
-def test_vectors_land_on_their_texts(entry_point: EntryPoint, model: str, reshape: Any) -> None:
+def test_each_text_gets_its_own_vector(entry_point: EntryPoint, model: str, reshape: Any) -> None:
     entry_point.make(model, dimensions=16)
     expected = one_by_one(entry_point, TEXTS)
     entry_point.fake_server.will(Fault(reshape=reshape))
     assert entry_point.documents(TEXTS) == expected
 
 
-def test_vectors_of_many_requests_land_on_their_texts(entry_point: EntryPoint) -> None:
+def test_each_text_of_many_requests_gets_its_own_vector(entry_point: EntryPoint) -> None:
     texts = [f"text number {i}" for i in range(57)]
     entry_point.make(OPENAI, dimensions=8, batch_size=5, max_concurrency=4)
     vectors = entry_point.documents(texts)
@@ -50,7 +50,7 @@ def test_vectors_of_many_requests_land_on_their_texts(entry_point: EntryPoint) -
         emulator.cut_short,
     ],
 )
-def test_a_reply_that_cannot_be_trusted_raises(
+def test_a_reply_that_breaks_the_contract_raises(
     entry_point: EntryPoint, model: str, reshape: Any
 ) -> None:
     entry_point.make(model, dimensions=16)
@@ -60,7 +60,7 @@ def test_a_reply_that_cannot_be_trusted_raises(
     assert len(entry_point.fake_server.requests) == 1
 
 
-def test_another_size_than_was_asked_for_raises(entry_point: EntryPoint) -> None:
+def test_vectors_of_another_size_than_requested_raise(entry_point: EntryPoint) -> None:
     entry_point.make(OPENAI, dimensions=16)
     entry_point.fake_server.will(Fault(body=_reply([[1.0, 2.0]])))
     with pytest.raises(ReplyError, match="2 numbers, but 16 were expected"):

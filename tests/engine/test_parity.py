@@ -1,4 +1,4 @@
-"""Law 2: sync and async send the same bytes. Law 14: a repeated text is paid for once."""
+"""Sync and async send the same bytes, and a repeated text is sent once."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_sync_and_async_send_the_same_bytes(
 
 
 @pytest.mark.parametrize("model", [GOOGLE, OPENAI])
-def test_a_repeated_text_is_sent_once_and_answered_everywhere(
+def test_a_repeated_text_is_sent_once_and_its_vector_returned_at_each_place(
     entry_point: EntryPoint, model: str
 ) -> None:
     vectors = entry_point.make(model, dimensions=8).documents(["a", "b", "a", "c", "b", "a"])
@@ -48,13 +48,13 @@ def test_a_repeated_text_is_sent_once_and_answered_everywhere(
     assert entry_point.client.usage.deduplicated == 3
 
 
-def test_a_repeated_text_gets_a_list_of_its_own(entry_point: EntryPoint) -> None:
+def test_each_place_of_a_repeated_text_has_its_own_list(entry_point: EntryPoint) -> None:
     vectors = entry_point.make(GOOGLE, dimensions=8).documents(["a", "a"])
     vectors[0].clear()
     assert len(vectors[1]) == 8
 
 
-def test_the_same_text_under_two_titles_is_two_texts(fake_server: Any, mode: Any) -> None:
+def test_a_text_under_two_titles_is_sent_twice(fake_server: Any, mode: Any) -> None:
     entry_point = EntryPoint("langchain", mode, fake_server).make(GOOGLE)
     entry_point.documents(["a", "a", "a"], titles=["One", "Two", "One"])
     assert sorted(body["title"] for body in fake_server.bodies) == ["One", "Two"]

@@ -1,4 +1,4 @@
-"""Texts -> batches: without duplicates, within the limits, in whole waves."""
+"""Plans: texts become batches without duplicates, within the limits, in even and whole waves."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ M2_2K = MODEL["togethercomputer/m2-bert-80M-2k-retrieval"]
 
 
 class Job(NamedTuple):
-    """What a plan is made for."""
+    """Arguments of a plan."""
 
     texts: Sequence[str]
     model: Model = OPENAI
@@ -60,7 +60,7 @@ def numbered(count: int) -> list[str]:
 
 @st.composite
 def jobs(draw: st.DrawFn, *, titled: bool | None = None) -> Job:
-    """Texts that repeat and differ in length, for a model with small limits."""
+    """Draw texts that repeat and differ in length, for a model with small limits."""
     texts = draw(st.lists(st.text("ab é\U0001f600", min_size=1, max_size=40), max_size=60))
     model = replace(
         OPENAI,
@@ -78,7 +78,7 @@ def jobs(draw: st.DrawFn, *, titled: bool | None = None) -> Job:
 
 @FUZZ
 @given(jobs())
-def test_every_different_text_is_sent_once(job: Job) -> None:
+def test_every_distinct_text_is_sent_once(job: Job) -> None:
     titles = job.titles or [None] * len(job.texts)
     sent = [(text, batch.title) for batch in job.plan().batches for text in batch.texts]
     wanted = {(job.prefix + text, title) for text, title in zip(job.texts, titles, strict=True)}
@@ -88,7 +88,7 @@ def test_every_different_text_is_sent_once(job: Job) -> None:
 
 @FUZZ
 @given(jobs())
-def test_every_place_is_sent_or_copied_from_one_that_is(job: Job) -> None:
+def test_every_index_is_sent_or_a_copy_of_one_that_is_sent(job: Job) -> None:
     plan = job.plan()
     sent = [i for batch in plan.batches for i in batch.indices]
     assert sorted([*sent, *(i for i, _ in plan.copies)]) == list(range(len(job.texts)))
@@ -97,7 +97,7 @@ def test_every_place_is_sent_or_copied_from_one_that_is(job: Job) -> None:
 
 @FUZZ
 @given(jobs())
-def test_a_copy_is_of_the_same_text_with_the_same_title_that_came_before(job: Job) -> None:
+def test_a_copy_refers_to_an_earlier_index_with_the_same_text_and_title(job: Job) -> None:
     titles = job.titles or [None] * len(job.texts)
     for i, place in job.plan().copies:
         assert place < i
@@ -106,14 +106,14 @@ def test_a_copy_is_of_the_same_text_with_the_same_title_that_came_before(job: Jo
 
 @FUZZ
 @given(jobs())
-def test_texts_stand_at_their_places_behind_the_prefix(job: Job) -> None:
+def test_each_text_of_a_batch_is_the_prefix_and_the_text_at_its_index(job: Job) -> None:
     for batch in job.plan().batches:
         assert list(batch.texts) == [job.prefix + job.texts[i] for i in batch.indices]
 
 
 @FUZZ
 @given(jobs(titled=False))
-def test_batches_and_the_texts_in_them_keep_the_callers_order(job: Job) -> None:
+def test_batches_and_their_texts_keep_the_order_of_the_caller(job: Job) -> None:
     batches = job.plan().batches
     assert all(list(batch.indices) == sorted(batch.indices) for batch in batches)
     firsts = [batch.indices[0] for batch in batches]
@@ -122,7 +122,7 @@ def test_batches_and_the_texts_in_them_keep_the_callers_order(job: Job) -> None:
 
 @FUZZ
 @given(jobs())
-def test_every_batch_keeps_the_limits_unless_one_text_alone_breaks_them(job: Job) -> None:
+def test_every_batch_of_several_texts_keeps_the_limits(job: Job) -> None:
     model = job.model
     for batch in job.plan().batches:
         assert 1 <= len(batch) <= model.max_texts_per_request
@@ -133,14 +133,14 @@ def test_every_batch_keeps_the_limits_unless_one_text_alone_breaks_them(job: Job
 
 
 def full_batches(job: Job) -> int:
-    """Count the requests of the plainest plan: fill each as far as the limits allow."""
+    """Count the requests of a plan that fills each request as far as the limits allow."""
     count = 0
     titles = job.titles or [None] * len(job.texts)
     most_tokens = job.model.max_tokens_per_request or math.inf
     alone_above = min(most_tokens, job.model.max_tokens_per_text or math.inf)
     longest = job.model.family.max_chars_in_array or math.inf
     for title in dict.fromkeys(titles):
-        room, left = 0, 0.0  # texts and tokens that still fit
+        room, left = 0, 0.0  # texts and tokens that still fit into the request
         for text in dict.fromkeys(
             t for t, of in zip(job.texts, titles, strict=True) if of == title
         ):
@@ -172,7 +172,7 @@ def test_short_texts_take_no_more_waves_than_full_batches_would(
     )
 
 
-LONG = "word " * 2000  # more tokens than Google takes: travels alone
+LONG = "word " * 2000  # more tokens than Google takes, so it is sent alone
 HEAVY = "word " * 400
 
 
@@ -211,7 +211,7 @@ def test_no_mix_of_texts_and_titles_takes_more_waves_than_full_batches_would(
 @pytest.mark.parametrize(
     ("count", "max_concurrency", "batches"),
     [
-        (5000, 16, [313] * 15 + [305]),  # three full ones would leave thirteen idle
+        (5000, 16, [313] * 15 + [305]),  # three full requests would leave thirteen slots idle
         (2048, 8, [256] * 8),
         (512, 8, [64] * 8),
         (130, 8, [64, 64, 2]),
@@ -222,36 +222,58 @@ def test_no_mix_of_texts_and_titles_takes_more_waves_than_full_batches_would(
         (0, 8, []),
     ],
 )
-def test_batches_fill_whole_waves_but_none_is_smaller_for_it_than_64(
+def test_batches_fill_whole_waves_without_falling_below_64_texts(
     count: int, max_concurrency: int, batches: list[int]
 ) -> None:
     assert sizes(Job(numbered(count), OPENAI, max_concurrency).plan()) == batches
 
 
+def test_texts_sent_alone_take_their_share_of_the_requests_of_a_wave() -> None:
+    texts = [LONG + str(i) for i in range(3)] + numbered(1200)
+    assert sizes(Job(texts, GOOGLE, 8).plan()) == [1] * 3 + [240] * 5
+
+
+@FUZZ
+@given(st.lists(st.integers(1, 900), min_size=1, max_size=12), st.integers(1, 16))
+def test_no_batch_is_a_quarter_larger_than_the_waves_require(
+    counts: list[int], max_concurrency: int
+) -> None:
+    """Each title needs batches of its own, so an equal size for all does not fit every wave."""
+    titles = [f"title {i}" for i, count in enumerate(counts) for _ in range(count)]
+    job = Job(numbered(len(titles)), GOOGLE, max_concurrency, titles)
+    most = waves(full_batches(job), max_concurrency) * max_concurrency
+
+    def fits(size: int) -> bool:
+        return sum(math.ceil(count / size) for count in counts) <= most
+
+    smallest = next(size for size in range(64, GOOGLE.max_texts_per_request + 1) if fits(size))
+    assert max(sizes(job.plan())) <= 1.25 * smallest
+
+
 @pytest.mark.parametrize(
     ("batch_size", "batches"), [(10, [10] * 10), (63, [63, 37]), (200, [64, 36])]
 )
-def test_a_lower_limit_is_kept(batch_size: int, batches: list[int]) -> None:
+def test_batch_size_lowers_the_limit(batch_size: int, batches: list[int]) -> None:
     assert sizes(Job(numbered(100), batch_size=batch_size).plan()) == batches
 
 
-def test_a_text_that_is_too_long_for_the_model_travels_alone_and_parts_nobody() -> None:
+def test_a_too_long_text_is_sent_alone_and_does_not_divide_its_neighbours() -> None:
     texts = ["a", "b", "long " * 10_000, "c", "d"]
     assert [list(batch.indices) for batch in Job(texts).plan().batches] == [[0, 1, 3, 4], [2]]
 
 
-def test_a_batch_is_full_when_it_holds_the_tokens_of_a_request() -> None:
+def test_a_batch_ends_at_the_token_limit_of_a_request() -> None:
     texts = [f"{i} " + "word " * 1000 for i in range(25)]  # 1,668 tokens each, Google takes 20,000
     assert sizes(Job(texts, GOOGLE).plan()) == [11, 11, 3]
 
 
-def test_what_an_array_of_voyage_cannot_hold_travels_alone() -> None:
+def test_a_text_too_long_for_an_array_of_voyage_is_sent_alone() -> None:
     texts = ["a" * 800, "b" * 801, "c"]
     assert [list(batch.indices) for batch in Job(texts, VOYAGE).plan().batches] == [[0, 2], [1]]
     assert sizes(Job([texts[0], texts[2]], VOYAGE).plan()) == [2]
 
 
-def test_the_prefix_counts_towards_what_an_array_can_hold() -> None:
+def test_the_prefix_counts_towards_the_length_of_a_text() -> None:
     assert sizes(Job(["a" * 799, "b"], VOYAGE, prefix="> ").plan()) == [1, 1]
 
 
@@ -259,7 +281,7 @@ def test_a_model_without_arrays_gets_one_text_at_a_time() -> None:
     assert sizes(Job(numbered(5), M2_2K).plan()) == [1] * 5
 
 
-def test_titles_travel_apart() -> None:
+def test_texts_of_different_titles_are_sent_apart() -> None:
     plan = Job(["a", "b", "c", "d"], GOOGLE, titles=["x", None, "x", "y"]).plan()
     assert [(batch.title, list(batch.indices)) for batch in plan.batches] == [
         ("x", [0, 2]),
@@ -271,13 +293,13 @@ def test_titles_travel_apart() -> None:
 @pytest.mark.parametrize(
     ("text", "tokens"), [("a", 1), ("word", 2), ("w" * 300, 101), ("日本", 3), ("é", 1), ("🙂", 2)]
 )
-def test_tokens_are_estimated_at_three_bytes_and_never_none(text: str, tokens: int) -> None:
+def test_tokens_are_estimated_at_three_bytes_each_plus_one(text: str, tokens: int) -> None:
     assert estimate_tokens(text) == tokens
 
 
 @FUZZ
 @given(st.integers(1, 9), st.integers(1, 9))
-def test_a_batch_is_cut_into_parts_that_follow_each_other(count: int, size: int) -> None:
+def test_a_cut_batch_keeps_all_texts_in_order(count: int, size: int) -> None:
     batch = Batch(range(count), numbered(count), [7] * count, "title")
     parts = list(batch.cut(size))
     assert [i for part in parts for i in part.indices] == list(range(count))

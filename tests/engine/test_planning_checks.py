@@ -1,4 +1,4 @@
-"""Which texts and titles can be planned for at all?"""
+"""Checks of texts and titles before a plan is made."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ NOT_LISTS: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("texts", "said"), NOT_LISTS)
-def test_what_is_not_a_list_is_refused_by_its_kind(texts: Any, said: str) -> None:
+def test_an_argument_that_is_no_list_is_refused_by_its_type(texts: Any, said: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         check_texts(texts)
     assert str(caught.value) == f"texts must be a list of strings, {said}"
 
 
-def test_every_bad_text_is_named_with_what_is_wrong() -> None:
+def test_every_bad_text_is_named_with_its_fault() -> None:
     with pytest.raises(InvalidInputError) as caught:
         check_texts(["good", "", None, 3, b"b", True, "é\ud800"])
     assert str(caught.value) == (
@@ -40,7 +40,7 @@ def test_every_bad_text_is_named_with_what_is_wrong() -> None:
     assert caught.value.indices == (1, 2, 3, 4, 5, 6)
 
 
-def test_of_many_bad_texts_ten_are_shown_and_all_are_in_indices() -> None:
+def test_ten_bad_texts_are_shown_and_all_are_in_indices() -> None:
     with pytest.raises(
         InvalidInputError, match=r"12 of 12 .*texts\[9\] is empty; and 2 more\. "
     ) as caught:
@@ -105,18 +105,18 @@ def test_subclasses_of_str_become_plain_strings_of_the_same_letters() -> None:
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.text(min_size=1)).map(tuple))
-def test_any_text_with_a_utf_8_form_is_taken_as_it_is(texts: tuple[str, ...]) -> None:
+def test_any_text_that_utf_8_can_encode_is_kept_unchanged(texts: tuple[str, ...]) -> None:
     assert check_texts(texts) == list(texts)
 
 
 @pytest.mark.parametrize("titles", ["ab", ["a"], ["a", "b", "c"], None, 5, {"a": 1, "b": 2}])
-def test_titles_are_one_for_each_text(titles: Any) -> None:
+def test_titles_must_be_as_many_as_texts(titles: Any) -> None:
     with pytest.raises(ConfigurationError, match="one string or None for each of the 2 texts"):
         check_titles_fit(titles, ["a", "b"])
 
 
 @pytest.mark.parametrize("title", ["", 5, b"t", "\udfff"])
-def test_a_title_that_cannot_be_sent_is_named_by_its_place(title: Any) -> None:
+def test_a_bad_title_is_named_by_its_index(title: Any) -> None:
     with pytest.raises(InvalidInputError, match=r"titles\[1\] .*; use None for no title") as caught:
         check_titles_fit([None, title], ["a", "b"])
     assert caught.value.indices == (1,)

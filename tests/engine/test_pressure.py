@@ -1,4 +1,4 @@
-"""A server that takes k requests at once gets k: nothing is lost, little refused, little idle."""
+"""A server with an unknown bound of k requests in flight: k is found, used and rarely exceeded."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tests.support.entry_points import KEY, OPENAI, EntryPoint, FakeServer, Mode
 
 pytestmark = pytest.mark.usefixtures("unencrypted")
 LATENCY = 0.05  # seconds
-JOB, SAMPLE = 2.5, 0.6  # seconds, when k requests are under way all the time
-SETTLED = 1.0  # second after which the bound should have been found
+JOB, SAMPLE = 2.5, 0.6  # seconds that a job takes with k requests in flight all the time
+SETTLED = 1.0  # seconds after which the bound must have been found
 CONCURRENCY = 16
-MOST_REFUSED = 0.10  # of requests
+MOST_REFUSED = 0.10  # share of the requests
 LEAST_THROUGHPUT = 0.80  # of what the server allows
 TRIES = 3
 
 
 @dataclass
 class Watched(Emulator):
-    """A server that notes whom it refused."""
+    """A server that notes for each request whether it refused it."""
 
     refused: list[bool] = field(default_factory=list, init=False)
 
@@ -34,14 +34,14 @@ class Watched(Emulator):
 
 
 class Run(NamedTuple):
-    """What came of a job: answers in a second, and who was refused in order of arrival."""
+    """The result of a job: texts a second, and for each request whether it was refused."""
 
     throughput: float
     refused: list[bool]
 
 
 def run(mode: Mode, seconds: float, k: int, bound: int | None, concurrency: int) -> Run:
-    """Embed as much as a server that answers k at once answers in so many seconds."""
+    """Embed as many texts as a server with k requests in flight answers in `seconds`."""
     server = Watched(latency=LATENCY, max_in_flight=bound)
     texts = [f"text {i}" for i in range(round(k * seconds / LATENCY))]
     entry_point = EntryPoint("core", mode, FakeServer())
@@ -66,7 +66,7 @@ def run(mode: Mode, seconds: float, k: int, bound: int | None, concurrency: int)
 
 
 def refused_once_settled(job: Run, k: int) -> float:
-    """Leave out what a server answers in the first second, however long that took here."""
+    """Return the share of refusals after the answers that k requests in flight give in SETTLED."""
     unsettled = round(k * SETTLED / LATENCY)
     answered = accumulate(not refused for refused in job.refused)
     rest = [refused for refused, n in zip(job.refused, answered, strict=True) if n > unsettled]
@@ -74,10 +74,10 @@ def refused_once_settled(job: Run, k: int) -> float:
 
 
 @pytest.mark.parametrize("k", [1, 3, 8])
-def test_what_a_server_takes_at_once_is_found_and_used(mode: Mode, k: int) -> None:
-    # What k requests at once can do depends on how busy this machine is, so it is measured too,
-    # before and after; and all of it once more when the client was too slow, since the load may
-    # have changed in between. A client that does not find k is too slow each time.
+def test_the_bound_of_a_server_is_found_and_used(mode: Mode, k: int) -> None:
+    # The throughput of k requests in flight depends on the load of this machine, so it is measured
+    # before and after the job. The load may change in between, so a job that is too slow is tried
+    # again. A client that does not find k is too slow each time.
     allowed = run(mode, SAMPLE, k, bound=None, concurrency=k).throughput
     for _ in range(TRIES):
         job = run(mode, JOB, k, bound=k, concurrency=CONCURRENCY)

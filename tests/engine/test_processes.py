@@ -1,4 +1,4 @@
-"""Law 11: an object that was used goes on in copies, and in processes of every kind."""
+"""A used object works in copies, and in spawned and forked processes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.support.entry_points import KEY, EntryPoint, Mode, Package
 from tests.support.sockets import SOON, eventually, ports_to
 
 TEXTS = ["a", "b", "c", "d"]
-REQUESTS = 2  # for these texts
+REQUESTS = 2  # to embed TEXTS
 
 pytestmark = [
     pytest.mark.timeout(60),
-    # Python 3.12 and later; that this process has threads is the point.
+    # Python 3.12 and later warn about forks with threads, which are tested here on purpose.
     pytest.mark.filterwarnings(
         "ignore:.*use of fork\\(\\) may lead to deadlocks:DeprecationWarning"
     ),
@@ -37,7 +37,7 @@ def through_pickle(embedder: Any) -> Any:
 
 
 @pytest.mark.parametrize("copied", [through_pickle, copy.copy, copy.deepcopy])
-def test_a_copy_of_a_used_object_works_beside_it(
+def test_a_copy_of_a_used_object_works_beside_the_original(
     package: Package, mode: Mode, copied: Callable[[Any], Any]
 ) -> None:
     with serving() as (server, base_url):
@@ -54,7 +54,7 @@ def test_a_copy_of_a_used_object_works_beside_it(
 
 
 def vectors_of(found: list[Any]) -> list[Any]:
-    """Return the vectors, also of the core's results."""
+    """Return the vectors, unpacking the results of the core."""
     return [getattr(each, "vectors", each) for each in found]
 
 
@@ -68,13 +68,13 @@ def vectors_of(found: list[Any]) -> list[Any]:
         ("forkserver", "core"),
     ],
 )
-def test_a_child_of_any_kind_makes_its_own_connections_after_use(
+def test_a_child_process_of_a_used_object_opens_its_own_connections(
     method: str, package: Package, mode: Mode
 ) -> None:
     with serving() as (server, base_url):
         entry_point = connected(package, mode, base_url)
         expected = entry_point.documents(TEXTS)
-        entry_point.client.embed(TEXTS)  # in sync, so that connections are open in either mode
+        entry_point.client.embed(TEXTS)  # a sync call, whose connections stay open
         before = ports_to(base_url)
         assert before
         found, there = in_a_child(
@@ -89,14 +89,14 @@ def test_a_child_of_any_kind_makes_its_own_connections_after_use(
         assert not there & before
         assert len(server.requests) == 4 * REQUESTS
         assert entry_point.documents(TEXTS) == expected
-        assert before <= ports_to(base_url), "the child has closed its own copies only"
+        assert before <= ports_to(base_url), "the child closed connections of its parent"
         assert len(server.requests) == 5 * REQUESTS
         entry_point.client.close()
         assert not ports_to(base_url)
 
 
 def in_a_child(method: str, act: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what a function returns in a child process."""
+    """Return the result of a function in a child process."""
     context: Any = multiprocessing.get_context(method)
     ours, theirs = context.Pipe()
     with ours:
@@ -114,7 +114,7 @@ def in_a_child(method: str, act: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def fork(act: Callable[[], object]) -> None:
-    """Fork in the open; the child acts, and must end well."""
+    """Fork with `os.fork`; the child calls `act` and must exit with 0."""
     child = os.fork()
     if not child:
         try:
@@ -132,7 +132,7 @@ def fork(act: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("used_before", [False, True])
-def test_a_bare_fork_leaves_two_objects_that_work(
+def test_after_os_fork_the_object_works_in_both_processes(
     package: Package, mode: Mode, used_before: bool
 ) -> None:
     with serving() as (server, base_url):
@@ -150,7 +150,7 @@ def test_a_bare_fork_leaves_two_objects_that_work(
         assert not ports_to(base_url)
 
 
-def test_a_fork_amid_requests_disturbs_neither_side(
+def test_a_fork_with_requests_in_flight_disturbs_neither_process(
     package: Package,
 ) -> None:
     with serving(latency=0.15) as (server, base_url):
@@ -172,7 +172,7 @@ def test_a_fork_amid_requests_disturbs_neither_side(
         assert len(server.requests) == 4 * len(TEXTS)
 
 
-def test_a_fork_inside_a_running_loop_disturbs_neither_side(package: Package) -> None:
+def test_a_fork_inside_a_running_loop_disturbs_neither_process(package: Package) -> None:
     with serving(latency=0.15) as (server, base_url):
         entry_point = connected(package, "async", base_url, batch_size=1)
 
@@ -190,7 +190,7 @@ def test_a_fork_inside_a_running_loop_disturbs_neither_side(package: Package) ->
         assert not ports_to(base_url)
 
 
-def test_the_bound_holds_from_the_first_call_of_a_child_on() -> None:
+def test_max_concurrency_holds_from_the_first_call_of_a_child() -> None:
     with serving(latency=0.03) as (server, base_url):
         entry_point = connected("core", "sync", base_url, batch_size=1, max_concurrency=1)
         entry_point.documents(["a"])

@@ -1,4 +1,4 @@
-"""Law 7: one retry layer, one gate."""
+"""Retries: which failures are retried, how often, and after which wait."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONNECTION_FAILURES = (
 
 
 @pytest.mark.parametrize("status", RETRIED)
-def test_a_passing_failure_is_retried(entry_point: EntryPoint, clock: Clock, status: int) -> None:
+def test_a_temporary_failure_is_retried(entry_point: EntryPoint, clock: Clock, status: int) -> None:
     entry_point.make(OPENAI)
     entry_point.fake_server.will(Fault(status), Fault(status))
     assert len(entry_point.documents(["a"])) == 1
@@ -72,7 +72,7 @@ def test_connection_errors_use_up_the_same_retries(entry_point: EntryPoint, cloc
 
 
 @pytest.mark.parametrize("status", NOT_RETRIED)
-def test_a_lasting_refusal_is_not_retried(
+def test_a_permanent_refusal_is_not_retried(
     entry_point: EntryPoint, clock: Clock, status: int
 ) -> None:
     entry_point.make(OPENAI)
@@ -84,7 +84,7 @@ def test_a_lasting_refusal_is_not_retried(
     assert clock.waits == []
 
 
-def test_waits_without_a_word_from_the_server_are_jittered_and_grow(clock: Clock) -> None:
+def test_waits_without_a_hint_of_the_server_are_jittered_and_grow(clock: Clock) -> None:
     bounds = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 20.0, 20.0]
     for _ in range(20):
         clock.waits.clear()
@@ -122,7 +122,7 @@ def test_retry_after_as_a_date_is_obeyed(entry_point: EntryPoint, clock: Clock) 
     assert 29.0 <= clock.now - before <= 33.0
 
 
-def test_a_wait_that_is_too_long_raises_at_once(entry_point: EntryPoint, clock: Clock) -> None:
+def test_a_wait_above_max_retry_wait_raises_at_once(entry_point: EntryPoint, clock: Clock) -> None:
     entry_point.make(OPENAI, max_retry_wait=10.0)
     entry_point.fake_server.will(Fault(429, retry_after="11"))
     with pytest.raises(RateLimitError, match="max_retry_wait") as caught:
@@ -131,7 +131,7 @@ def test_a_wait_that_is_too_long_raises_at_once(entry_point: EntryPoint, clock: 
     assert clock.waits == []
 
 
-def test_retry_after_closes_the_gate_for_every_batch(entry_point: EntryPoint, clock: Clock) -> None:
+def test_retry_after_delays_every_batch(entry_point: EntryPoint, clock: Clock) -> None:
     entry_point.make(OPENAI, batch_size=1, max_concurrency=1)
     entry_point.fake_server.will(Fault(429, retry_after="5"))
     entry_point.documents(["a", "b", "c"])
@@ -139,7 +139,7 @@ def test_retry_after_closes_the_gate_for_every_batch(entry_point: EntryPoint, cl
     assert 5.0 <= sum(clock.waits) <= 5.5 + 1e-9
 
 
-def test_a_429_without_a_word_halves_the_concurrency(entry_point: EntryPoint, clock: Clock) -> None:
+def test_a_429_without_a_hint_halves_the_concurrency(entry_point: EntryPoint, clock: Clock) -> None:
     entry_point.make(OPENAI, max_concurrency=8, max_retries=0)
     entry_point.fake_server.will(Fault(429))
     with pytest.raises(RateLimitError):
@@ -150,7 +150,7 @@ def test_a_429_without_a_word_halves_the_concurrency(entry_point: EntryPoint, cl
     assert entry_point.client._runtime.slots.limit == 8
 
 
-def test_a_429_whose_wait_cannot_be_read_halves_it_too(
+def test_a_429_with_an_unreadable_hint_halves_the_concurrency(
     entry_point: EntryPoint, clock: Clock
 ) -> None:
     entry_point.make(OPENAI, max_concurrency=8, max_retries=0)
@@ -160,9 +160,7 @@ def test_a_429_whose_wait_cannot_be_read_halves_it_too(
     assert entry_point.client._runtime.slots.limit == 4
 
 
-def test_a_429_that_names_a_wait_leaves_the_concurrency(
-    entry_point: EntryPoint, clock: Clock
-) -> None:
+def test_a_429_with_a_wait_keeps_the_concurrency(entry_point: EntryPoint, clock: Clock) -> None:
     entry_point.make(OPENAI, max_concurrency=8)
     entry_point.fake_server.will(Fault(429, retry_after="1"))
     entry_point.documents(["a"])

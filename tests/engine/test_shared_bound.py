@@ -1,4 +1,4 @@
-"""Law 6, all at once: threads, event loops and windows never pass the bound, and use it."""
+"""Threads, event loops and windows together reach the bound of their client, never exceed it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aimlapi_embeddings.emulator import Emulator, running
 from tests.support.entry_points import KEY, OPENAI, EntryPoint, FakeServer
 
 pytestmark = pytest.mark.usefixtures("unencrypted")
-LATENCY = 0.02  # seconds; enough for requests to be under way together
+LATENCY = 0.02  # seconds; enough for several requests to be in flight together
 BOUND = 5
 THREADS, LOOPS, TASKS = 32, 3, 8
 TEXTS = [f"text {i}" for i in range(4)]
@@ -29,12 +29,12 @@ def server() -> Iterator[tuple[Emulator, str]]:
 
 @pytest.fixture(scope="module")
 def right() -> list[list[float]]:
-    """The vectors as they are when all goes well."""
+    """The vectors of a call without faults."""
     return EntryPoint("core", "sync", FakeServer()).make(OPENAI, dimensions=4).documents(TEXTS)
 
 
 def at_once(*jobs: Callable[[], list[list[list[float]]]]) -> list[list[list[float]]]:
-    """Do each job in a thread of its own, and return what all of them gave."""
+    """Run each job in its own thread, and return all results."""
     given: list[list[list[float]]] = []
     start = threading.Barrier(len(jobs))
 

@@ -1,4 +1,4 @@
-"""Law 8 on real sockets: what a server does not take is found out by few requests, and kept."""
+"""Undocumented limits and refused texts are found with few requests, over real sockets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXTS = tuple(f"text {i}" for i in range(MANY))
 UNEVEN = tuple(" ".join([f"word{i}"] * (1 + i * 37 % 60)) for i in range(MANY))
 CONCURRENCY = 8
 BATCH = MANY // CONCURRENCY  # one wave
-LATENCY = 0.01  # seconds; enough for requests to be under way together
+LATENCY = 0.01  # seconds; enough for several requests to be in flight together
 MOST_TEXTS, MOST_TOKENS = 10, 500
 TOLD_TEXTS = at_most(MOST_TEXTS)
 TOLD_TOKENS = at_most_tokens(MOST_TOKENS, refusal(400, "maximum request size is 500 tokens"))
@@ -47,7 +47,7 @@ LIMITS = pytest.mark.parametrize(
 
 @functools.cache
 def right(texts: Sequence[str]) -> list[list[float]]:
-    """The vectors as they are when all goes well."""
+    """The vectors of a call without refusals."""
     return (
         EntryPoint("core", "sync", FakeServer()).make(OPENAI, dimensions=4).documents(list(texts))
     )
@@ -55,7 +55,7 @@ def right(texts: Sequence[str]) -> list[list[float]]:
 
 @contextmanager
 def served(mode: Mode, judge: Judge, **options: object) -> Iterator[tuple[EntryPoint, Emulator]]:
-    """Make a client for a server whose rule it does not know."""
+    """Make a client of a server that refuses requests by an undocumented rule."""
     server = Emulator(latency=LATENCY, judge=judge)
     with running(server) as base_url:
         client = {"model": OPENAI, "api_key": KEY, "base_url": base_url, "dimensions": 4}
@@ -70,7 +70,7 @@ def refused(server: Emulator, judge: Judge) -> int:
 
 
 def to_refusal(entry_point: EntryPoint, texts: Sequence[str] = TEXTS) -> BadRequestError:
-    """Embed, and return what is raised."""
+    """Embed TEXTS, and return the error that is raised."""
     with pytest.raises(BadRequestError) as caught:
         entry_point.documents(list(texts))
     return caught.value
@@ -88,13 +88,13 @@ def test_a_limit_is_found_by_few_requests(mode: Mode, judge: Judge, texts: Seque
     with served(mode, judge) as (entry_point, server):
         assert entry_point.documents(list(texts)) == right(texts)
     assert refused(server, judge) <= CONCURRENCY + math.log2(BATCH)
-    # A limit that is found by halving is at worst half of what the server takes; the texts are not
-    # of one size, and what is left over of a batch travels alone.
+    # A limit found by halving is at worst half of the real one. The texts differ in size, and the
+    # rest of each batch is sent on its own.
     assert len(server.requests) <= 4 * LEAST_REQUESTS[judge]
 
 
 @LIMITS
-def test_a_limit_that_was_found_holds_for_the_next_call(
+def test_a_learned_limit_holds_for_the_next_call(
     mode: Mode, judge: Judge, texts: Sequence[str]
 ) -> None:
     with served(mode, judge) as (entry_point, server):
@@ -161,7 +161,9 @@ def test_where_text_after_text_is_refused_for_the_same_reason_the_rest_is_not_se
     with served(mode, lambda _: no, batch_size=1) as (entry_point, server):
         error = to_refusal(entry_point)
     assert len(error.indices) == 1
-    assert len(server.requests) <= 10 * CONCURRENCY  # of a thousand; how soon, threads decide
+    assert (
+        len(server.requests) <= 10 * CONCURRENCY
+    )  # of a thousand; the exact number depends on the order of the threads
 
 
 def test_a_refusal_that_no_text_escapes_is_not_met_by_all_of_them(
@@ -174,4 +176,4 @@ def test_a_refusal_that_no_text_escapes_is_not_met_by_all_of_them(
     )
     with pytest.raises(BadRequestError, match="maximum of tokens"):
         entry_point.documents([f"text {i}" for i in range(2048)])
-    assert len(fake_server.requests) <= 20  # eleven halvings, and some texts alone
+    assert len(fake_server.requests) <= 20  # eleven halvings and some single texts

@@ -1,4 +1,4 @@
-"""Nothing is lost: each fault of the matrix ends in the right vectors, or in a clear error."""
+"""Each fault of the fault matrix ends in the correct vectors, or in an error that names it."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from tests.support.fault_matrix import MATRIX
 from tests.support.fault_rows import RETRIES, TIMEOUT, Row
 
 pytestmark = pytest.mark.usefixtures("unencrypted")
-LATENCY = 0.05  # seconds; enough for requests to be under way together
-LONG = 20.0  # seconds that nothing here takes, unless it waits for a reply that nobody wants
+LATENCY = 0.05  # seconds; enough for several requests to be in flight together
+LONG = 20.0  # seconds; a call takes this long only if it waits for a reply that never comes
 USUAL = {"model": OPENAI, "dimensions": 8, "batch_size": 2, "max_concurrency": 1}
 
 
 @functools.cache
 def right(model: str, texts: int) -> list[list[float]]:
-    """The vectors as they are when all goes well."""
+    """The vectors of a call without faults."""
     entry_point = EntryPoint("core", "sync", FakeServer()).make(model, dimensions=8)
     return entry_point.documents([f"text {i}" for i in range(texts)])
 
 
 @contextmanager
 def serving(row: Row) -> Iterator[tuple[Emulator, str]]:
-    """Misbehave as a row says, or do not listen at all."""
+    """Serve with the faults of a row, or reserve a port on which nobody listens."""
     server = Emulator(faults=row.faults, **(row.server or {}))
     if row.server is None:
-        with socket.socket() as bound:  # and so nobody else's, but nobody listens
+        with socket.socket() as bound:  # the port is taken, but nobody listens on it
             bound.bind(("127.0.0.1", 0))
             yield server, f"http://127.0.0.1:{bound.getsockname()[1]}"
     else:
@@ -53,7 +53,7 @@ def embed(entry_point: EntryPoint, row: Row) -> list[list[float]] | AIMLAPIError
 
 
 @pytest.mark.parametrize("row", MATRIX, ids=str)
-def test_a_fault_ends_in_the_right_vectors_or_in_a_clear_error(
+def test_a_fault_ends_in_the_correct_vectors_or_in_its_documented_error(
     row: Row, package: Package, mode: Mode, clock: Clock
 ) -> None:
     options = {**USUAL, "max_retries": RETRIES, "api_key": KEY, **row.options}
@@ -88,7 +88,7 @@ def test_a_fault_ends_in_the_right_vectors_or_in_a_clear_error(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_key_ends_requests_that_are_under_way(mode: Mode, status: int) -> None:
+def test_a_refused_key_ends_requests_in_flight(mode: Mode, status: int) -> None:
     server = Emulator(faults=[Fault(status, delay=LATENCY), *[Fault(hang=True)] * 9])
     with running(server) as base_url:
         entry_point = EntryPoint("core", mode, FakeServer()).make_plain(

@@ -1,6 +1,6 @@
-"""Whatever a server says and whatever an option holds, only documented errors come out.
+"""Random replies, options and arguments: every outcome is a result or a documented error.
 
-`pytest tests/faults/test_fuzz.py --hypothesis-profile=long` looks for some minutes.
+`pytest tests/faults/test_fuzz.py --hypothesis-profile=long` searches for some minutes.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def test_a_reply_of_any_kind_gives_vectors_or_a_documented_error(
         assert all(type(number) is float and math.isfinite(number) for number in numbers)
 
 
-# What else an option is called, in the client's own words or by an alias.
+# Other names of an option in messages: the name in the core, or an alias.
 ALSO: Mapping[str, tuple[str, ...]] = {
     "model_name": ("model",),
     "aimlapi_api_key": ("api_key",),
@@ -106,30 +106,32 @@ def options_of(make: Callable[..., Any]) -> list[str]:
 
 
 def build(make: Callable[..., Any], options: Mapping[str, object]) -> str | None:
-    """Build one, and use it if it lets itself be built; return what the refusal says."""
+    """Build an object and use it; return the message if building it is refused."""
     fake_server = httpx.Client(transport=httpx.MockTransport(FakeServer()))
     try:
         built = make(**{**USUAL[make], "http_client": fake_server, **options})
     except REFUSAL[make] as error:
         return str(error)
     except TypeError as error:
-        if str(error) == "embeddings_cache must be of type BaseKVStore":  # so says the framework
+        if (
+            str(error) == "embeddings_cache must be of type BaseKVStore"
+        ):  # the message of the framework
             return str(error)
         raise
-    if "http_client" not in options:  # or it might find a way out
+    if "http_client" not in options:  # without the fake server it might connect to the network
         with contextlib.suppress(AIMLAPIError):
             assert len(getattr(built, "client", built).embed(["a", "b"]).vectors) == 2
     return None
 
 
 def try_one(make: Callable[..., Any], option: str, value: object) -> None:
-    """Give one option a value: it is taken, or the refusal names the option."""
+    """Check that a value of an option is accepted, or that the refusal names the option."""
     said = build(make, {option: value})
     assert said is None or any(name in said for name in (option, *ALSO.get(option, ())))
 
 
 @WAYS
-def test_an_odd_value_is_taken_or_refused_and_the_option_named(
+def test_an_odd_value_is_accepted_or_refused_naming_the_option(
     make: Callable[..., Any], clock: Clock
 ) -> None:
     for option in options_of(make):
@@ -138,15 +140,15 @@ def test_an_odd_value_is_taken_or_refused_and_the_option_named(
 
 
 @WAYS
-def test_an_object_of_no_known_type_is_refused_by_every_option(make: Callable[..., Any]) -> None:
+def test_every_option_refuses_an_object_of_an_unknown_type(make: Callable[..., Any]) -> None:
     taken = [option for option in options_of(make) if build(make, {option: Odd()}) is None]
-    assert taken in ([], ["callback_manager"])  # the framework's own, which it does not check
+    assert taken in ([], ["callback_manager"])  # a field of the framework, which does not check it
 
 
 @WAYS
 @fuzzed
 @given(data=st.data())
-def test_a_value_of_any_kind_is_taken_or_refused_and_the_option_named(
+def test_a_random_value_is_accepted_or_refused_naming_the_option(
     make: Callable[..., Any], clock: Clock, data: st.DataObject
 ) -> None:
     option = data.draw(st.sampled_from(options_of(make)))
@@ -156,7 +158,7 @@ def test_a_value_of_any_kind_is_taken_or_refused_and_the_option_named(
 @WAYS
 @fuzzed
 @given(data=st.data())
-def test_values_of_any_kind_are_taken_or_refused(
+def test_random_values_of_several_options_are_accepted_or_refused(
     make: Callable[..., Any], clock: Clock, data: st.DataObject
 ) -> None:
     names = data.draw(st.sets(st.sampled_from(options_of(make)), min_size=2, max_size=5))
@@ -166,7 +168,7 @@ def test_values_of_any_kind_are_taken_or_refused(
 @WAYS
 @fuzzed
 @given(name=st.text(), value=VALUES)
-def test_an_unknown_option_is_refused_and_named(
+def test_an_unknown_option_is_refused_by_name(
     make: Callable[..., Any], name: str, value: object
 ) -> None:
     refusal = TypeError if make is EmbeddingsClient else ValidationError
@@ -176,13 +178,13 @@ def test_an_unknown_option_is_refused_and_named(
 
 
 def ask(entry_point: EntryPoint, texts: Any, options: Mapping[str, Any]) -> None:
-    """Embed; what comes back has a vector for each text, what is raised is ours."""
+    """Embed, and check that there is a vector for each text or an error of ours."""
     with contextlib.suppress(AIMLAPIError):
         assert len(entry_point.documents(texts, **options)) == len(texts)
 
 
 @pytest.mark.parametrize("argument", ["texts", "titles", "role", "task_type"])
-def test_an_odd_argument_of_a_call_is_taken_or_refused(mode: Mode, argument: str) -> None:
+def test_an_odd_argument_of_a_call_is_accepted_or_refused(mode: Mode, argument: str) -> None:
     entry_point = EntryPoint("core", mode, FakeServer()).make()
     for value in ODD:
         for odd in (value, [value], [value, "a"]):
@@ -205,7 +207,7 @@ def _as(argument: str, value: object) -> dict[str, object]:
         },
     ),
 )
-def test_arguments_of_any_kind_are_taken_or_refused(
+def test_random_arguments_of_a_call_are_accepted_or_refused(
     mode: Mode, texts: Any, options: Mapping[str, Any]
 ) -> None:
     ask(EntryPoint("core", mode, FakeServer()).make(), texts, options)

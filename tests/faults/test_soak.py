@@ -1,4 +1,4 @@
-"""Nothing is lost and nothing leaks in the long run, on a server that is ill now and then.
+"""A long run on a server with occasional faults loses no vector and leaks no resource.
 
 `pytest -m soak` runs it; the figures it prints are in the README.
 """
@@ -25,7 +25,7 @@ from tests.support.entry_points import KEY, MODES, OPENAI, EntryPoint, FakeServe
 CALLS, TEXTS = 100, 2_000  # 200,000 texts
 BATCH, CONCURRENCY = 20, 16
 LATENCY = 0.25  # seconds
-ILL = 0.02  # of all requests
+ILL = 0.02  # share of the requests that meet a fault
 CURABLE = (
     *(Fault(status) for status in (408, 429, 500, 502, 503, 504)),
     Fault(429, retry_after="0"),
@@ -40,11 +40,11 @@ CURABLE = (
     Fault(reshape=emulator.gzipped),
 )
 MEGABYTE = 1 << 20
-MOST_GROWTH = 16 * MEGABYTE  # the system's allocator keeps some for each of so many threads
+MOST_GROWTH = 16 * MEGABYTE  # the C library's allocator keeps some memory for each thread
 
 
 class State(NamedTuple):
-    """What this process holds: bytes, objects and the like."""
+    """Resources of this process: bytes of memory, allocated blocks, threads and descriptors."""
 
     memory: int
     blocks: int
@@ -53,14 +53,14 @@ class State(NamedTuple):
 
 
 def faults(seed: int) -> Iterator[Fault | None]:
-    """Pick at random, without an end."""
+    """Yield random faults for ever."""
     chance = random.Random(seed)
     while True:
         yield chance.choice(CURABLE) if chance.random() < ILL else None
 
 
 def settled() -> State:
-    """Wait until what has ended is gone, and look."""
+    """Wait until threads and descriptors no longer change, and return the state."""
     before = None
     while (now := _look()) != before:
         before = now
@@ -77,7 +77,7 @@ def _look() -> tuple[int, int]:
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="it looks into /proc")
-def test_two_hundred_thousand_texts_through_one_client_leave_nothing_behind(
+def test_two_hundred_thousand_texts_get_their_vectors_and_leak_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     server = Emulator(latency=LATENCY, faults=faults(seed=4))
@@ -97,7 +97,7 @@ def test_two_hundred_thousand_texts_through_one_client_leave_nothing_behind(
         )
         for call in range(CALLS):
             texts = [f"text {i} of call {call}" for i in range(TEXTS)]
-            entry_point.mode = MODES[call % 2]  # each async call in an event loop of its own
+            entry_point.mode = MODES[call % 2]  # each async call runs in a new event loop
             vectors = entry_point.documents(texts)
             right = (
                 EntryPoint("core", "sync", FakeServer()).make(OPENAI, dimensions=8).documents(texts)
@@ -111,7 +111,10 @@ def test_two_hundred_thousand_texts_through_one_client_leave_nothing_behind(
         left = settled()
     usage, elapsed = entry_point.client.usage, time.perf_counter() - start
 
-    early, late = states[CALLS // 10 : CALLS // 5], states[-CALLS // 10 :]  # a tenth each
+    early, late = (
+        states[CALLS // 10 : CALLS // 5],
+        states[-CALLS // 10 :],
+    )  # a tenth of the calls each
     memory = [statistics.median(state.memory for state in part) for part in (early, late)]
     blocks = [statistics.median(state.blocks for state in part) for part in (early, late)]
     with capsys.disabled():
@@ -127,9 +130,11 @@ def test_two_hundred_thousand_texts_through_one_client_leave_nothing_behind(
     assert answered == usage.requests
     assert usage.retries >= ILL / 2 * usage.requests
     assert memory[1] - memory[0] < MOST_GROWTH
-    assert blocks[1] - blocks[0] < usage.requests / 4  # not one that each request leaves behind
-    # Between calls there are the connections that are kept alive: two descriptors each, since the
-    # server is in this process, and a thread of the server's.
+    assert (
+        blocks[1] - blocks[0] < usage.requests / 4
+    )  # fewer than one leaked block in four requests
+    # Between calls, each kept connection has two descriptors, since the server is in this process
+    # too, and one thread of the server.
     assert all(state.threads <= empty.threads + CONCURRENCY for state in states)
     assert all(state.descriptors <= empty.descriptors + 2 * CONCURRENCY for state in states)
     assert left[2:] == empty[2:]

@@ -1,4 +1,4 @@
-"""LangChain's own suites for embeddings, as they are: no test is overridden."""
+"""LangChain's standard suites for embeddings; no test is overridden."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TestNugenUnit(EmbeddingsUnitTests):
 
 @pytest.fixture(scope="class")
 def served(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The suites take a model's parameters from a property, which no fixture can reach."""
+    """The suites read a model's parameters from a property, which fixtures cannot set."""
     with emulator.running() as base_url:
         request.cls.base_url = base_url
         yield

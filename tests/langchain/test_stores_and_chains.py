@@ -1,4 +1,4 @@
-"""LangChain: stores, chains and crowded surroundings over the shared client."""
+"""LangChain's in-memory store and chains, and one object used by many loops and threads."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def store(embeddings: AIMLAPIEmbeddings) -> InMemoryVectorStore:
     return InMemoryVectorStore.from_documents(CORPUS, embeddings)
 
 
-def test_a_store_finds_the_nearest_and_says_how_near(store: InMemoryVectorStore) -> None:
+def test_a_store_returns_hits_by_falling_similarity(store: InMemoryVectorStore) -> None:
     hits = store.similarity_search_with_score("Where do bees dance?", k=3)
     documents, scores = zip(*hits, strict=True)
     assert documents[0] == BEES
@@ -47,14 +47,14 @@ def test_a_store_finds_the_nearest_and_says_how_near(store: InMemoryVectorStore)
     assert scores[0] > 2 * scores[1]
 
 
-def test_a_store_filters(store: InMemoryVectorStore) -> None:
+def test_a_store_applies_its_filter(store: InMemoryVectorStore) -> None:
     hits = store.similarity_search(
         "Where do bees dance?", k=3, filter=lambda document: document.metadata["place"] == "sea"
     )
     assert {hit.id for hit in hits} == {"harbour", "keeper"}
 
 
-def test_a_store_sends_its_corpus_in_one_request_and_both_roles(
+def test_a_store_sends_its_corpus_in_one_request_and_the_question_as_a_query(
     store: InMemoryVectorStore, fake_server: FakeServer
 ) -> None:
     store.similarity_search("q")
@@ -64,7 +64,7 @@ def test_a_store_sends_its_corpus_in_one_request_and_both_roles(
     ]
 
 
-async def test_async_store_methods_find_the_same(
+async def test_async_methods_of_a_store_find_the_same_as_the_sync_ones(
     embeddings: AIMLAPIEmbeddings, store: InMemoryVectorStore
 ) -> None:
     question = "Where do bees dance?"
@@ -103,13 +103,13 @@ def test_a_retrieval_chain_answers(chain: Runnable[str, str]) -> None:
     assert chain.batch(list(QUESTIONS)) == list(QUESTIONS.values())
 
 
-async def test_a_retrieval_chain_answers_in_async(chain: Runnable[str, str]) -> None:
+async def test_a_retrieval_chain_answers_in_async_methods(chain: Runnable[str, str]) -> None:
     for question, answer in QUESTIONS.items():
         assert await chain.ainvoke(question) == answer
     assert await chain.abatch(list(QUESTIONS)) == list(QUESTIONS.values())
 
 
-async def test_a_step_of_a_chain_may_embed(
+async def test_an_embedding_method_can_be_a_step_of_a_chain(
     embeddings: AIMLAPIEmbeddings, fake_server: FakeServer
 ) -> None:
     step = RunnableLambda(embeddings.embed_query, embeddings.aembed_query)
@@ -121,7 +121,7 @@ async def test_a_step_of_a_chain_may_embed(
 
 
 class NoThreads(ThreadPoolExecutor):
-    """What an event loop hands blocking calls to."""
+    """An executor that refuses blocking calls of an event loop."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **options: Any) -> NoReturn:
         raise AssertionError(f"{fn} was handed to a thread")

@@ -1,4 +1,4 @@
-"""LlamaIndex: windows, bars, events and callbacks of its batch methods."""
+"""LlamaIndex's batch methods: windows (of `embed_batch_size` texts), events and callbacks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Recorder(BaseEventHandler):
 
 @pytest.fixture
 def events() -> Iterator[list[BaseEvent]]:
-    """Every event of the framework while the test runs."""
+    """All events of the framework while the test runs."""
     recorder = Recorder(events=[])
     root_dispatcher.add_event_handler(recorder)
     yield recorder.events
@@ -63,20 +63,20 @@ def events() -> Iterator[list[BaseEvent]]:
         ({"embed_batch_size": 2, "batch_size": 3}, ["ab", "cd", "e"]),
     ],
 )
-def test_the_window_and_the_batch_size_bound_a_request(
+def test_the_smaller_of_window_and_batch_size_bounds_a_request(
     llama_index: EntryPoint, options: dict[str, int], inputs: list[str]
 ) -> None:
     llama_index.make(**options, max_concurrency=1).documents(list("abcde"))
     assert sorted(llama_index.fake_server.inputs) == [list(batch) for batch in inputs]
 
 
-def test_vectors_come_in_order_across_windows(llama_index: EntryPoint) -> None:
+def test_vectors_keep_the_order_across_windows(llama_index: EntryPoint) -> None:
     texts = [f"text {i}" for i in range(7)]
     narrow = llama_index.make(embed_batch_size=2, batch_size=1).documents(texts)
     assert narrow == llama_index.make().documents(texts)
 
 
-def test_the_default_window_is_larger_than_the_frameworks_largest(
+def test_the_default_window_holds_more_than_the_2048_texts_of_the_framework(
     llama_index: EntryPoint, events: list[BaseEvent]
 ) -> None:
     texts = [f"text {i}" for i in range(2049)]
@@ -84,7 +84,7 @@ def test_the_default_window_is_larger_than_the_frameworks_largest(
     assert len([event for event in events if isinstance(event, EmbeddingStartEvent)]) == 1
 
 
-def test_an_error_in_one_window_keeps_the_others(llama_index: EntryPoint) -> None:
+def test_an_error_in_one_window_keeps_the_vectors_of_earlier_ones(llama_index: EntryPoint) -> None:
     llama_index.make(embed_batch_size=2, max_concurrency=1)
     llama_index.fake_server.will(None, emulator.Fault(401))
     with pytest.raises(AuthenticationError, match="2 texts from 2 to 3 of 6") as caught:
@@ -117,11 +117,11 @@ async def test_the_lower_of_num_workers_and_max_concurrency_bounds_the_requests(
     assert server.peak_in_flight == in_flight
 
 
-# Bars
+# The progress bar of an index
 
 
 @pytest.mark.parametrize("use_async", [False, True])
-def test_an_index_shows_our_bar(
+def test_an_index_shows_the_bar_of_our_requests(
     use_async: bool, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = progress_bars.record(monkeypatch)

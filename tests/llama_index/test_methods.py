@@ -1,4 +1,4 @@
-"""LlamaIndex's methods and indexes."""
+"""LlamaIndex's methods, indexes and settings with our class."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def nodes() -> list[TextNode]:
 @pytest.mark.parametrize(
     ("cls", "name"), [(AIMLAPIEmbedding, "AIMLAPIEmbedding"), (NugenEmbedding, "NugenEmbedding")]
 )
-def test_classes_are_embeddings_under_their_own_name(cls: type[BaseEmbedding], name: str) -> None:
+def test_class_name_is_the_name_of_the_class(cls: type[BaseEmbedding], name: str) -> None:
     assert issubclass(cls, BaseEmbedding)
     assert cls.class_name() == name
 
@@ -78,7 +78,9 @@ def test_each_method_sends_its_role(
     assert llama_index.fake_server.bodies == sent
 
 
-def test_an_aggregate_is_the_mean_or_what_is_asked_for(llama_index: EntryPoint) -> None:
+def test_an_aggregate_is_the_mean_or_the_result_of_the_given_function(
+    llama_index: EntryPoint,
+) -> None:
     llama_index.make(dimensions=8)
     one, other = llama_index.query("one"), llama_index.query("other")
     mean = call(llama_index, "get_agg_embedding_from_queries", ["one", "other"])
@@ -87,7 +89,7 @@ def test_an_aggregate_is_the_mean_or_what_is_asked_for(llama_index: EntryPoint) 
     assert last == other
 
 
-def test_nodes_are_embedded_with_the_metadata_that_is_meant_for_it(llama_index: EntryPoint) -> None:
+def test_nodes_are_embedded_with_their_metadata_for_embedding(llama_index: EntryPoint) -> None:
     node = TextNode(
         text="It is dredged.",
         metadata={"title": "The harbour", "page": 3},
@@ -104,7 +106,7 @@ def test_nodes_are_embedded_with_the_metadata_that_is_meant_for_it(llama_index: 
 # Indexes
 
 
-def test_an_index_finds_the_nearest(llama_index: EntryPoint) -> None:
+def test_an_index_finds_the_nearest_node(llama_index: EntryPoint) -> None:
     index = VectorStoreIndex(nodes(), embed_model=llama_index.make().embedder)
     retriever = index.as_retriever(similarity_top_k=2)
     retrieve = retriever.retrieve if llama_index.mode == "sync" else retriever.aretrieve
@@ -117,7 +119,7 @@ def test_an_index_finds_the_nearest(llama_index: EntryPoint) -> None:
     ]
 
 
-def test_settings_take_the_model(
+def test_settings_use_our_object_as_the_embedding_model(
     embedding: AIMLAPIEmbedding, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Settings, "_callback_manager", None)
@@ -127,4 +129,4 @@ def test_settings_take_the_model(
     hits = VectorStoreIndex(nodes()).as_retriever(similarity_top_k=1).retrieve("The harbour?")
     assert [hit.node_id for hit in hits] == ["harbour"]
     assert embedding.callback_manager is Settings.callback_manager
-    assert embedding.client is client, "the callback manager is none of the client's business"
+    assert embedding.client is client, "a new callback manager needs no new client"

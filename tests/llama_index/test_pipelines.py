@@ -1,4 +1,4 @@
-"""LlamaIndex's ingestion: in this process, in spawned and forked ones, and from its cache."""
+"""LlamaIndex's ingestion pipelines: in this process, in worker processes, and with a cache."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tests.support.entry_points import GOOGLE, KEY, EntryPoint, FakeServer, Mode
 DOCUMENTS = [Document(text=f"Document {i}.", id_=str(i)) for i in range(8)]
 
 in_workers = pytest.mark.filterwarnings(
-    # LlamaIndex sees one CPU, and goes on with one worker.
+    # On a machine with one CPU LlamaIndex warns and uses one worker.
     "ignore:Specified num_workers exceed:UserWarning",
-    # Python 3.12 and later: `arun` forks, and this process has threads (the emulator's).
+    # Python 3.12 and later warn because `arun` forks while the emulator's threads run.
     "ignore:.*use of fork\\(\\) may lead to deadlocks:DeprecationWarning",
 )
 
@@ -56,7 +56,7 @@ def test_a_pipeline_embeds_its_nodes_in_order(llama_index: EntryPoint) -> None:
     assert llama_index.fake_server.inputs == [texts] * 2
 
 
-def test_a_pipeline_shows_the_bar_that_the_field_asks_for(
+def test_a_pipeline_shows_the_bar_when_show_progress_is_set(
     llama_index: EntryPoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = progress_bars.record(monkeypatch)
@@ -73,7 +73,7 @@ def test_workers_get_the_key_and_send_each_text_once(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    # A splitter that arrives in a worker asks for its tokenizer, which is else downloaded.
+    # A splitter that is unpickled in a worker loads its tokenizer, by default from the network.
     tokenizers = importlib.resources.files("llama_index.core") / "_static" / "tiktoken_cache"
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tokenizers))
     server, base_url = served
@@ -92,7 +92,7 @@ def test_workers_get_the_key_and_send_each_text_once(
 
 @in_workers
 @pytest.mark.timeout(60)
-def test_workers_cannot_get_a_client_of_the_users(
+def test_a_pipeline_with_workers_refuses_an_http_client_of_the_user(
     llama_index: EntryPoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     pipeline = IngestionPipeline(transformations=[llama_index.make().embedder])
@@ -126,7 +126,7 @@ def test_workers_cannot_get_a_client_of_the_users(
     ],
     ids=lambda change: next(iter(change), "nothing") if isinstance(change, dict) else "",
 )
-def test_the_cache_embeds_anew_when_vectors_would_change_and_only_then(
+def test_a_cached_node_is_embedded_again_only_if_its_vector_would_change(
     llama_index: EntryPoint,
     change: dict[str, Any],
     embeds_anew: bool,

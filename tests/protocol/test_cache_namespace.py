@@ -1,4 +1,4 @@
-"""Law 16: a cache's namespace differs where the vectors of a text may."""
+"""`cache_namespace` differs exactly if an option can change the vector of a text."""
 
 from __future__ import annotations
 
@@ -41,28 +41,30 @@ def namespace(**options: Any) -> str:
     return EmbeddingsClient(**{"model": GOOGLE, "api_key": KEY, **options}).cache_namespace
 
 
-def test_what_changes_the_vectors_changes_the_namespace() -> None:
+def test_an_option_that_changes_the_vectors_changes_the_namespace() -> None:
     for one, other in combinations(DIFFERENT, 2):
         assert namespace(**one) != namespace(**other), (one, other)
 
 
 @pytest.mark.parametrize("options", SAME, ids=lambda options: ",".join(options))
-def test_what_leaves_the_vectors_leaves_the_namespace(options: dict[str, Any]) -> None:
+def test_an_option_that_does_not_change_the_vectors_keeps_the_namespace(
+    options: dict[str, Any],
+) -> None:
     assert namespace(**options) == namespace()
 
 
-def test_a_namespace_names_its_model_and_can_be_a_file_name() -> None:
+def test_a_namespace_starts_with_its_model_and_is_a_valid_file_name() -> None:
     name = namespace(model="openai/text-embedding-3-small")
     assert re.fullmatch(r"openai-text-embedding-3-small-[0-9a-f]{24}", name)
 
 
-def test_a_namespace_holds_no_secret() -> None:
+def test_a_namespace_does_not_hold_the_values_of_options() -> None:
     plain = namespace(extra_body={"user": "hunter2"}, base_url="https://hunter2.example/v1")
     assert "hunter2" not in plain
     assert KEY not in plain
 
 
-def test_the_adapters_have_the_clients_namespace() -> None:
+def test_adapters_have_the_namespace_of_their_client() -> None:
     ours = AIMLAPIEmbeddings(model=GOOGLE, api_key=KEY, task_type="CLUSTERING")
     assert ours.cache_namespace == namespace(task_type="CLUSTERING")
     nugen = NugenEmbeddings(model="nugen-flash-embed", api_key=KEY, dimensions=64)

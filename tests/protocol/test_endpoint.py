@@ -1,4 +1,4 @@
-"""Where does a request go, and may the key travel there?"""
+"""The URL of the endpoint for a base URL, and whether the key may be sent there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AIMLAPI, NUGEN = PROVIDERS["aimlapi"], PROVIDERS["nugen"]
 
 
 def refused(base_url: Any, *, allow_http: bool = True) -> str:
-    """Return what the refusal says."""
+    """Return the message of the refusal."""
     with pytest.raises(ConfigurationError) as caught:
         endpoint(AIMLAPI, base_url, allow_http=allow_http)
     return str(caught.value)
@@ -47,20 +47,20 @@ def refused(base_url: Any, *, allow_http: bool = True) -> str:
         ("https://bücher.example/v1", "https://bücher.example/v1/embeddings"),
     ],
 )
-def test_the_endpoint_is_put_below_the_path_of_the_base_url(base_url: str, url: str) -> None:
+def test_the_endpoint_is_appended_to_the_path_of_the_base_url(base_url: str, url: str) -> None:
     assert endpoint(AIMLAPI, base_url, allow_http=False) == url
 
 
 @pytest.mark.parametrize(
     "base_url", [" https://h/v1", "https://h ", "https://h/v1 ", "\thttps://h/v1/ \n"]
 )
-def test_blanks_around_a_base_url_do_not_count(base_url: str) -> None:
+def test_whitespace_around_a_base_url_is_ignored(base_url: str) -> None:
     assert endpoint(AIMLAPI, base_url, allow_http=False) == "https://h/v1/embeddings"
     here = base_url.replace("https://h", "http://localhost")
     assert endpoint(AIMLAPI, here, allow_http=False) == "http://localhost/v1/embeddings"
 
 
-def test_a_host_alone_gets_the_path_of_its_provider() -> None:
+def test_a_base_url_without_a_path_gets_the_path_of_its_provider() -> None:
     url = endpoint(NUGEN, "https://api.nugen.in", allow_http=False)
     assert url == "https://api.nugen.in/api/v3/inference/embeddings"
 
@@ -77,14 +77,14 @@ def test_a_host_alone_gets_the_path_of_its_provider() -> None:
         "[::1]:8000",
     ],
 )
-def test_http_to_this_machine_needs_no_leave(host: str) -> None:
+def test_http_to_this_machine_is_allowed(host: str) -> None:
     assert endpoint(AIMLAPI, f"http://{host}", allow_http=False) == f"http://{host}/v1/embeddings"
 
 
 @pytest.mark.parametrize(
     "host", ["example.com", "10.0.0.1", "0.0.0.0", "[2001:db8::1]", "localhost.example.com"]
 )
-def test_http_to_another_machine_is_refused_unless_allowed(host: str) -> None:
+def test_http_to_another_machine_needs_allow_http(host: str) -> None:
     said = refused(f"http://{host}/v1", allow_http=False)
     assert said.endswith("Use https, or allow it by name with allow_http=True.")
     url = endpoint(AIMLAPI, f"http://{host}/v1", allow_http=True)
@@ -96,7 +96,7 @@ def test_http_to_another_machine_is_refused_unless_allowed(host: str) -> None:
     ["https://me:hunter2@h/v1", "http://me:hunter2@h", "https://hunter2@h", "https://:hunter2@h",
      "ftp://me:hunter2@h", "https://me:hunter2@h:port"],
 )  # fmt: skip
-def test_a_name_or_password_in_the_base_url_is_refused_and_not_repeated(base_url: str) -> None:
+def test_credentials_in_the_base_url_are_refused_and_not_repeated(base_url: str) -> None:
     said = refused(base_url)
     assert "pass api_key instead" in said
     assert "hunter2" not in said
@@ -108,7 +108,7 @@ def test_a_name_or_password_in_the_base_url_is_refused_and_not_repeated(base_url
      "https://:443", "https://h:port", "https://h:99999", "https://[::1", "https://a b/v1",
      "https://h\\v1", "https://?x=1", 5, None, b"https://h/v1", ["https://h"]],
 )  # fmt: skip
-def test_what_is_no_url_is_refused_with_the_usual_one(base_url: Any) -> None:
+def test_an_invalid_base_url_is_refused_with_the_default_one(base_url: Any) -> None:
     said = refused(base_url)
     assert said.endswith("is not an http(s) URL; the usual one is 'https://api.aimlapi.com/v1'.")
 
@@ -138,7 +138,7 @@ BASE_URLS = st.builds(
 
 @FUZZ
 @given(BASE_URLS)
-def test_host_path_and_query_of_any_base_url_are_kept(base_url: str) -> None:
+def test_host_path_and_query_of_a_base_url_are_kept(base_url: str) -> None:
     before, after = (urlsplit(u) for u in (base_url, endpoint(AIMLAPI, base_url, allow_http=False)))
     assert (after.scheme, after.netloc, after.query) == ("https", before.netloc, before.query)
     path = before.path.rstrip("/") or "/v1"
@@ -147,14 +147,14 @@ def test_host_path_and_query_of_any_base_url_are_kept(base_url: str) -> None:
 
 @FUZZ
 @given(BASE_URLS)
-def test_an_endpoint_is_its_own_endpoint(base_url: str) -> None:
+def test_an_endpoint_given_as_base_url_is_kept(base_url: str) -> None:
     url = endpoint(AIMLAPI, base_url, allow_http=False)
     assert endpoint(AIMLAPI, url, allow_http=False) == url
 
 
 @FUZZ
 @given(st.sampled_from(["", "http://", "https://", "https://["]), st.text(max_size=20))
-def test_any_text_is_an_endpoint_of_some_host_or_is_refused(scheme: str, text: str) -> None:
+def test_any_text_gives_a_url_of_a_host_or_is_refused(scheme: str, text: str) -> None:
     try:
         url = urlsplit(endpoint(AIMLAPI, scheme + text, allow_http=True))
     except ConfigurationError:
@@ -172,5 +172,5 @@ def test_any_text_is_an_endpoint_of_some_host_or_is_refused(scheme: str, text: s
         ("https://api.aimlapi.com/v1", False), ("https://localhost.example", False),
     ],
 )  # fmt: skip
-def test_this_machine_is_known_by_its_names_and_addresses(url: str, here: bool) -> None:
+def test_loopback_names_and_addresses_are_recognised(url: str, here: bool) -> None:
     assert is_loopback(url) is here

@@ -1,4 +1,4 @@
-"""Law 17: errors tell what to do, and pickle."""
+"""Messages of status errors: what happened, to which texts, and what to do."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LONG = "a text of which the error shows only the head " * 3
         (503, InternalServerError, "navailable", "try again later"),
     ],
 )
-def test_an_error_tells_status_reason_texts_and_remedy(
+def test_a_message_names_status_reason_texts_and_remedy(
     entry_point: EntryPoint, clock: Clock, status: int, kind: type, said: str, remedy: str
 ) -> None:
     entry_point.make(OPENAI, max_retries=0)
@@ -53,7 +53,7 @@ def test_an_error_tells_status_reason_texts_and_remedy(
     assert (error.status, error.request_id, error.indices) == (status, "inf-42", (0,))
 
 
-def test_a_batch_is_told_by_its_range(entry_point: EntryPoint) -> None:
+def test_a_message_names_a_batch_by_its_range(entry_point: EntryPoint) -> None:
     entry_point.make(OPENAI, batch_size=3, max_concurrency=1)
     entry_point.fake_server.will(None, Fault(401))
     with pytest.raises(AuthenticationError, match="3 texts from 3 to 5 of 8") as caught:
@@ -61,14 +61,14 @@ def test_a_batch_is_told_by_its_range(entry_point: EntryPoint) -> None:
     assert caught.value.indices == (3, 4, 5)
 
 
-def test_the_number_of_attempts_is_told(entry_point: EntryPoint, clock: Clock) -> None:
+def test_a_message_names_the_number_of_attempts(entry_point: EntryPoint, clock: Clock) -> None:
     entry_point.make(OPENAI, max_retries=2)
     entry_point.fake_server.will(*[Fault(503)] * 3)
     with pytest.raises(InternalServerError, match="3 attempts"):
         entry_point.query("q")
 
 
-def test_an_error_pickles_with_all_it_knows(entry_point: EntryPoint) -> None:
+def test_a_pickled_error_keeps_all_attributes(entry_point: EntryPoint) -> None:
     entry_point.make(OPENAI, batch_size=1, max_concurrency=1, dimensions=4)
     entry_point.fake_server.will(None, Fault(403, retry_after="3"))
     with pytest.raises(PermissionDeniedError) as caught:
@@ -79,7 +79,7 @@ def test_an_error_pickles_with_all_it_knows(entry_point: EntryPoint) -> None:
     assert copy.partial.vectors[1] is None
 
 
-def test_a_reason_from_nugen_is_found() -> None:
+def test_the_reason_in_a_reply_of_nugen_is_found() -> None:
     fake_server = FakeServer()
     entry_point = EntryPoint("core", "sync", fake_server).make(
         "nugen-flash-embed", provider="nugen"

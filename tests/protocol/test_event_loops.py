@@ -1,4 +1,4 @@
-"""Law 11: one object serves any number of event loops, and leaves no socket behind."""
+"""One object can be used from any number of event loops, and leaves no open socket."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.entry_points import KEY, OPENAI, EntryPoint, Mode, Package
 from tests.support.sockets import SOON, ports_to
 
 TEXTS = ["a", "b", "c", "d"]
-REQUESTS = 2  # for these texts
+REQUESTS = 2  # to embed TEXTS
 
 SYNC_CALL = {
     "core": "embedder.embed(texts).vectors",
@@ -37,7 +37,7 @@ ASYNC_CALL = {
 
 
 async def cell(code: str, embedder: Any) -> Any:
-    """Run a notebook's cell the way IPython does: in the thread of a running loop."""
+    """Run code like a notebook cell in IPython: sync code in the thread of a running loop."""
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     names = {"embedder": embedder, "texts": TEXTS}
     result = eval(compile(code, "<cell>", "eval", flags=flags), names)
@@ -45,7 +45,7 @@ async def cell(code: str, embedder: Any) -> Any:
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
-def test_five_runs_in_a_row_send_each_batch_once(
+def test_an_object_works_in_five_event_loops_one_after_the_other(
     package: Package, run: Callable[[Coroutine[Any, Any, Any]], Any]
 ) -> None:
     with serving() as (server, base_url):
@@ -54,13 +54,13 @@ def test_five_runs_in_a_row_send_each_batch_once(
         for calls in range(1, 6):
             found.append(run(cell(ASYNC_CALL[package], entry_point.embedder)))
             assert len(server.requests) == calls * REQUESTS
-            assert not ports_to(base_url), "the connections go with their loop"
+            assert not ports_to(base_url), "connections are closed with their event loop"
     assert found == [found[0]] * 5
     assert len(found[0]) == len(TEXTS)
 
 
 @pytest.mark.parametrize("mode_of_the_worker", ["sync", "async"])
-def test_a_worker_thread_of_a_running_loop_may_call_too(
+def test_sync_calls_work_in_a_worker_thread_of_a_running_loop(
     package: Package, mode_of_the_worker: Mode
 ) -> None:
     with serving() as (server, base_url):
@@ -80,7 +80,7 @@ def test_a_worker_thread_of_a_running_loop_may_call_too(
         assert not ports_to(base_url)
 
 
-def test_cells_of_a_notebook_call_in_both_modes(package: Package) -> None:
+def test_both_modes_work_in_the_cells_of_a_notebook(package: Package) -> None:
     sync_call, async_call = SYNC_CALL[package], ASYNC_CALL[package]
 
     async def notebook(embedder: Any) -> list[Any]:
@@ -95,7 +95,7 @@ def test_cells_of_a_notebook_call_in_both_modes(package: Package) -> None:
         assert not ports_to(base_url)
 
 
-def test_a_loop_keeps_its_connections_from_call_to_call(mode: Mode) -> None:
+def test_connections_are_reused_by_the_next_call(mode: Mode) -> None:
     code = SYNC_CALL["core"] if mode == "sync" else ASYNC_CALL["core"]
 
     async def twice(client: EmbeddingsClient) -> list[set[int]]:
@@ -113,7 +113,7 @@ def test_a_loop_keeps_its_connections_from_call_to_call(mode: Mode) -> None:
     assert first == second
 
 
-def test_three_loops_at_once_share_an_object(package: Package) -> None:
+def test_three_concurrent_event_loops_share_an_object(package: Package) -> None:
     everyone = threading.Barrier(3, timeout=SOON)
     found: list[Any] = []
 
@@ -139,10 +139,10 @@ def test_three_loops_at_once_share_an_object(package: Package) -> None:
 
 
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
-def test_a_loop_that_is_closed_without_its_shutdown_breaks_nothing(
+def test_a_loop_closed_without_shutdown_breaks_no_later_call(
     package: Package, new_loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
-    """LlamaIndex's `asyncio_run` does that; what it leaves open is closed by the collector."""
+    """LlamaIndex's `asyncio_run` does so; the garbage collector closes the connections."""
     with serving() as (server, base_url):
         entry_point = connected(package, "async", base_url)
         with warnings.catch_warnings(record=True) as warned:
@@ -161,7 +161,7 @@ def test_a_loop_that_is_closed_without_its_shutdown_breaks_nothing(
     assert {warning.category for warning in warned} == {ResourceWarning}
 
 
-def test_close_leaves_nothing_and_the_object_can_be_used_again(
+def test_close_closes_all_connections_and_the_object_can_be_used_again(
     package: Package, mode: Mode
 ) -> None:
     code = (SYNC_CALL if mode == "sync" else ASYNC_CALL)[package]
@@ -181,7 +181,7 @@ def test_close_leaves_nothing_and_the_object_can_be_used_again(
         asyncio.run(use(connected(package, mode, base_url)))
 
 
-def test_with_closes_what_was_opened_inside(mode: Mode) -> None:
+def test_leaving_a_with_block_closes_the_connections_opened_in_it(mode: Mode) -> None:
     async def use() -> None:
         client: EmbeddingsClient = connected("core", mode, base_url).embedder
         if mode == "sync":
@@ -198,7 +198,7 @@ def test_with_closes_what_was_opened_inside(mode: Mode) -> None:
         asyncio.run(use())
 
 
-def test_an_object_that_is_just_dropped_leaves_no_socket(package: Package, mode: Mode) -> None:
+def test_an_object_that_is_not_closed_leaves_no_socket(package: Package, mode: Mode) -> None:
     code = (SYNC_CALL if mode == "sync" else ASYNC_CALL)[package]
 
     async def use() -> None:
@@ -206,7 +206,7 @@ def test_an_object_that_is_just_dropped_leaves_no_socket(package: Package, mode:
         await cell(code, entry_point.embedder)
         assert ports_to(base_url)
         del entry_point
-        for _ in range(1000):  # an async client is closed by a task of its loop
+        for _ in range(1000):  # a task of the event loop closes the async client
             if not ports_to(base_url):
                 return
             await asyncio.sleep(0.01)
@@ -218,10 +218,10 @@ def test_an_object_that_is_just_dropped_leaves_no_socket(package: Package, mode:
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
 @pytest.mark.parametrize("rounds", [0, 1, 2, 5, 50])
-def test_an_object_that_ends_with_the_main_coroutine_leaves_no_socket(
+def test_an_object_that_lives_until_the_loop_ends_leaves_no_socket(
     run: Callable[[Coroutine[Any, Any, Any]], Any], rounds: int
 ) -> None:
-    """The loop ends at any point of the closing."""
+    """The loop may end at any point of closing the connections."""
 
     async def use() -> None:
         await connected("core", "async", base_url).embedder.aembed(TEXTS)
@@ -268,7 +268,9 @@ print(opened() - before)
 
 
 @pytest.mark.timeout(60)
-def test_a_program_ends_without_a_descriptor_or_a_warning_left(tmp_path: Path) -> None:
+def test_a_program_that_closes_nothing_ends_without_open_sockets_or_warnings(
+    tmp_path: Path,
+) -> None:
     with serving() as (server, base_url):
         process = program(tmp_path / "program.py", PROGRAM, base_url)
         out, err = process.communicate(timeout=50)

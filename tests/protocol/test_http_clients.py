@@ -1,4 +1,4 @@
-"""Laws 10 and 11: a client of the user's own is used as it is, and is not closed by us."""
+"""An HTTP client that the user passes is used unchanged, and we do not close it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.support.entry_points import KEY, Mode, Package
 from tests.support.proxies import Minimal, MinimalAsync
 
 TEXTS = ["a", "b", "c"]
-REQUESTS = 2  # for these texts
+REQUESTS = 2  # to embed TEXTS
 THEIRS = {"x-theirs": "yes", "authorization": "Bearer theirs", "user-agent": "theirs"}
 
 
 class Library:
-    """Where the users' clients are from."""
+    """A library of HTTP clients."""
 
     def __init__(self, sync: Callable[..., Any], tasks: Callable[..., Any]) -> None:
         self.make = {"sync": sync, "async": tasks}
@@ -44,7 +44,7 @@ def library(request: pytest.FixtureRequest) -> Library:
 def with_client(
     name: Package, mode: Mode, base_url: str, make: Callable[[], Any], **options: Any
 ) -> tuple[Any, list[Any]]:
-    """Embed the texts twice with a client of the user's own; return it, and what came."""
+    """Embed TEXTS twice with a client of the user; return the client and the results."""
 
     async def use() -> None:
         client = make()
@@ -68,7 +68,7 @@ def with_client(
     return used[0], found
 
 
-def test_it_is_used_with_our_headers_and_left_open(
+def test_a_users_client_gets_our_headers_and_stays_open(
     package: Package, mode: Mode, library: Library
 ) -> None:
     with serving() as (server, base_url):
@@ -87,7 +87,9 @@ def test_it_is_used_with_our_headers_and_left_open(
 
 
 @pytest.mark.parametrize("library", sorted(LIBRARIES.keys() - {"minimal"}), indirect=True)
-def test_its_own_timeout_and_redirects_give_way_to_ours(mode: Mode, library: Library) -> None:
+def test_our_timeout_and_redirect_settings_override_those_of_a_users_client(
+    mode: Mode, library: Library
+) -> None:
     def make() -> Any:
         return library.make[mode](timeout=0.001, follow_redirects=True)
 
@@ -101,7 +103,7 @@ def test_its_own_timeout_and_redirects_give_way_to_ours(mode: Mode, library: Lib
     assert target.requests == []
 
 
-def test_one_of_the_other_mode_is_left_alone(mode: Mode, library: Library) -> None:
+def test_a_users_client_of_the_other_mode_is_not_used(mode: Mode, library: Library) -> None:
     other: Mode = "async" if mode == "sync" else "sync"
     with serving() as (server, base_url):
         entry_point = connected(
@@ -113,7 +115,9 @@ def test_one_of_the_other_mode_is_left_alone(mode: Mode, library: Library) -> No
     assert "x-theirs" not in server.requests[0].headers
 
 
-def test_its_failure_to_connect_is_ours(package: Package, mode: Mode, library: Library) -> None:
+def test_a_failure_to_connect_of_a_users_client_is_a_connection_error(
+    package: Package, mode: Mode, library: Library
+) -> None:
     with pytest.raises(APIConnectionError, match="check base_url") as caught:
         with_client(
             package,
@@ -126,7 +130,7 @@ def test_its_failure_to_connect_is_ours(package: Package, mode: Mode, library: L
     assert caught.value.__cause__ is not None
 
 
-def test_its_timeout_is_ours(mode: Mode, library: Library) -> None:
+def test_a_timeout_of_a_users_client_is_a_timeout_error(mode: Mode, library: Library) -> None:
     with (
         serving(faults=[Fault(hang=True)] * REQUESTS) as (server, base_url),
         pytest.raises(APITimeoutError, match=r"within 0.2 s"),
@@ -149,11 +153,11 @@ class Broken(Minimal):
         return {}["bug"]
 
 
-def test_a_bug_in_it_is_shown_where_it_is_and_without_the_key() -> None:
+def test_a_bug_in_a_users_client_keeps_its_traceback_without_the_key() -> None:
     with pytest.raises(KeyError, match="bug") as caught:
         with_client("core", "sync", "http://127.0.0.1:9", lambda: Broken({}))
     assert caught.traceback[-1].name == "post"
     assert caught.traceback[-1].path.name == "test_http_clients.py"
     shown = repr(caught.traceback[-1].frame.f_locals)
     assert "'headers': {" in shown
-    assert KEY not in shown, "it is asked for by `auth`, and is no header before"
+    assert KEY not in shown, "`auth` adds the key last, so it is in no argument before"

@@ -1,4 +1,4 @@
-"""Law 10: the key is in nothing that the library can emit, whatever goes right or wrong."""
+"""Results, errors, logs, output and warnings of calls do not show the key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.interrupted_call import HANGS, interrupted_call
 from tests.support.key_exposure import assert_hidden
 
 ECHO = b'{"message": "Incorrect API key provided: %s."}' % KEY.encode()
-# Each is the fault of one request; those with the key in them are a server's that repeats it.
+# Each is the fault of one request. Some are those of a server that repeats the key.
 FAULTS = {
     "none": None,
     "reset before the headers": Fault(drop="before_headers"),
@@ -46,10 +46,10 @@ FAULTS = {
 def emitted(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[[], str]]:
-    """Everything that was logged, printed and warned about.
+    """A function that returns all log records, output and warnings so far.
 
-    But for what httpcore says at DEBUG about headers that came: a server that puts the key in one
-    is quoted there.
+    Left out is httpcore's DEBUG record of the headers of a reply, which quotes a server that
+    repeats the key in one.
     """
     caplog.set_level(logging.DEBUG)
     with warnings.catch_warnings(record=True) as warned:
@@ -64,7 +64,7 @@ def emitted(
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_no_way_for_a_request_to_end_shows_the_key(
+def test_no_outcome_of_a_request_shows_the_key(
     package: Package, mode: Mode, fault: Fault | None, emitted: Callable[[], str]
 ) -> None:
     bar = {"langchain": {"show_progress_bar": True}, "llama_index": {"show_progress": True}}
@@ -99,7 +99,7 @@ def test_no_way_for_a_request_to_end_shows_the_key(
     assert {request.headers["authorization"] for request in server.requests} == {f"Bearer {KEY}"}
 
 
-def test_a_refused_connection_shows_no_key(
+def test_a_refused_connection_does_not_show_the_key(
     package: Package, mode: Mode, emitted: Callable[[], str]
 ) -> None:
     entry_point = connected(package, mode, "http://127.0.0.1:9", max_retries=1)
@@ -108,14 +108,14 @@ def test_a_refused_connection_shows_no_key(
     assert_hidden(key_exposure.all_of(caught.value) + emitted())
 
 
-# Ctrl-C and cancellation, which pass through the HTTP library's frames
+# Ctrl-C and cancellation: their tracebacks hold frames of the HTTP library
 
 
 @pytest.mark.parametrize("requests", [1, 8])
-def test_ctrl_c_shows_no_key(package: Package, requests: int) -> None:
-    with interrupted_call() as it:
-        entry_point = connected(package, "sync", it.base_url, batch_size=1)
-        it.when(requests, lambda: os.kill(os.getpid(), signal.SIGINT))
+def test_ctrl_c_does_not_show_the_key(package: Package, requests: int) -> None:
+    with interrupted_call() as interrupted:
+        entry_point = connected(package, "sync", interrupted.base_url, batch_size=1)
+        interrupted.when(requests, lambda: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(KeyboardInterrupt) as caught:
             entry_point.documents([str(i) for i in range(requests)])
         entry_point.client.close()
@@ -123,23 +123,23 @@ def test_ctrl_c_shows_no_key(package: Package, requests: int) -> None:
 
 
 @pytest.mark.parametrize("requests", [1, 8])
-def test_cancellation_shows_no_key(package: Package, requests: int) -> None:
+def test_cancellation_does_not_show_the_key(package: Package, requests: int) -> None:
     async def use() -> None:
-        entry_point = connected(package, "async", it.base_url, batch_size=1)
+        entry_point = connected(package, "async", interrupted.base_url, batch_size=1)
         embed = calls_of(entry_point.embedder)[1]
         task = asyncio.ensure_future(embed([str(i) for i in range(requests)]))
-        await asyncio.to_thread(it.wait_for, requests)
+        await asyncio.to_thread(interrupted.wait_for, requests)
         task.cancel()
         with pytest.raises(asyncio.CancelledError) as caught:
             await task
         assert_hidden(key_exposure.all_of(caught.value))
 
-    with interrupted_call() as it:
+    with interrupted_call() as interrupted:
         asyncio.run(use())
 
 
-def test_what_the_caller_was_handling_keeps_its_frames(mode: Mode) -> None:
-    """Only the HTTP library's frames are dropped."""
+def test_an_exception_that_the_caller_handles_keeps_its_traceback(mode: Mode) -> None:
+    """Only frames of the HTTP library are removed."""
     entry_point = connected("core", mode, "http://127.0.0.1:9", max_retries=0)
 
     def fall_back() -> None:

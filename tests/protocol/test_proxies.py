@@ -1,4 +1,4 @@
-"""Laws 10 and 11: proxies and certificates of the environment hold, redirects do not."""
+"""Proxies and certificates of the environment are used; redirects are not followed."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tests.support.entry_points import KEY, Mode, Package
 from tests.support.proxies import relaying
 
 TEXTS = ["a", "b", "c"]
-REQUESTS = 2  # for these texts
-ELSEWHERE = "gateway.example"  # no such host: only a proxy can reach it
+REQUESTS = 2  # to embed TEXTS
+ELSEWHERE = "gateway.example"  # a host that does not exist, so that only a proxy reaches it
 
 
 @pytest.fixture(autouse=True)
 def no_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the tests alone say which hosts need no proxy, and which certificates hold."""
+    """Remove NO_PROXY and the certificate variables of this machine."""
     for name in ("NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
 
@@ -44,7 +44,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture(scope="module")
 def tls(authority: trustme.CA) -> ssl.SSLContext:
-    """What a server of a private authority encrypts with."""
+    """TLS settings of a server with a certificate of a private authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1", ELSEWHERE).configure_cert(context)
     return context
@@ -52,7 +52,7 @@ def tls(authority: trustme.CA) -> ssl.SSLContext:
 
 @pytest.fixture
 def trusted(authority: trustme.CA, tmp_path: Path) -> Iterator[Path]:
-    """The authority's own certificate, in a file."""
+    """File with the certificate of the private authority."""
     with authority.cert_pem.tempfile(dir=str(tmp_path)) as path:
         yield Path(path)
 
@@ -71,7 +71,7 @@ def test_a_proxy_from_the_environment_is_used(
     assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
 
 
-def test_what_is_sent_to_this_machine_is_not_for_a_proxy_to_see(
+def test_requests_to_this_machine_bypass_the_proxy(
     package: Package, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving() as (server, base_url), relaying({}) as proxy:
@@ -84,7 +84,7 @@ def test_what_is_sent_to_this_machine_is_not_for_a_proxy_to_see(
     assert proxy.heads == []
 
 
-def test_a_proxy_sees_no_key_on_the_way_to_https(
+def test_a_proxy_for_https_does_not_see_the_key(
     package: Package,
     mode: Mode,
     tls: ssl.SSLContext,
@@ -107,7 +107,7 @@ def test_a_proxy_sees_no_key_on_the_way_to_https(
     assert KEY not in str(proxy.heads)
 
 
-def test_a_proxy_that_is_away_is_a_connection_error(
+def test_a_proxy_that_does_not_listen_is_a_connection_error(
     mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
@@ -125,7 +125,7 @@ def test_a_proxy_that_is_away_is_a_connection_error(
         ("SSL_CERT_FILE", __file__, "no certificate"),
     ],
 )
-def test_an_environment_that_cannot_work_is_an_error_that_names_it(
+def test_an_invalid_variable_of_the_environment_is_named_by_the_error(
     mode: Mode, variable: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -135,7 +135,7 @@ def test_an_environment_that_cannot_work_is_an_error_that_names_it(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_an_error_and_its_target_hears_nothing(
+def test_a_redirect_is_an_error_and_nothing_is_sent_to_its_target(
     package: Package, mode: Mode, status: int
 ) -> None:
     with serving() as (target, target_url):
@@ -166,10 +166,10 @@ def test_a_redirect_is_an_error_and_its_target_hears_nothing(
         ("/v1#part", "/v1/embeddings"),
     ],
 )
-def test_a_base_url_arrives_as_it_was_meant(mode: Mode, added: str, path: str) -> None:
+def test_path_and_query_of_the_base_url_reach_the_server(mode: Mode, added: str, path: str) -> None:
     with serving() as (server, base_url):
         entry_point = connected("core", mode, base_url + added)
-        with suppress(NotFoundError):  # the emulator knows one path
+        with suppress(NotFoundError):  # the emulator serves one path
             entry_point.query("q")
         entry_point.client.close()
     assert [request.path for request in server.requests] == [path]
@@ -178,7 +178,7 @@ def test_a_base_url_arrives_as_it_was_meant(mode: Mode, added: str, path: str) -
 # Certificates
 
 
-def test_a_certificate_of_a_private_authority_is_trusted_by_its_file(
+def test_ssl_cert_file_makes_a_private_authority_trusted(
     package: Package,
     mode: Mode,
     tls: ssl.SSLContext,
@@ -205,7 +205,7 @@ def test_a_certificate_of_an_unknown_authority_is_refused(
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2])
-def test_a_certificate_of_a_private_authority_is_trusted_by_a_client_of_the_users(
+def test_a_users_client_brings_its_own_trusted_authority(
     mode: Mode, library: Any, tls: ssl.SSLContext, authority: trustme.CA
 ) -> None:
     context = ssl.create_default_context()

@@ -1,4 +1,4 @@
-"""Errors as the services really give them, from probes, captures and the documentation."""
+"""Error replies of the real services, from probes, captures and the documentation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TRACE = {"x-inference-id": "inf-1", "x-request-id": UUID}
 
 
 def problem(status: int, title: str, message: str) -> dict[str, Any]:
-    """The gateway's shape of 2026."""
+    """The error body of the gateway in 2026."""
     return {
         "title": title,
         "status": status,
@@ -42,7 +42,7 @@ def problem(status: int, title: str, message: str) -> dict[str, Any]:
 
 
 def documented(status: int | str, message: str) -> dict[str, Any]:
-    """The gateway's five fields, whose status is text on one page and a number on another."""
+    """The gateway's five fields; the status is a text on one page and a number on another."""
     return {
         "message": message,
         "path": "/v1/embeddings",
@@ -59,7 +59,7 @@ CLOUDFLARE = (
     "<body><h1>Bad gateway</h1><p>Cloudflare</p></body></html>"
 )
 PROBLEM = "application/problem+json; charset=utf-8"
-# status, content type, body, error, words that must be found
+# status, content type, body, error, message that must be found
 ERRORS: dict[str, tuple[int, str, Any, type[APIStatusError], str]] = {
     "problem+json": (
         401,
@@ -126,7 +126,7 @@ ERRORS: dict[str, tuple[int, str, Any, type[APIStatusError], str]] = {
     ),
     "no message at all": (404, "application/json", "", NotFoundError, "gave no reason"),
 }
-MODELS = {  # one of each family, with its provider
+MODELS = {  # one model of each family, with its provider
     "google": ("text-multilingual-embedding-002", "aimlapi"),
     "openai": ("text-embedding-3-small", "aimlapi"),
     "voyage": ("voyage-2", "aimlapi"),

@@ -1,4 +1,4 @@
-"""Replies as the services really give them, from published samples and captures; not the emulator.
+"""Replies of the real services, from published samples and captures; not from the emulator.
 
 The bodies below are those of the samples, with vectors of a few numbers, and zeros up to the
 model's size. Each is given in every envelope that was seen or documented: both good statuses,
@@ -36,13 +36,13 @@ FLOAT32 = (
 
 
 class Sample(NamedTuple):
-    """A good reply, and what must be read from it."""
+    """A reply, and the values that must be read from it."""
 
     model: str
     body: Mapping[str, Any]
     vectors: tuple[list[float], list[float]]
     tokens: tuple[int, int]
-    """Prompt and total."""
+    """Prompt tokens and total tokens."""
     credits: int | None = None
     usd: float | None = None
 
@@ -267,7 +267,7 @@ def test_a_real_reply_is_read_in_every_envelope(
 
 
 def expected_usage(sample: Sample, headers: Mapping[str, str]) -> Usage:
-    """The body's word counts first, then the headers', then what credits are worth."""
+    """The cost in the body comes first, then that in the headers, then the price of the credits."""
     credits = sample.credits
     if credits is None:
         credits = int(headers.get("x-aimlapi-credits-used", 0))
@@ -277,7 +277,7 @@ def expected_usage(sample: Sample, headers: Mapping[str, str]) -> Usage:
     return Usage(*sample.tokens, credits, usd, requests=1)
 
 
-def test_the_samples_are_as_long_as_the_real_vectors() -> None:
+def test_the_samples_have_the_norms_of_the_real_vectors() -> None:
     lengths = {name: math.hypot(*sample.vectors[0]) for name, sample in SAMPLES.items()}
     assert sum(0.999 < length < 1.001 for length in lengths.values()) == len(SAMPLES) - 2
     assert lengths["m2-bert without usage, not of unit length"] == pytest.approx(1.47, abs=0.01)

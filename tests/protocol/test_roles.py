@@ -1,4 +1,4 @@
-"""Law 3: the role reaches the wire, as each family wants it."""
+"""Role, task type, prefixes and titles in the bodies that are sent, for each family."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_google_documents_and_queries_carry_their_task_type(entry_point: EntryPo
         ("NONE", None, None),
     ],
 )
-def test_each_task_type_picks_its_pair(
+def test_each_task_type_sends_its_pair_of_values(
     entry_point: EntryPoint, task_type: str | None, document: str | None, query: str | None
 ) -> None:
     entry_point.make(GOOGLE, task_type=task_type)
@@ -63,7 +63,7 @@ def test_each_task_type_picks_its_pair(
         (QWEN, {"input": ["a"]}, {"input": ["q"]}),
     ],
 )
-def test_each_family_gets_its_own_conditioning(
+def test_each_family_gets_its_own_role_fields_and_prefix(
     entry_point: EntryPoint, model: str, document: dict[str, Any], query: dict[str, Any]
 ) -> None:
     entry_point.make(model).documents(["a"])
@@ -88,7 +88,7 @@ def test_nugen_gets_neither_role_nor_prefix_at_its_own_path(entry_point: EntryPo
 
 
 @pytest.mark.parametrize("model", [GOOGLE, BGE])
-def test_none_sends_neither_role_nor_prefix(entry_point: EntryPoint, model: str) -> None:
+def test_task_type_none_sends_neither_role_nor_prefix(entry_point: EntryPoint, model: str) -> None:
     entry_point.make(model, task_type="NONE").documents(["a"])
     entry_point.query("q")
     assert entry_point.fake_server.bodies == [
@@ -97,24 +97,24 @@ def test_none_sends_neither_role_nor_prefix(entry_point: EntryPoint, model: str)
     ]
 
 
-def test_prefixes_of_the_users_own_stand_in_front(entry_point: EntryPoint) -> None:
+def test_prefixes_of_the_user_precede_the_texts(entry_point: EntryPoint) -> None:
     entry_point.make(BGE, query_prefix="query: ", document_prefix="passage: ").documents(["a"])
     entry_point.query("q")
     assert entry_point.fake_server.inputs == [["passage: a"], ["query: q"]]
 
 
-def test_an_empty_prefix_takes_the_familys_prefix_away(entry_point: EntryPoint) -> None:
+def test_an_empty_prefix_removes_that_of_the_family(entry_point: EntryPoint) -> None:
     entry_point.make(BGE, query_prefix="").query("q")
     assert entry_point.fake_server.inputs == [["q"]]
 
 
-def test_prefixes_beside_none_are_refused() -> None:
+def test_prefixes_with_task_type_none_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="leave out query_prefix"):
         EmbeddingsClient(model=GOOGLE, api_key="k", task_type="NONE", query_prefix="q: ")
 
 
 @pytest.mark.parametrize("model", [OPENAI, VOYAGE, BGE, QWEN])
-def test_a_task_type_asked_of_a_family_without_is_refused(
+def test_a_task_type_is_refused_for_a_family_without_task_types(
     entry_point: EntryPoint, model: str
 ) -> None:
     with pytest.raises(ValueError, match=r"has no\s+task types; google has"):
@@ -122,7 +122,7 @@ def test_a_task_type_asked_of_a_family_without_is_refused(
     assert entry_point.fake_server.requests == []
 
 
-def test_a_family_named_for_an_unknown_id_lends_its_rules(entry_point: EntryPoint) -> None:
+def test_family_gives_an_unknown_id_its_rules(entry_point: EntryPoint) -> None:
     entry_point.fake_server.answer = lambda request: _lenient(request)
     entry_point.make("text-embedding-005", family="google").documents(["a"])
     entry_point.query("q")
@@ -138,7 +138,7 @@ def _lenient(request: Any) -> Any:
     return emulator.answer(request, strict=False)
 
 
-def test_titles_travel_with_their_documents(fake_server: Any, mode: Any) -> None:
+def test_titles_are_sent_with_their_documents(fake_server: Any, mode: Any) -> None:
     entry_point = EntryPoint("langchain", mode, fake_server).make(GOOGLE)
     vectors = entry_point.documents(["a", "b", "c"], titles=["One", None, "One"])
     assert [(body.get("title"), body["input"]) for body in fake_server.bodies] in (
@@ -172,7 +172,7 @@ def test_titles_that_cannot_be_sent_are_refused_before_any_request(
     ("too_long", "sent"),
     [(None, {}), ("error", {"auto_truncate": False}), ("truncate", {"auto_truncate": True})],
 )
-def test_google_is_told_what_to_do_with_too_long_texts(
+def test_too_long_sets_the_field_of_google(
     entry_point: EntryPoint, too_long: str | None, sent: dict[str, bool]
 ) -> None:
     entry_point.make(GOOGLE, too_long=too_long).documents(["a"])
@@ -182,14 +182,14 @@ def test_google_is_told_what_to_do_with_too_long_texts(
 
 
 @pytest.mark.parametrize("model", [OPENAI, VOYAGE, M2_BERT, QWEN, BGE])
-def test_truncation_is_not_promised_where_it_cannot_be_asked_for(
+def test_truncation_is_refused_for_a_family_that_cannot_truncate(
     entry_point: EntryPoint, model: str
 ) -> None:
     with pytest.raises(ValueError, match="too_long='truncate' cannot be asked"):
         entry_point.make(model, too_long="truncate")
 
 
-def test_a_call_may_ask_for_another_task_type(fake_server: Any, mode: Any) -> None:
+def test_the_task_type_of_a_call_overrides_that_of_the_client(fake_server: Any, mode: Any) -> None:
     entry_point = EntryPoint("core", mode, fake_server).make(GOOGLE, task_type="CLUSTERING")
     entry_point.documents(["a"], task_type="CLASSIFICATION")
     entry_point.documents(["a"])

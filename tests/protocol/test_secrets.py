@@ -1,4 +1,4 @@
-"""Law 10: the key goes nowhere but the Authorization header of the configured base URL."""
+"""The key is sent in the Authorization header to the configured base URL, and shown nowhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENVIRONMENTS = [
 ]
 
 
-def test_the_headers_are_ours_alone(
+def test_no_headers_but_the_listed_ones_are_sent(
     entry_point: EntryPoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_BASE_URL"):
@@ -121,19 +121,19 @@ def test_a_key_of_unusual_letters_is_sent_as_it_is(entry_point: EntryPoint, key:
     assert entry_point.fake_server.requests[0].headers["authorization"] == f"Bearer {key}"
 
 
-def test_a_users_headers_join_ours(entry_point: EntryPoint) -> None:
+def test_headers_of_the_user_are_added_to_ours(entry_point: EntryPoint) -> None:
     entry_point.make(OPENAI, headers={"X-Team": "search", "user-agent": "mine"}).query("q")
     headers = entry_point.fake_server.requests[0].headers
     assert (headers["x-team"], headers["user-agent"]) == ("search", "mine")
     assert headers["authorization"] == f"Bearer {KEY}"
 
 
-def test_a_users_header_cannot_take_the_keys_place(entry_point: EntryPoint) -> None:
+def test_an_authorization_header_of_the_user_is_refused(entry_point: EntryPoint) -> None:
     with pytest.raises(ValueError, match="pass api_key instead"):
         entry_point.make(OPENAI, headers={"authorization": "Bearer other"})
 
 
-def test_a_server_that_repeats_the_key_is_not_quoted(entry_point: EntryPoint) -> None:
+def test_the_key_is_masked_in_a_quoted_message_of_the_server(entry_point: EntryPoint) -> None:
     entry_point.make(OPENAI)
     entry_point.fake_server.will(
         Fault(401, body=b'{"message": "Incorrect API key: %s."}' % KEY.encode())
@@ -159,7 +159,7 @@ def test_neither_errors_nor_logs_show_the_key(
 
 
 def assert_hidden(error: BaseException) -> None:
-    """Search an error and its chain, with the locals of our frames, for the key."""
+    """Fail if the key is in an error, in its chain, or in a local of our frames."""
     shown = traceback.TracebackException.from_exception(error, capture_locals=True)
     for chained in (shown, shown.__cause__, shown.__context__):
         for frame in chained.stack if chained else ():
@@ -169,7 +169,7 @@ def assert_hidden(error: BaseException) -> None:
     assert KEY not in f"{error!r} {vars(error)!r}"
 
 
-def test_construction_that_fails_holds_the_key_in_no_frame_of_ours(
+def test_no_frame_of_ours_holds_the_key_when_construction_fails(
     package: Package,
 ) -> None:
     with pytest.raises(ValueError, match="dimensions") as caught:

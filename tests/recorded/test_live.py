@@ -1,4 +1,4 @@
-"""The live services, asked once: `pytest -m live`, with AIMLAPI_API_KEY or NUGEN_API_KEY set.
+"""Calls of the live services: `pytest -m live`, with AIMLAPI_API_KEY or NUGEN_API_KEY set.
 
 Shapes must be those of the family table. What the documents leave open is asked too, and the
 answers are printed; no answer is wrong. All of it costs a few US cents.
@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*left the list:UserWarning"),
 ]
 
-# Taken here because no test sees the variables of this machine.
+# Read at import, because the fixture `clean_environment` removes them from each test.
 KEYS, BASES = (
     {name: os.environ.get(f"{name.upper()}_API_{what}", "") for name in ("aimlapi", "nugen")}
     for what in ("KEY", "BASE")
@@ -36,7 +36,7 @@ HOSTS = {
     "aimlapi": "https://api.aimlapi.com/v1",
     "nugen": "https://api.nugen.in/api/v3/inference",
 }
-# The model for tests may be closed to ordinary keys: it is an open question below.
+# The test model may be closed to ordinary keys; it is one of the open questions below.
 LISTED = [row for row in supported_models() if not row.retired and row.family.name != "generic"]
 RETIRED = [row for row in supported_models() if row.retired]
 QUESTION = "Who is a DJ?"
@@ -48,7 +48,7 @@ Say = Callable[[str], None]
 
 @pytest.fixture
 def say(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Say:
-    """Print a line, whatever pytest captures."""
+    """A function that prints a line although pytest captures output."""
     reporter: Any = request.config.pluginmanager.get_plugin("terminalreporter")
 
     def write(line: str) -> None:
@@ -78,7 +78,7 @@ def key_for(provider: str) -> str:
 
 
 @pytest.mark.parametrize("row", LISTED, ids=by_id)
-def test_a_document_and_a_query_have_the_shape_of_the_family_table(row: Model, say: Say) -> None:
+def test_live_vectors_have_the_size_of_the_family_table(row: Model, say: Say) -> None:
     provider = row.family.provider
     client = EmbeddingsClient(
         model=row.id,
@@ -93,11 +93,11 @@ def test_a_document_and_a_query_have_the_shape_of_the_family_table(row: Model, s
     lengths = ", ".join(f"{math.hypot(*result.vectors[0]):.6f}" for result in results)
     say(f"{row.id}: {sizes} numbers, length {lengths}; {client.usage}")
     assert len(sizes) == 1
-    assert row.native_dimensions in (*sizes, None)  # None: nothing is published
+    assert row.native_dimensions in (*sizes, None)  # None: no size is published
 
 
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: f"{probe.question} {probe.model}")
-def test_an_open_question_is_answered(
+def test_each_open_question_gets_an_answer(
     probe: Probe, post: Callable[[Probe], httpx.Response], say: Say
 ) -> None:
     started = time.monotonic()
@@ -108,14 +108,14 @@ def test_an_open_question_is_answered(
 
 
 @pytest.mark.parametrize("row", RETIRED, ids=by_id)
-def test_a_retired_model_is_asked_for(
+def test_a_retired_model_is_requested_and_its_answer_printed(
     row: Model, post: Callable[[Probe], httpx.Response], say: Say
 ) -> None:
     response = post(Probe("is it gone?", row.family.provider, row.id))
     say(f"{row.id}, retired {row.retired}: {described(response)}")
 
 
-def test_two_models_of_voyage_are_perhaps_one(
+def test_whether_two_voyage_models_are_one_is_printed(
     post: Callable[[Probe], httpx.Response], say: Say
 ) -> None:
     first, second = (
@@ -127,7 +127,7 @@ def test_two_models_of_voyage_are_perhaps_one(
         say(f"voyage-code-2 and voyage-large-2 differ by at most {apart:.2g}")
 
 
-def test_the_published_vector_is_still_given(
+def test_whether_the_published_vector_is_current_is_printed(
     post: Callable[[Probe], httpx.Response], say: Say
 ) -> None:
     response = post(Probe("the published sample", "aimlapi", GOOGLE))
@@ -136,7 +136,7 @@ def test_the_published_vector_is_still_given(
         say("    published: [0.10541483759880066, -0.007883904501795769, 0.026113376021385193]")
 
 
-def test_what_stays_open_is_named(say: Say) -> None:
+def test_questions_without_an_answer_are_printed(say: Say) -> None:
     for question in UNANSWERED:
         say(f"not asked: {question}")
 
@@ -145,7 +145,7 @@ TOLD = ("x-", "retry-after", "cf-ray", "server", "ratelimit")
 
 
 def described(response: httpx.Response) -> str:
-    """Say in one line what came back; never the key."""
+    """Describe a reply in one line, without the key."""
     headers = {k: v for k, v in response.headers.items() if k.lower().startswith(TOLD)}
     kind = response.headers.get("content-type", "no content type")
     what = described_body(response)
@@ -170,7 +170,7 @@ def described_body(response: httpx.Response) -> str:
 
 
 def vectors(response: httpx.Response) -> list[list[float]]:
-    """Read numbers or base64; nothing from an error."""
+    """Decode the vector of a reply from numbers or base64; empty for an error."""
     return [
         memoryview(base64.b64decode(item["embedding"])).cast("f").tolist()
         if isinstance(item["embedding"], str)

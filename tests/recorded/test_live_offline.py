@@ -1,4 +1,4 @@
-"""The live tests work: they are run against the emulator, as they would be against the services."""
+"""The live tests themselves are tested: they run against the emulator."""
 
 from __future__ import annotations
 

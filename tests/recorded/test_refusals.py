@@ -1,4 +1,4 @@
-"""What a family does not take is refused before anything is sent, so none of it is on tape."""
+"""Options that a family does not have are refused before a request, so no cassette holds them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = [
 
 ADA = "text-embedding-ada-002"
 SIZES = {"google": 769, "openai": 1537, "qwen": 100, "nugen": 0, "generic": 0}
-# family, an option it does not have, words of the refusal
+# family, an option it does not have, part of the message
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     *((family, {"dimensions": size}, "is not a size") for family, size in SIZES.items()),
     *((family, {"dimensions": 256}, "cannot be asked") for family in USUAL.keys() - SIZES),
@@ -54,7 +54,7 @@ def test_an_option_that_a_family_does_not_have_is_refused(
     assert entry_point.fake_server.requests == []
 
 
-def test_a_model_may_lack_what_its_family_has(entry_point: EntryPoint) -> None:
+def test_an_option_of_the_family_is_refused_for_a_model_without_it(entry_point: EntryPoint) -> None:
     with pytest.raises(ValueError, match="vectors of 1536 only"):
         entry_point.make(ADA, dimensions=256)
     assert entry_point.fake_server.requests == []

@@ -1,4 +1,4 @@
-"""Every scenario, from tape: the same cassette for both modes of the core and both adapters."""
+"""Every scenario is replayed from one cassette by all six entry points."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WAYS = [
 
 
 def play(scenario: Scenario, entry_point: EntryPoint) -> list[tuple[Call, list[list[float]]]]:
-    """Make the calls of a scenario and pair each with its vectors."""
+    """Make the calls of a scenario; return each with its vectors."""
     played = []
     for i, call in enumerate(scenario.calls):
         if scenario.error and i >= len(scenario.calls) - scenario.fails:
@@ -48,10 +48,10 @@ def embed(entry_point: EntryPoint, call: Call) -> list[list[float]]:
     return entry_point.documents(list(call.texts), **options)
 
 
-def told(tape: list[Exchange]) -> dict[tuple[str | None, str], list[float]]:
-    """Read the vectors on a tape, by title and text as they were sent."""
+def told(cassette: list[Exchange]) -> dict[tuple[str | None, str], list[float]]:
+    """Return the vectors of a cassette by title and text as sent."""
     vectors = {}
-    for exchange in (exchange for exchange in tape if exchange.good):
+    for exchange in (exchange for exchange in cassette if exchange.good):
         asked, data = exchange.asked, exchange.answered["data"]
         texts = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
         for item in data:
@@ -67,7 +67,7 @@ def numbers(embedding: str | list[float]) -> list[float]:
 
 
 @pytest.mark.parametrize(("scenario", "package", "mode"), WAYS)
-def test_every_way_into_the_package_replays_the_same_cassette(
+def test_every_entry_point_replays_the_same_cassette(
     scenario: Scenario,
     package: Package,
     mode: Mode,
@@ -81,9 +81,9 @@ def test_every_way_into_the_package_replays_the_same_cassette(
     played = play(scenario, entry_point)
     entry_point.client.close()
 
-    tape = [Exchange(*pair) for pair in vcr.data]
-    assert vcr.play_count == (len(tape) if source == "tape" else 0)
-    vectors = told(tape)
+    cassette = [Exchange(*pair) for pair in vcr.data]
+    assert vcr.play_count == (len(cassette) if source == "cassette" else 0)
+    vectors = told(cassette)
     for call, got in played:
         assert [len(vector) for vector in got] == [scenario.size] * len(call.texts)
         for title, text, vector in zip(
@@ -91,5 +91,5 @@ def test_every_way_into_the_package_replays_the_same_cassette(
         ):
             [sent] = [key for key in vectors if key[0] == title and key[1].endswith(text)]
             assert vector == vectors[sent]
-    assert entry_point.client.usage.requests == len(tape)
-    assert entry_point.client.usage.total_tokens == sum(exchange.tokens for exchange in tape)
+    assert entry_point.client.usage.requests == len(cassette)
+    assert entry_point.client.usage.total_tokens == sum(exchange.tokens for exchange in cassette)

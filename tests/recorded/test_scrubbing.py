@@ -1,4 +1,4 @@
-"""What a live service says beside its vectors does not reach a cassette."""
+"""Ids, times and keys in the replies of a live service do not reach a cassette."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ BODIES: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("said", "kept"), BODIES, ids=lambda body: str(body)[:40])
-def test_a_live_reply_is_unpacked_and_scrubbed(said: Any, kept: Any) -> None:
+def test_a_live_reply_is_decompressed_and_scrubbed(said: Any, kept: Any) -> None:
     packed = gzip.compress(json.dumps(said).encode())
     status = {"code": 200, "message": "OK"}
     reply = clean_reply(
@@ -63,10 +63,10 @@ def test_a_live_reply_is_unpacked_and_scrubbed(said: Any, kept: Any) -> None:
         "x-recorded-from": ["live"],
         "x-request-id": ["00000000-0000-0000-0000-000000000000"],
     }
-    assert clean_reply("tape", reply) == reply
+    assert clean_reply("cassette", reply) == reply
 
 
-def test_nothing_of_a_request_is_kept_but_what_was_asked() -> None:
+def test_only_method_url_body_and_content_type_of_a_request_are_kept() -> None:
     headers = {
         "Authorization": f"Bearer {KEY}",
         "Cookie": "a=b",

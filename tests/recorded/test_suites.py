@@ -1,4 +1,4 @@
-"""LangChain's own suites for embeddings, once for each family, from tape."""
+"""LangChain's standard suites for embeddings, replayed from cassettes for each family."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ELSEWHERE = "http://127.0.0.1:9"
 
 
 class _OfFamily:
-    """The suites ask for a class and its parameters by properties, which no fixture can reach."""
+    """The suites read class and parameters from properties, which fixtures cannot set."""
 
     family: str
     service: dict[str, Any]
@@ -41,7 +41,7 @@ class _OfFamily:
 
 
 class TestUnit(_OfFamily, EmbeddingsUnitTests):
-    service = {"api_key": KEY}  # noqa: RUF012  (of the one instance that pytest makes)
+    service = {"api_key": KEY}  # noqa: RUF012  (pytest makes one instance for each test)
 
     @pytest.fixture(autouse=True, params=USUAL)
     def choose(self, request: pytest.FixtureRequest) -> None:
@@ -59,17 +59,17 @@ class TestUnit(_OfFamily, EmbeddingsUnitTests):
 
 
 class TestIntegration(_OfFamily, EmbeddingsIntegrationTests):
-    # Marked here, since one test of the suite embeds nothing.
+    # The mark is set for each test, because one test of the suite embeds nothing.
     @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.vcr) for name in USUAL])
     def scenario(self, request: pytest.FixtureRequest) -> Scenario:
-        """The recording whose texts this test of the suite embeds."""
+        """The scenario whose texts this test of the suite embeds."""
         kind = "documents" if "documents" in request.function.__name__ else "query"
         [scenario] = [s for s in SCENARIOS if str(s) == f"{request.param}/suite_{kind}"]
         return scenario
 
     @pytest.fixture
     def model(self, scenario: Scenario, service: dict[str, Any]) -> Iterator[Embeddings]:
-        """The suite's own fixture, which leaves the connections open."""
+        """The suite's own fixture does not close the connections; this one does."""
         service = {name: value for name, value in service.items() if "http_client" not in name}
         self.family, self.service = scenario.family, service
         model = self.embeddings_class(**self.embedding_model_params)

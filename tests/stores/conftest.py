@@ -1,4 +1,4 @@
-"""An emulator on the loopback, and one store at a time whose embeddings come from it."""
+"""An emulator on a local port, and a vector store whose embeddings come from it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def base_url(server: emulator.Emulator) -> Iterator[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the store lives; it makes it by itself."""
+    """The folder of the store; the store creates it."""
     return tmp_path / "store"
 
 
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 def vector_store(
     kind: type[VectorStore], mode: Mode, base_url: str, unencrypted: None, folder: Path
 ) -> Iterator[VectorStore]:
-    """An empty store of the kind that the test module asks for."""
+    """An empty store of the class that the test module parametrises."""
     entry_point = EntryPoint(kind.framework, mode, FakeServer()).make_plain(
         model=GOOGLE, api_key=KEY, base_url=base_url, dimensions=256
     )

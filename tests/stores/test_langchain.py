@@ -1,4 +1,4 @@
-"""LangChain's vector stores, embedded and on disk."""
+"""LangChain's vector stores that run in this process and keep their data on disk."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class LangChainFAISS(LangChainStore):
             self.store = stores.FAISS.load_local(
                 str(self.folder),
                 self.embedder,
-                allow_dangerous_deserialization=True,  # a pickle, which this test wrote
+                allow_dangerous_deserialization=True,  # the file is a pickle that this test wrote
             )
         else:
             index = faiss.IndexFlatL2(self.embedder.dimensions)
@@ -72,7 +72,7 @@ class LangChainQdrant(LangChainStore):
             self.client,
             "passages",
             self.embedder,
-            validate_collection_config=False,  # else a text of its own is embedded each time
+            validate_collection_config=False,  # validation would embed a text of its own each time
         )
 
     def only(self, place: str) -> dict[str, Any]:
@@ -93,14 +93,14 @@ class LangChainLanceDB(LangChainStore):
         self.store = stores.LanceDB(
             uri=str(self.folder),
             embedding=self.embedder,
-            mode="append",  # else what is added takes the place of what was there
+            mode="append",  # the default replaces what the table holds
         )
 
     def only(self, place: str) -> dict[str, Any]:
         return {"filter": {"metadata.place": place}, "prefilter": True}
 
 
-# The package says so when it is imported.
+# The package warns at import that it is no longer maintained.
 community = pytest.mark.filterwarnings("ignore:`langchain-community` is being sunset")
 
 

@@ -1,4 +1,4 @@
-"""LlamaIndex's vector stores, embedded and on disk."""
+"""LlamaIndex's vector stores that run in this process and keep their data on disk."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class LlamaIndexQdrant(LlamaIndexStore):
     def open(self) -> None:
         stores = optional_imports.need("llama_index.vector_stores.qdrant", "stores")
         qdrant = optional_imports.need("qdrant_client", "stores")
-        path = str(self.folder)  # which only one client may hold
+        path = str(self.folder)  # only one client may open it at a time
         if self.mode == "sync":
             self.clients = {"client": qdrant.QdrantClient(path=path)}
         else:
@@ -56,7 +56,7 @@ class LlamaIndexLanceDB(LlamaIndexStore):
         self.index = self.over(self.store)
 
     def delete(self, *passages: Passage) -> None:
-        # The integration's own deletion quotes ids as lancedb had it before 0.38, now columns.
+        # The integration quotes the ids to delete; lancedb 0.38 and later take them for columns.
         ids = ", ".join(f"'{passage.id}'" for passage in passages)
         self.store.table.delete(f"id IN ({ids})")
 
@@ -78,7 +78,7 @@ class LlamaIndexSimple(LlamaIndexStore):
         self.index.storage_context.persist(str(self.folder))
 
 
-# The integrations call what their stores' newest versions would rather not have called.
+# The integrations call functions that the newest versions of their stores deprecate.
 of_the_integration = pytest.mark.filterwarnings(
     "ignore:Payload indexes have no effect in the local Qdrant:UserWarning",
     "ignore:table_names\\(\\) is deprecated:DeprecationWarning",

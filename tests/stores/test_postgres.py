@@ -1,4 +1,4 @@
-"""PostgreSQL with pgvector, on a server of the test's own, where Debian's packages are."""
+"""PostgreSQL with pgvector, on a server that the test starts from Debian's packages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ USR = Path("/usr")
 
 
 def programs() -> Path:
-    """Find a PostgreSQL that has pgvector."""
+    """Return the folder of the programs of a PostgreSQL that has pgvector."""
     for extension in sorted(USR.glob("share/postgresql/*/extension/vector.control"), reverse=True):
         folder = USR / "lib/postgresql" / extension.parents[1].name / "bin"
         if (folder / "initdb").exists():
@@ -41,10 +41,10 @@ BIN = programs()
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Path]:
-    """Serve on a Unix socket; yield its folder, whose name is short since sockets ask for that."""
+    """Serve on a Unix socket and yield its folder; paths of sockets must be short."""
     with tempfile.TemporaryDirectory(prefix="postgres-") as name:
         identity: dict[str, Any] = {}
-        if os.geteuid() == 0:  # whom PostgreSQL does not run for
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             identity = {"user": "nobody", "group": "nogroup", "extra_groups": []}
             shutil.chown(name, identity["user"], identity["group"])
 
@@ -63,7 +63,7 @@ def running() -> Iterator[Path]:
 
 @pytest.fixture
 def folder(running: Path) -> Path:
-    """The server's folder, with an empty database."""
+    """The folder of the server's socket, with an empty database."""
     with psycopg.connect(host=str(running), user="tester", dbname="postgres") as connection:
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")
@@ -81,7 +81,7 @@ class LangChainPostgres(LangChainStore):
         self.engine = langchain_postgres.PGEngine.from_connection_string(
             address("psycopg", self.folder)
         )
-        with contextlib.suppress(sqlalchemy.exc.ProgrammingError):  # it is there already
+        with contextlib.suppress(sqlalchemy.exc.ProgrammingError):  # the table exists already
             self.call(self.engine, "init_vectorstore_table", "passages", self.embedder.dimensions)
         arguments = (self.engine, self.embedder, "passages")
         if self.mode == "sync":

@@ -1,1 +1,1 @@
-"""What several test folders share; each module says in its name what it holds."""
+"""Helpers that several test folders share."""

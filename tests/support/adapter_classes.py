@@ -1,4 +1,4 @@
-"""The four adapter classes, for what must hold of each."""
+"""The four adapter classes: two providers in each of two frameworks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ ADAPTERS = [*LANGCHAIN, *LLAMA_INDEX]
 
 
 def make(cls: type[Any], **options: Any) -> Any:
-    """Build one with a key and a model of its provider, unless told otherwise."""
+    """Build an adapter; key and model default to a test key and a model of its provider."""
     model = NUGEN if cls in (NugenEmbeddings, NugenEmbedding) else GOOGLE
     return cls(**{"model": model, "api_key": KEY, **options})

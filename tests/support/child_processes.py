@@ -1,4 +1,4 @@
-"""What a child process does in the tests; a spawned one imports this module by its name."""
+"""Functions that run in child processes; spawned children import this module by name."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.support.sockets import SOON, ports_to
 Embed = Callable[[list[str]], Any]
 EmbedAsync = Callable[[list[str]], Coroutine[Any, Any, Any]]
 
-# asyncio's debug mode reports what takes long; on a slow machine that is everything.
+# asyncio's debug mode logs every slow callback; on a slow machine that is all of them.
 _QUIET = "import logging; logging.getLogger('asyncio').setLevel(logging.ERROR)"
 
 
 def answer(connection: Connection, act: Callable[..., Any], *arguments: Any) -> None:
-    """Send home what a function returns."""
+    """Send the return value of a function to the parent process."""
     with connection:
         connection.send(act(*arguments))
 
@@ -30,7 +30,7 @@ def answer(connection: Connection, act: Callable[..., Any], *arguments: Any) -> 
 def embed_in_both_modes(
     embed: Embed, embed_async: EmbedAsync, texts: list[str], base_url: str
 ) -> tuple[list[Any], set[int]]:
-    """Embed in both modes; tell which ports were used."""
+    """Embed in both modes; return the vectors and the local ports that were used."""
 
     async def both() -> list[Any]:
         found = [await embed_async(texts), embed(texts)]
@@ -42,7 +42,7 @@ def embed_in_both_modes(
 
 
 def embed_in_threads(embed: Embed, threads: int) -> None:
-    """Embed a text in each of n threads that begin at the same moment and often take turns."""
+    """Embed one text in each of n threads that start together and switch often."""
     sys.setswitchinterval(1e-6)
     together = threading.Barrier(threads, timeout=SOON)
 
@@ -58,7 +58,7 @@ def embed_in_threads(embed: Embed, threads: int) -> None:
 
 
 def program(path: Path, code: str, *arguments: str) -> subprocess.Popen[str]:
-    """Start a program that turns every warning into an error and says when a resource leaks."""
+    """Start a Python program with warnings as errors and resource warnings enabled."""
     path.write_text(f"{_QUIET}\n{code}")
     root = Path(__file__).parents[2]
     folders = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])

@@ -1,4 +1,4 @@
-"""What tests of a client's surroundings need: a server, clients of it, and programs to run."""
+"""An emulator on a real socket, and clients connected to it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def serving(**behaviour: Any) -> Iterator[tuple[emulator.Emulator, str]]:
     """Serve on a real socket; yields the server, which counts requests, and its base URL."""
     server = emulator.Emulator(**behaviour)
     with emulator.running(server) as base_url, pytest.MonkeyPatch.context() as environment:
-        # Nothing is encrypted, and loading all certificates takes 20 ms for each client.
+        # Plain HTTP needs no certificates, and loading them takes 20 ms for each client.
         environment.setenv("SSL_CERT_DIR", os.devnull)
         yield server, base_url
 
 
 def connected(name: Package, mode: Mode, base_url: str, **options: Any) -> EntryPoint:
-    """Make a client or adapter that opens its own connections; two texts go in a request."""
+    """Build an entry point that opens its own connections and sends two texts a request."""
     common = {"model": OPENAI, "api_key": KEY, "dimensions": 8, "batch_size": 2}
     return EntryPoint(name, mode, FakeServer()).make_plain(
         **{**common, "base_url": base_url, **options}
@@ -35,7 +35,7 @@ Call = Callable[[list[str]], Any]
 
 
 def calls_of(embedder: Any) -> tuple[Call, Call]:
-    """Find the methods that embed documents, in this thread and in the running loop."""
+    """Find the sync and the async method that embed documents."""
     for name in ("get_text_embedding_batch", "embed_documents", "embed"):
         if hasattr(embedder, name):
             return getattr(embedder, name), getattr(embedder, f"a{name}")

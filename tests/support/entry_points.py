@@ -1,4 +1,4 @@
-"""The six ways into the package (core, LangChain, LlamaIndex; sync, async) behind one face."""
+"""One interface to the six entry points: core, LangChain and LlamaIndex, each sync and async."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODES: tuple[Mode, ...] = ("sync", "async")
 PACKAGES: tuple[Package, ...] = ("core", "langchain", "llama_index")
 Answer: TypeAlias = Callable[[emulator.Request], emulator.Reply]
 
-# The client's options under the names that each adapter gives them.
+# Names that the adapters give to options of the core's client.
 _SPELLINGS: dict[Package, dict[str, str]] = {
     "core": {},
     "langchain": {
@@ -47,7 +47,7 @@ _CLASSES: dict[tuple[Package, str], type] = {
 
 
 class FakeServer:
-    """Answers requests without a network, and remembers them in order."""
+    """Answers requests in the process, without a socket, and keeps them in order."""
 
     def __init__(self) -> None:
         self.answer: Answer = emulator.answer
@@ -56,7 +56,7 @@ class FakeServer:
         self._lock = threading.Lock()
 
     def will(self, *faults: emulator.Fault | Exception | None) -> None:
-        """Script what happens to the next requests; None and all later ones are answered well."""
+        """Queue one fault for each of the next requests; None means a normal answer."""
         self._script.extend(faults)
 
     @property
@@ -89,7 +89,7 @@ class FakeServer:
 
 
 class Clock:
-    """Time that passes only by waiting for it."""
+    """A simulated clock: time advances only when somebody waits, and waiting returns at once."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -111,14 +111,14 @@ class Clock:
 
 
 class EntryPoint:
-    """One way into the package; `make` first, then embed."""
+    """One way to embed: a package and a mode. Call `make` first."""
 
     def __init__(self, name: Package, mode: Mode, fake_server: FakeServer) -> None:
         self.name, self.mode, self.fake_server = name, mode, fake_server
         self.embedder: Any = None
 
     def make(self, model: str = GOOGLE, *, provider: str = "aimlapi", **options: Any) -> EntryPoint:
-        """Build the client or adapter on the fake server, with the core's names for options."""
+        """Build the client or adapter on the fake server; options have the core's names."""
         transport = httpx.MockTransport(self.fake_server)
         clients = {
             "model": model,
@@ -129,7 +129,7 @@ class EntryPoint:
         return self.make_plain(provider, **{**clients, **options})
 
     def make_plain(self, provider: str = "aimlapi", /, **options: Any) -> EntryPoint:
-        """Build it with these options alone."""
+        """Build it with these options only."""
         named = {self.field(name): value for name, value in options.items()}
         if self.name == "core":
             named["provider"] = provider
@@ -142,11 +142,11 @@ class EntryPoint:
         return embedder if isinstance(embedder, EmbeddingsClient) else embedder.client
 
     def field(self, option: str) -> str:
-        """Find the name that this package gives to an option of the core."""
+        """Return the name that this package gives to an option of the core."""
         return _SPELLINGS[self.name].get(option, option)
 
     def documents(self, texts: Iterable[str], **options: Any) -> list[list[float]]:
-        """Embed documents through the method that users of this entry_point call."""
+        """Embed documents through the public method of this package and mode."""
         embedder, sync = self.embedder, self.mode == "sync"
         if self.name == "core":
             call = embedder.embed if sync else embedder.aembed
@@ -158,7 +158,7 @@ class EntryPoint:
         return self.wait(call(texts, **options))
 
     def query(self, text: str) -> list[float]:
-        """Embed a query through the method that users of this entry_point call."""
+        """Embed a query through the public method of this package and mode."""
         embedder, sync = self.embedder, self.mode == "sync"
         if self.name == "core":
             call = embedder.embed if sync else embedder.aembed
@@ -170,7 +170,7 @@ class EntryPoint:
         return self.wait(call(text))
 
     def wait(self, answer: Any) -> Any:
-        """Return what a method answered; a coroutine is run in an event loop of its own."""
+        """Return a result; a coroutine is first run in a new event loop."""
         if not isinstance(answer, Coroutine):
             return answer
         return asyncio.run(_await(answer))

@@ -1,8 +1,8 @@
-"""What can go wrong on the way, and what comes of it: one row for each fault.
+"""The fault matrix: one row for each fault of a server or connection, with its outcome.
 
-Unless a row says otherwise eight texts are to be embedded, two in a request and one request after
-the other, with three retries; the fault meets the second request. `test_fault_matrix.py` runs each
-row, and the README shows them all.
+Unless a row says otherwise, eight texts are embedded, two a request, one request at a time, with
+three retries, and the fault happens to the second request. `tests/faults/test_fault_matrix.py` runs
+each row, and the README lists them all.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A row of the fault matrix, the usual kinds of rows, and servers with a rule of their own."""
+"""The type of a fault-matrix row, constructors for common rows, and server-side limits."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ FIRST_TWO = range(2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One fault and what comes of it.
+    """One fault and its expected outcome.
 
     Attributes:
-        what: What is at fault; rows that share it and their outcome share a line in the README.
-        how: Which way.
-        faults: Of the requests in their order.
-        server: What the emulator is told beside that; None: nobody listens.
-        texts: How many.
-        options: The client's, beside the usual ones.
-        error: What is raised; None: the vectors are right.
-        says: What the error's message has to say.
-        requests: How many the client sent, by its own account.
-        retries: How many of those repeated one that failed.
-        arrived: How many of those the server saw, when not all.
-        kept: Which vectors are in `.partial`.
-        wait: Seconds that the call waits, at least and at most; no time passes.
-        timeouts: How many requests end by the timeout.
+        what: Kind of fault; rows of one kind and outcome share a line in the README.
+        how: Variant of the fault.
+        faults: One for each request in order; None: answered normally.
+        server: Further options of the emulator; None: no server listens.
+        texts: Number of texts to embed.
+        options: Client options added to the usual ones.
+        error: Type of the error raised; None: all vectors are correct.
+        says: Regular expression that the error's message must match.
+        requests: Requests sent, according to the client's usage.
+        retries: How many of those were retries.
+        arrived: Requests that reached the server; None: all.
+        kept: Indices of the vectors in `.partial`.
+        wait: Least and most seconds of simulated waiting.
+        timeouts: How many requests time out.
     """
 
     what: str
@@ -58,19 +58,19 @@ class Row:
 
 
 def jitter(retries: int) -> tuple[float, float]:
-    """Between which bounds so many waits lie that no server asked for."""
+    """Bounds in seconds for the sum of n jittered back-off waits."""
     return 0.0, sum(0.5 * 2.0**retry for retry in range(retries))
 
 
 def cured(what: str, how: str, *faults: Fault, **more: Any) -> Row:
-    """Make the row of a fault that repeating a request cures."""
+    """Build a row for a fault that a retry overcomes."""
     retries = len(faults)
     usual = {"requests": 4 + retries, "retries": retries, "wait": jitter(retries)}
     return Row(what=what, how=how, faults=(None, *faults), **{**usual, **more})
 
 
 def lasting(what: str, how: str, fault: Fault, error: type[AIMLAPIError], **more: Any) -> Row:
-    """Make the row of a fault that repeating a request does not cure."""
+    """Build a row for a fault that persists until the retries are used up."""
     usual = {"requests": 2 + RETRIES, "retries": RETRIES, "wait": jitter(RETRIES)}
     usual["says"] = f"{RETRIES + 1} attempts"
     faults = [None, *[fault] * (RETRIES + 1)]
@@ -78,7 +78,7 @@ def lasting(what: str, how: str, fault: Fault, error: type[AIMLAPIError], **more
 
 
 def final(what: str, how: str, fault: Fault, error: type[AIMLAPIError], says: str) -> Row:
-    """Make the row of a fault after which nothing more is sent."""
+    """Build a row for a fault after which nothing is sent, not even a retry."""
     return Row(
         what=what,
         how=how,
@@ -95,31 +95,31 @@ def refusal(status: int, message: str) -> Fault:
 
 
 def texts_of(request: Request) -> list[str]:
-    """Read what a request wants embedded."""
+    """Return the texts of a request."""
     texts: list[str] = json.loads(request.body)["input"]
     return texts
 
 
 def at_most(texts: int) -> Judge:
-    """Refuse more than so many texts."""
+    """Refuse requests with more than this many texts."""
     no = refusal(400, f"batch size is invalid, it should not be larger than {texts}.")
     return lambda request: no if len(texts_of(request)) > texts else None
 
 
 def at_most_tokens(tokens: int, no: Fault) -> Judge:
-    """Refuse more than so many tokens; a word is one."""
+    """Refuse requests with more than this many tokens, counting each word as one."""
     return lambda request: (
         no if sum(len(text.split()) for text in texts_of(request)) > tokens else None
     )
 
 
 def dislikes(*poison: str, reason: str = "this cannot be embedded") -> Judge:
-    """Refuse whatever holds one of these texts."""
+    """Refuse requests that hold one of these texts."""
     no = refusal(400, reason)
     return lambda request: no if set(poison) & set(texts_of(request)) else None
 
 
 def vectors(*embeddings: object) -> Fault:
-    """Answer these, of whatever kind they are."""
+    """Answer with these values in place of vectors."""
     data = [{"index": i, "embedding": embedding} for i, embedding in enumerate(embeddings)]
     return Fault(body=json.dumps({"data": data}).encode())

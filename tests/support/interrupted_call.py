@@ -1,4 +1,4 @@
-"""A call that is to end while its requests are under way."""
+"""A call that is interrupted while its requests are in flight."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.support.entry_points import EntryPoint
 from tests.support.sockets import SOON, eventually
 
 TEXTS = [str(i) for i in range(24)]
-BOUND = 8  # requests under way, one text in each
-AT_ONCE = 2.0  # seconds that an end at once may take on a slow machine
-LONGER = 0.1  # seconds in which a request that should not be would have come
+BOUND = 8  # requests in flight, with one text each
+AT_ONCE = 2.0  # seconds within which a call must end, with room for a slow machine
+LONGER = 0.1  # seconds within which a request that must not be sent would have arrived
 HANGS = Fault(hang=True)
 
 
 class InterruptedCall:
-    """A server that hangs at first, and what is to happen once requests are under way."""
+    """A server that does not answer at first, and what happens once requests are in flight."""
 
     def __init__(self, server: Emulator, base_url: str) -> None:
         self.server, self.base_url = server, base_url
@@ -30,7 +30,7 @@ class InterruptedCall:
         self._acts: list[threading.Thread] = []
 
     def when(self, requests: int, act: Callable[[], object]) -> None:
-        """Act once so many requests are under way."""
+        """Call `act` in a thread once this many requests are in flight."""
 
         def wait() -> None:
             self.wait_for(requests)
@@ -41,35 +41,39 @@ class InterruptedCall:
         self._acts[-1].start()
 
     def wait_for(self, requests: int) -> None:
-        """Wait until so many requests are under way."""
+        """Wait until the server has received this many requests."""
         eventually(lambda: len(self.server.requests) == requests)
 
-    def assert_ended(self) -> None:
-        """See that the call has ended at once, and that it starts no request any more."""
+    def assert_ended_at_once(self) -> None:
+        """Check that the call ended soon after the interruption."""
         ended = time.monotonic()
         for act in self._acts:
             act.join(SOON)
         assert ended - self.happened < AT_ONCE
+
+    def assert_ended(self) -> None:
+        """Check that the call ended soon, and that no request arrives afterwards."""
+        self.assert_ended_at_once()
         before = len(self.server.requests)
         time.sleep(LONGER)
         assert len(self.server.requests) == before
 
     def assert_goes_on(self, entry_point: EntryPoint) -> None:
-        """Use the object as if nothing had happened."""
+        """Check that the object still embeds: one request for each text."""
         before = len(self.server.requests)
         assert len(entry_point.documents(TEXTS)) == len(TEXTS)
         assert len(self.server.requests) == before + len(TEXTS)
         entry_point.client.close()
 
     def assert_nothing_is_left(self) -> None:
-        """See all threads end, now that the server is gone."""
+        """Check that all threads end once the server is stopped."""
         eventually(lambda: not set(threading.enumerate()) - self._threads)
 
 
 @contextmanager
 def interrupted_call(*faults: Fault | None, **behaviour: Any) -> Iterator[InterruptedCall]:
+    """Serve with these faults, else let the first requests hang; check at the end for threads."""
     with serving(faults=faults or [HANGS] * BOUND, **behaviour) as (server, base_url):
-        interrupted_call = InterruptedCall(server, base_url)
-        interrupted_call._threads |= set(threading.enumerate())
-        yield interrupted_call
-    interrupted_call.assert_nothing_is_left()
+        call = InterruptedCall(server, base_url)
+        yield call
+    call.assert_nothing_is_left()

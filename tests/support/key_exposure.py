@@ -1,4 +1,4 @@
-"""Where a key could show: everything that a person, a log or a debugger gets to see of an error."""
+"""Collects everything through which an error could expose the API key."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ TESTS = Path(__file__).parents[1]
 
 
 def forms(key: str = KEY) -> list[str]:
-    """Write a key in every way that still gives it away."""
+    """List encodings of a key from which the key can be recovered."""
     raw = key.encode()
-    # Base64 of a longer text that holds the key looks different for each of three offsets; the
-    # first and last signs depend on what is around it.
+    # Base64 of a text that holds the key differs for each of three offsets, and its first and
+    # last characters depend on the neighbouring bytes.
     encoded = [base64.b64encode(b"_" * shift + raw).decode()[4:-4] for shift in range(3)]
     return [key, quote(key), quote(key, safe=""), raw.hex(), *encoded]
 
 
 def assert_hidden(shown: str) -> None:
-    """Search what was shown for the key."""
+    """Fail if the text holds the key in any encoding."""
     for form in forms():
         at = shown.find(form)
         assert at < 0, f"shown: ...{shown[max(0, at - 300) : at + len(form) + 100]}..."
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """List an error, what caused it, what was handled meanwhile, and what they hold of others."""
+    """List an error, its causes and contexts, and the errors that these hold."""
     seen: set[int] = set()
     todo: list[Any] = [error]
     while todo:
@@ -42,16 +42,16 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(link))
         yield link
         todo += [link.__cause__, link.__context__, *getattr(link, "exceptions", ())]
-        if callable(details := getattr(link, "errors", None)):  # pydantic's
+        if callable(details := getattr(link, "errors", None)):  # a pydantic error
             todo += [detail.get("ctx", {}).get("error") for detail in details()]
 
 
 def all_of(error: BaseException) -> str:
-    """Collect what can be seen of an error: as text, as data, as a pickle, and in its frames."""
+    """Collect an error as text, as attributes, as a pickle, and as the locals of its frames."""
     shown = ["".join(traceback.format_exception(error))]
     for link in chain(error):
         shown += [str(link), repr(link), repr(link.args), repr(vars(link))]
-        for name in ("errors", "json"):  # pydantic's
+        for name in ("errors", "json"):  # of pydantic errors
             if callable(details := getattr(link, name, None)):
                 shown.append(str(details()))
         shown.append(pickle.dumps((link.args, vars(link)), 0).decode("latin-1"))
@@ -60,9 +60,9 @@ def all_of(error: BaseException) -> str:
 
 
 def frames_of(error: BaseException) -> list[str]:
-    """Dump locals the way rich, IPython and Sentry do, and what debuggers unfold beneath them.
+    """List locals as rich, IPython and Sentry show them, and the attributes one level below.
 
-    Frames of the tests are left out: they hold the key by right.
+    Frames of the tests are left out, because the tests hold the key themselves.
     """
     shown = []
     for frame, _ in traceback.walk_tb(error.__traceback__):
@@ -71,7 +71,9 @@ def frames_of(error: BaseException) -> list[str]:
         where = f"{frame.f_code.co_filename}:{frame.f_code.co_name}"
         for name, value in frame.f_locals.items():
             shown.append(f"{where} {name}={value!r}")
-            secret = hasattr(value, "get_secret_value")  # and shows it to who asks by this name
+            secret = hasattr(
+                value, "get_secret_value"
+            )  # a SecretStr: its private attribute is the secret
             if hasattr(value, "__dict__") and not secret:
                 shown.append(f"{where} vars({name})={vars(value)!r}")
     return shown

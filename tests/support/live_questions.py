@@ -1,4 +1,4 @@
-"""What only a live call can tell. Data only: who is asked what, and which question it answers."""
+"""Open questions that only a live call answers: the request for each. Data only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FLASH, QWEN3 = "nugen-flash-embed", "qwen3-embedding-8b"
 
 
 class Probe(NamedTuple):
-    """One request made by hand, since the client would refuse many of these."""
+    """One raw request; the client itself would refuse many of these."""
 
     question: str
     provider: str
@@ -22,7 +22,7 @@ class Probe(NamedTuple):
     input: Any = LAURA
     fields: Mapping[str, Any] = {}
     key: str | None = None
-    """Instead of the real one."""
+    """Replaces the real key."""
 
 
 def texts(count: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""What an extra brings may be absent: then its tests are skipped, or fail with `--all-extras`."""
+"""Imports from optional extras: without them tests are skipped, or fail with `--all-extras`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any, NoReturn
 import pytest
 
 required = False
-"""Whether absence is a failure; set by `--all-extras`."""
+"""Whether a missing module is a failure; set by `--all-extras`."""
 
 
 def absent(what: str, remedy: str) -> NoReturn:
-    """Skip the test, or the whole module while it is imported, and say what would run it."""
-    pytest.skip(f"{what} is not here: {remedy}", allow_module_level=True)
+    """Skip the test, or the module that is being imported, and say how to enable it."""
+    pytest.skip(f"{what} is not installed: {remedy}", allow_module_level=True)
 
 
 def need(module: str, extra: str) -> Any:
-    """Import a module that one of the project's extras brings."""
+    """Import a module that an extra of this project installs."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""Progress bars that remember how they moved."""
+"""Progress bars that record their positions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tqdm.std import tqdm
 
 
 class Bar(tqdm):  # type: ignore[type-arg]
-    """A bar as people see it, but for the screen."""
+    """A tqdm bar that records its positions and writes to no terminal."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self.moves: list[tuple[int, int]] = []
@@ -19,7 +19,7 @@ class Bar(tqdm):  # type: ignore[type-arg]
         super().__init__(*args, **{**options, "file": io.StringIO()})
 
     def update(self, n: float | None = 1) -> bool | None:
-        assert not self.disable, "moved after it was closed"
+        assert not self.disable, "the bar was moved after it was closed"
         shown = super().update(n)
         if (self.n, self.total) not in self.moves:
             self.moves.append((self.n, self.total))
@@ -29,7 +29,7 @@ class Bar(tqdm):  # type: ignore[type-arg]
 
 
 def record(monkeypatch: pytest.MonkeyPatch) -> list[Bar]:
-    """List all bars that are made from here on, the frameworks' own included."""
+    """Record all bars made from here on, including those of the frameworks."""
     made: list[Bar] = []
 
     def make(*args: Any, **options: Any) -> Bar:
@@ -37,5 +37,7 @@ def record(monkeypatch: pytest.MonkeyPatch) -> list[Bar]:
         return made[-1]
 
     monkeypatch.setattr("tqdm.auto.tqdm", make)
-    monkeypatch.setattr("tqdm.asyncio.tqdm_asyncio.gather", None)  # a bar that counts windows
+    monkeypatch.setattr(
+        "tqdm.asyncio.tqdm_asyncio.gather", None
+    )  # LlamaIndex's bar that counts windows must not be used
     return made

@@ -1,4 +1,4 @@
-"""What may stand between a client and a server: proxies, TLS, clients of the user's own."""
+"""Proxies and TLS between a client and a server, and minimal HTTP clients of a user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.sockets import SOON
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Passes requests on, and tunnels."""
+    """Forwards requests, and tunnels CONNECT."""
 
     protocol_version = "HTTP/1.1"
     server: Relay
@@ -64,10 +64,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Relay(ThreadingHTTPServer):
-    """Reaches hosts that do not exist, by the addresses it is given; "" is who asks for no host.
+    """Forwards requests for host names that do not exist to the given addresses.
+
+    The host "" stands for requests that name no host, as when TLS ends here.
 
     Attributes:
-        heads: First line and headers of each request that it could read.
+        heads: Request line and headers of each request that was not inside a tunnel.
     """
 
     daemon_threads = True
@@ -93,7 +95,7 @@ def relaying(hosts: Mapping[str, str], tls: ssl.SSLContext | None = None) -> Ite
 
 
 class Minimal:
-    """The least that an HTTP client of the user's own can be."""
+    """The smallest HTTP client that a user can pass instead of an `httpx.Client`."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = headers
@@ -101,7 +103,7 @@ class Minimal:
         self.asked: list[dict[str, Any]] = []
 
     def __len__(self) -> int:
-        return 0  # and so it is false
+        return 0  # makes the object false: it must be compared with None
 
     def post(
         self,
@@ -131,7 +133,7 @@ class Minimal:
 
 
 class MinimalAsync(Minimal):
-    """The same for tasks."""
+    """The same for async calls."""
 
     async def post(self, *args: Any, **options: Any) -> Any:  # type: ignore[override]
         return await asyncio.to_thread(super().post, *args, **options)

@@ -1,4 +1,4 @@
-"""Which models are on tape, written out: what the family table loses or changes is missed here."""
+"""The recorded models, written out so that a change of the family table is noticed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class RecordedModel(NamedTuple):
         id: Its id.
         size: Floats of a vector when no size is asked for.
         aliases: Its further ids.
-        sizes: Two sizes that can be asked for, the smallest and the largest; none where it cannot.
+        sizes: Smallest and largest size that can be requested; empty if the size is fixed.
         most_texts: Texts that fit in one request.
         most_tokens_of_a_text: Estimated tokens of a text that may share a request; None where
             nothing is known, or where another limit is met first.
@@ -79,7 +79,7 @@ RECORDED_MODELS: tuple[RecordedModel, ...] = (
     RecordedModel("m2-bert", M2.format("32k"), 768, most_tokens_of_a_text=32_768, served=False),
     _qwen("v3", 1024),
     _qwen("v4", 2048),
-    # A model for tests, perhaps closed to ordinary keys.
+    # A test model, possibly closed to ordinary keys.
     RecordedModel("generic", "test/dummy-embeddings", 1024, sizes=(1, 3072), served=False),
     RecordedModel("nugen", "nugen-flash-embed", 768, sizes=(1, 4096)),
     RecordedModel("nugen", "qwen3-embedding-8b", 4096, sizes=(1, 4096)),
@@ -87,7 +87,7 @@ RECORDED_MODELS: tuple[RecordedModel, ...] = (
 
 
 class Usual(NamedTuple):
-    """The model that stands for a family where any would do.
+    """The model that represents its family where any of its models would do.
 
     Attributes:
         model: Its id.

@@ -1,10 +1,10 @@
-"""Cassettes: how they are recorded, scrubbed, named and counted.
+"""How cassettes are recorded, scrubbed, named and counted.
 
 A cassette is recorded from the live service when its key is in the environment, else from the
-emulator, with the live host written in. What cannot be provoked there (an empty account, too many
-requests) and what is about our request alone comes from the emulator in any case; each reply says
-where it is from. Only the headers below are kept, on either side, and whatever differs from one
-recording to the next is replaced.
+emulator, with the live host written into it. Replies that cannot be provoked live (an empty
+account, too many requests), and scenarios about our request alone, always come from the emulator.
+Each reply says where it is from. Only the headers below are kept in requests and replies, and
+values that differ from one recording to the next are replaced.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ REPLY_HEADERS = (
     "x-request-id",
     ORIGIN,
 )
-# What differs from one recording to the next, and what it is replaced by. Shapes are kept.
+# Values that differ from one recording to the next. They are replaced by values of the same shape.
 _ID = re.compile(rb'("(?:id|requestId)"\s*:\s*"(?:embd-|embed-|nugen-)?)([^"]*)"')
 _TIMESTAMP = re.compile(rb'("timestamp"\s*:\s*")[^"]*"')
 _CREATED = re.compile(rb'("created"\s*:\s*)\d+(\.\d+)?')
 _KEY = re.compile(rb"\b(?:sk|pk)-[\w*.-]+|\bBearer\s+[\w*.-]+")
 
-# Taken here because no test sees the keys of this machine.
+# Read at import, because the fixture `clean_environment` removes the keys from each test.
 _LIVE_KEYS = {
     "aimlapi": os.environ.get("AIMLAPI_API_KEY", ""),
     "nugen": os.environ.get("NUGEN_API_KEY", ""),
 }
 
-Source = Literal["tape", "emulator", "live"]
+Source = Literal["cassette", "emulator", "live"]
 
 
 def source_of(scenario: Scenario, record_mode: str, folder: Path, done: set[str]) -> Source:
@@ -68,21 +68,21 @@ def source_of(scenario: Scenario, record_mode: str, folder: Path, done: set[str]
         record_mode: pytest's option: "none" replays, "once" and "new_episodes" record what is
             missing, "rewrite" and "all" record everything anew.
         folder: Of the cassettes.
-        done: What this session has recorded; the first test of a scenario records it, the others
-            replay that.
+        done: Scenarios recorded in this session. The first test of a scenario records it, and the
+            others replay that recording.
     """
     missing = not (folder / f"{scenario}.yaml").exists()
     wanted = missing if record_mode in ("once", "new_episodes") else record_mode != "none"
     if not wanted or scenario.documented or str(scenario) in done:
-        return "tape"
+        return "cassette"
     return "live" if scenario.served and _LIVE_KEYS[scenario.provider] else "emulator"
 
 
 def vcr_config(scenario: Scenario, source: Source) -> dict[str, Any]:
     """Configure vcrpy for one scenario."""
     return {
-        "record_mode": "none" if source == "tape" else "rewrite",
-        # vcrpy's "body" forgives reordered JSON.
+        "record_mode": "none" if source == "cassette" else "rewrite",
+        # vcrpy's own "body" would accept reordered JSON.
         "match_on": ["method", "uri", "raw_body"],
         "before_record_request": partial(clean_request, HOSTS[scenario.provider]),
         "before_record_response": partial(clean_reply, source),
@@ -98,13 +98,13 @@ def clean_request(host: str, request: Request) -> Request:
 
 
 def clean_reply(source: Source, reply: dict[str, Any]) -> dict[str, Any]:
-    """Scrub a reply; vcrpy also sends those through here that it reads from a cassette."""
-    if source == "tape":
+    """Scrub a reply. vcrpy also calls this for replies that it reads from a cassette."""
+    if source == "cassette":
         return reply
     headers = {name.lower(): values for name, values in reply["headers"].items()}
     pairs = [(name, value) for name, values in headers.items() for value in values]
     status = reply["status"]["code"]
-    # httpx undoes whatever compression it has asked for.
+    # httpx decodes the compression of the body.
     body = httpx.Response(status, headers=pairs, content=reply["body"]["string"]).content
     kept = {name: values for name, values in headers.items() if name in REPLY_HEADERS}
     for name in kept.keys() & {"x-inference-id", "x-request-id"}:
@@ -128,7 +128,7 @@ def _scrubbed(body: bytes) -> bytes:
 
 @contextmanager
 def serving(scenario: Scenario, source: Source) -> Iterator[dict[str, Any]]:
-    """Yield the client's options under which a scenario is recorded or replayed."""
+    """Yield the client options with which a scenario is recorded or replayed."""
     key = KEY + scenario.key_end
     if source != "emulator":
         live = source == "live" and not scenario.key_end
@@ -138,8 +138,8 @@ def serving(scenario: Scenario, source: Source) -> Iterator[dict[str, Any]]:
         faults=itertools.repeat(emulator.Fault(scenario.fault) if scenario.fault else None),
         withdrawn=frozenset({scenario.model} if scenario.withdrawn else ()),
     )
-    # Loading all certificates takes 20 ms for each client, and nothing is encrypted here. Each
-    # call of the async client may come from another event loop: no connection is kept.
+    # Without TLS no certificates are loaded, which saves 20 ms for each client. No connection is
+    # kept, because each call of the async client may come from another event loop.
     unkept = httpx.Limits(max_keepalive_connections=0)
     with emulator.running(behaviour) as base_url, httpx.Client(verify=False) as client:
         yield {
@@ -152,7 +152,7 @@ def serving(scenario: Scenario, source: Source) -> Iterator[dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request on tape, and the reply to it."""
+    """One recorded request and its reply."""
 
     request: Request
     reply: Mapping[str, Any]
@@ -174,7 +174,7 @@ class Exchange:
 
     @property
     def tokens(self) -> int:
-        """What was billed, as the reply tells it."""
+        """Billed tokens according to the reply."""
         usage = (self.answered.get("usage") or {}) if self.good else {}
         return usage.get("total_tokens") or usage.get("prompt_tokens") or 0
 
@@ -186,8 +186,8 @@ class Exchange:
 
 def read(path: Path) -> list[Exchange]:
     """Read a cassette."""
-    tape = deserialize(path.read_text(encoding="utf-8"), yamlserializer)
-    return [Exchange(*pair) for pair in zip(*tape, strict=True)]
+    cassette = deserialize(path.read_text(encoding="utf-8"), yamlserializer)
+    return [Exchange(*pair) for pair in zip(*cassette, strict=True)]
 
 
 def read_all(folder: Path) -> dict[str, list[Exchange]]:
@@ -206,13 +206,15 @@ class Count(NamedTuple):
     origins: Counter[str]
 
 
-def count(tapes: Mapping[str, list[Exchange]]) -> dict[str, Count]:
+def count(loaded: Mapping[str, list[Exchange]]) -> dict[str, Count]:
     """Count by family."""
     ids = {name: row.id for row in supported_models() for name in (row.id, *row.aliases)}
     counts = {}
-    for family in sorted({name.partition("/")[0] for name in tapes}):
-        of_family = [tape for name, tape in tapes.items() if name.partition("/")[0] == family]
-        exchanges = [exchange for tape in of_family for exchange in tape]
+    for family in sorted({name.partition("/")[0] for name in loaded}):
+        of_family = [
+            cassette for name, cassette in loaded.items() if name.partition("/")[0] == family
+        ]
+        exchanges = [exchange for cassette in of_family for exchange in cassette]
         served = {exchange.asked["model"] for exchange in exchanges if exchange.good}
         models = {ids.get(name, name) for name in served}
         origins = Counter(exchange.origin for exchange in exchanges)
@@ -221,7 +223,7 @@ def count(tapes: Mapping[str, list[Exchange]]) -> dict[str, Count]:
 
 
 def summary(folder: Path) -> str:
-    """Say in one line what is on tape and where it is from."""
+    """Summarise in one line what is recorded and where it is from."""
     counts = count(read_all(folder))
     models = sum(counted.models for counted in counts.values())
     cassettes = sum(counted.cassettes for counted in counts.values())

@@ -1,4 +1,4 @@
-"""What a scenario is: calls of one client, and what comes of them."""
+"""The type of a scenario: calls of one client and their outcome."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Call(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Calls of one client, and what comes of them.
+    """Calls of one client and their outcome.
 
     Attributes:
         family: The folder of the cassette.
@@ -63,7 +63,7 @@ class Scenario:
 
     @property
     def packages(self) -> tuple[Package, ...]:
-        """LlamaIndex has no word for titles."""
+        """The packages that can make these calls; LlamaIndex has no argument for titles."""
         titled = any(call.titles for call in self.calls)
         return ("core", "langchain") if titled else PACKAGES
 

@@ -1,4 +1,4 @@
-"""What is on tape: one cassette for each of these scenarios. Data only.
+"""The recorded scenarios: one cassette for each. Data only.
 
 The core and both adapters send the same bytes for a scenario, in both modes, so all of them
 replay the same cassette. LangChain's standard suite replays two of each family as well.
@@ -28,7 +28,7 @@ BOTH = (documents(LAURA), query(QUESTION))
 
 
 def _models() -> Iterator[Scenario]:
-    """A document and a query to each model, a query to each further name of it, and its sizes."""
+    """A document and a query to each model, a query to each of its aliases and sizes."""
     for family, id, size, aliases, sizes, *_, served in RECORDED_MODELS:
         yield Scenario(family, f"model_{slug(id)}", id, BOTH, size=size, served=served)
         for alias in aliases:
@@ -46,7 +46,7 @@ def _models() -> Iterator[Scenario]:
 
 
 def _common() -> Iterator[Scenario]:
-    """What every family is asked."""
+    """Scenarios of every family."""
     for family, usual in USUAL.items():
         native: dict[str, Any] = {"size": usual.size, "served": usual.served}
         small = {"options": usual.small, "size": usual.small_size, "served": usual.served}
@@ -76,7 +76,7 @@ _NUGEN_ERRORS: tuple[tuple[str, type[APIStatusError], Cause], ...] = (
 
 
 def _errors() -> Iterator[Scenario]:
-    """How a refused call ends."""
+    """Calls that the server refuses."""
     for family, usual in USUAL.items():
         for name, error, cause in _NUGEN_ERRORS if family == "nugen" else _GATEWAY_ERRORS:
             yield Scenario(family, name, usual.model, (documents(LAURA),), error=error, **cause)
@@ -92,9 +92,9 @@ def _errors() -> Iterator[Scenario]:
 
 
 def _lent_rules() -> Iterator[Scenario]:
-    """What an id that is not known yet is sent when it is told to be of a family.
+    """An unknown model id with `family`: the request follows the rules of that family.
 
-    No service knows it either, so the requests alone count.
+    No service knows the id, so only the requests matter here.
     """
     for family in USUAL:
         yield Scenario(
@@ -123,13 +123,13 @@ _TASKS = (
 
 
 def _special() -> Iterator[Scenario]:
-    """What only some families have."""
+    """Scenarios of single families."""
     for task in _TASKS:
         options = {**EIGHT, "task_type": task}
         yield Scenario("google", f"task_{task}".lower(), GOOGLE, BOTH, options, 8)
     titled = documents("one", "two", "three", titles=("Numbers", None, "Numbers"))
     yield Scenario("google", "titles", GOOGLE, (titled,), EIGHT, 8)
-    # The published request names no task type either.
+    # The published request has no task type.
     options = {"task_type": "NONE"}
     laura = (query(LAURA),)
     yield Scenario("google", "published_reply", GOOGLE, laura, options, 768, documented=True)

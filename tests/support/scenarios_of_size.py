@@ -1,4 +1,4 @@
-"""Scenarios of length and number: what shares a request, and what comes of too much."""
+"""Scenarios of length and number: which texts share a request, and what exceeds a limit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.scenario import Call, Scenario, documents, query, slug
 
 
 def _too_long() -> Iterator[Scenario]:
-    """What comes of a text over the model's limit."""
+    """A text over the model's limit."""
     long = documents("a " * 8200)
     for family, model, call in (
         ("openai", USUAL["openai"].model, long),
@@ -25,7 +25,7 @@ def _too_long() -> Iterator[Scenario]:
             "text_too_long",
             model,
             (call,),
-            # These refuse it anyway, and may be asked to.
+            # These families refuse such a text by default, and accept the option that says so.
             {"too_long": "error"} if family in ("openai", "bge", "qwen") else {},
             error=RequestTooLargeError,
             served=USUAL[family].served,
@@ -44,7 +44,7 @@ def _too_long() -> Iterator[Scenario]:
 
 
 def _alone() -> Iterator[Scenario]:
-    """Texts that share no request."""
+    """Texts that must be sent alone."""
     mixed = documents("short", "b" * 800, "c" * 801, "short too", "d" * 8000, "short as well")
     yield Scenario("voyage", "mixed_lengths", "voyage-2", (mixed,), size=1024)
     for size in ("2k", "8k"):
@@ -53,15 +53,15 @@ def _alone() -> Iterator[Scenario]:
 
 
 def _limits() -> Iterator[Scenario]:
-    """How much the first request carries; its refusal ends the call.
+    """How much the first request carries. Its refusal ends the call.
 
-    A refused request shows the limit as well as an answered one, and thousands of vectors less.
+    A refused request shows the limit too, and keeps thousands of vectors out of the cassette.
     """
     for family, id, *_, most_texts, most_tokens_of_a_text, _ in RECORDED_MODELS:
         full, over = documents(*_numbers(most_texts)), documents(*_numbers(most_texts + 1))
         yield _refused(family, f"limit_texts_{slug(id)}", id, full, over)
         if most_tokens_of_a_text:
-            # A token is estimated as three bytes, and one more for the rest.
+            # The client estimates one token for each three bytes, plus one.
             fits, long = (c * (3 * most_tokens_of_a_text - d) for c, d in (("a", 1), ("b", 0)))
             texts = documents("short", fits, long, "short too")
             yield _refused(family, f"limit_tokens_of_a_text_{slug(id)}", id, texts)

@@ -1,6 +1,6 @@
-"""Which connections does this process hold? And waiting for what other threads do.
+"""The connections of this process, and waiting for other threads.
 
-Spawned children import this module; it imports nothing that takes long.
+Spawned children import this module, so it imports nothing slow.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-SOON = 20.0  # seconds that nothing here takes, unless it hangs
+SOON = 20.0  # seconds after which a test counts as hanging
 
 
 def ports_to(base_url: str) -> set[int]:
@@ -21,7 +21,7 @@ def ports_to(base_url: str) -> set[int]:
     for descriptor in os.listdir("/proc/self/fd"):
         try:
             ours.add(os.readlink(f"/proc/self/fd/{descriptor}"))
-        except FileNotFoundError:  # it was the listing's own
+        except FileNotFoundError:  # the descriptor of the listing itself
             continue
     rows = (row.split() for row in Path("/proc/self/net/tcp").read_text().splitlines()[1:])
     return {
@@ -32,8 +32,8 @@ def ports_to(base_url: str) -> set[int]:
 
 
 def eventually(happened: Callable[[], object]) -> None:
-    """Wait until something has happened."""
+    """Wait until the condition holds."""
     deadline = time.monotonic() + SOON
     while not happened():
-        assert time.monotonic() < deadline, "it never happened"
+        assert time.monotonic() < deadline, "the condition never held"
         time.sleep(0.005)

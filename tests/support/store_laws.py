@@ -1,4 +1,4 @@
-"""What every vector store must do with our embeddings; a subclass says which stores."""
+"""Tests that every vector store must pass; a subclass names the stores."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def texts(vector_store: VectorStore, question: str, **options: Any) -> list[str]
 
 
 class StoreLaws:
-    """The fixture `vector_store` is an empty store, in a folder of its own."""
+    """The fixture `vector_store` is an empty store in a new folder."""
 
     def test_hits_come_nearest_first_and_their_scores_are_the_cosines(
         self, vector_store: VectorStore
@@ -48,13 +48,13 @@ class StoreLaws:
         assert dict(hits) == pytest.approx(cosines, abs=1e-5)
         assert hits[0].text == BEES.text
 
-    def test_a_filter_keeps_the_others_out(self, vector_store: VectorStore) -> None:
+    def test_a_filter_excludes_passages_of_other_places(self, vector_store: VectorStore) -> None:
         vector_store.add(CORPUS)
         assert texts(vector_store, QUESTION, k=1) == [BEES.text]
         assert set(texts(vector_store, QUESTION, place="sea")) == {HARBOUR.text, KEEPER.text}
         assert texts(vector_store, "the harbour", place="land") == [BEES.text]
 
-    def test_what_is_deleted_is_not_found(self, vector_store: VectorStore) -> None:
+    def test_a_deleted_passage_is_not_found(self, vector_store: VectorStore) -> None:
         vector_store.add(CORPUS)
         vector_store.delete(BEES)
         assert set(texts(vector_store, QUESTION)) == {HARBOUR.text, KEEPER.text}
@@ -63,7 +63,7 @@ class StoreLaws:
         assert texts(vector_store, QUESTION) == [BEES.text]
 
     @pytest.mark.parametrize("copied", [through_pickle, copy.deepcopy])
-    def test_what_was_kept_is_found_by_new_objects_and_more_may_be_added(
+    def test_a_reopened_store_finds_its_passages_and_takes_more(
         self, vector_store: VectorStore, copied: Callable[[Any], Any]
     ) -> None:
         vector_store.add(CORPUS)
@@ -80,7 +80,7 @@ class StoreLaws:
         assert texts(vector_store, ORCHARD.text, k=9)[0] == ORCHARD.text
         assert set(texts(vector_store, QUESTION, k=9)) == {HARBOUR.text, BEES.text, ORCHARD.text}
 
-    def test_documents_are_sent_once_as_documents_and_questions_as_queries(
+    def test_documents_and_questions_are_sent_once_each_with_its_role(
         self, vector_store: VectorStore, server: emulator.Emulator
     ) -> None:
         vector_store.add(CORPUS)
@@ -95,11 +95,11 @@ class StoreLaws:
             ("RETRIEVAL_QUERY", [BEES.text]),
         ]
 
-    def test_what_is_written_holds_no_key(self, vector_store: VectorStore) -> None:
+    def test_files_of_the_store_do_not_hold_the_key(self, vector_store: VectorStore) -> None:
         vector_store.add(CORPUS)
         vector_store.ask(QUESTION)
         vector_store.save()
-        # Chroma's .bin files end in memory that it never wrote to, and may hold anything.
+        # Chroma's .bin files are left out: they end in uninitialised memory of this process.
         files = [path for path in vector_store.folder.rglob("*") if path.suffix != ".bin"]
         written = [path.read_bytes() for path in files if path.is_file()]
         assert any(HARBOUR.text.encode() in content for content in written)
@@ -107,9 +107,9 @@ class StoreLaws:
 
 
 class LlamaIndexLaws(StoreLaws):
-    """And what is only asked for there."""
+    """Tests that only LlamaIndex's stores can pass."""
 
-    def test_a_document_is_deleted_with_all_its_nodes(self, vector_store: LlamaIndexStore) -> None:
+    def test_deleting_a_document_deletes_all_its_nodes(self, vector_store: LlamaIndexStore) -> None:
         vector_store.add(CORPUS)
         vector_store.delete_document("sea")
         assert texts(vector_store, QUESTION) == [BEES.text]

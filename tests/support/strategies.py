@@ -1,4 +1,4 @@
-"""What hypothesis draws: replies no server should give, and values no option should have."""
+"""Hypothesis strategies: malformed replies of a server, and unusual values of options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from aimlapi_embeddings import emulator
 from tests.support.entry_points import KEY, OPENAI
 
-# What servers say
+# Replies
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(KEY),
@@ -49,7 +49,7 @@ GOOD_EMBEDDINGS = st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=2)
 
 @st.composite
 def almost_good(draw: st.DrawFn, texts: int) -> bytes:
-    """A body with the bones of a good reply."""
+    """A body that has the structure of a valid reply, with some wrong parts."""
     count = draw(st.sampled_from([texts] * 4 + [0, texts - 1, texts + 1]))
     like = draw(st.sampled_from([GOOD_EMBEDDINGS, GOOD_EMBEDDINGS.map(_packed), EMBEDDINGS]))
     data = [{"embedding": draw(like), "index": i} for i in range(count)]
@@ -65,7 +65,7 @@ def almost_good(draw: st.DrawFn, texts: int) -> bytes:
 
 @st.composite
 def damaged(draw: st.DrawFn, good: bytes) -> bytes:
-    """A good body with some of it missing, or other bytes in its place."""
+    """A valid body with one part removed or replaced."""
     start = draw(st.integers(0, len(good)))
     stop = draw(st.integers(start, len(good)))
     return good[:start] + draw(st.binary(max_size=3)) + good[stop:]
@@ -107,11 +107,11 @@ BODIES = st.one_of(
 REPLIES = st.builds(emulator.Reply, STATUSES | st.integers(200, 999), st.just({}) | HEADERS, BODIES)
 
 
-# What options hold
+# Options
 
 
 class Odd:
-    """A value of a type that nobody expects."""
+    """A value of a type that no option expects."""
 
 
 ODD = [Odd(), Odd, print, Path("x"), Decimal(1), 1j, range(3), 10**400, "\ud800", "a\n", " "]

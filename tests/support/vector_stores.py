@@ -1,4 +1,4 @@
-"""Vector stores of both frameworks behind one face, by the way each is opened and asked."""
+"""One interface to the vector stores of both frameworks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.entry_points import Mode, Package
 
 
 class Passage(NamedTuple):
-    """What is stored; all stores take UUIDs, and not all take other ids."""
+    """A stored text. Its id is a UUID, which all stores accept."""
 
     text: str
     place: str
@@ -29,19 +29,19 @@ class Passage(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """What was found, and the cosine that the store's score stands for."""
+    """A text that was found, and its score as a cosine."""
 
     text: str
     cosine: float
 
 
 def of_distance(score: float) -> float:
-    """Read a cosine out of one minus itself."""
+    """Convert a cosine distance into a cosine."""
     return 1 - score
 
 
 def of_square(score: float) -> float:
-    """Read a cosine out of the squared distance between two unit vectors."""
+    """Convert the squared distance between two unit vectors into a cosine."""
     return 1 - score / 2
 
 
@@ -56,7 +56,7 @@ class VectorStore:
         self._use(embedder)
 
     def reopen(self, embedder: Any) -> None:
-        """Close it, and open the folder with new objects only."""
+        """Close the store, and open its folder again with a new embedder."""
         self.close()
         self._use(embedder)
 
@@ -65,7 +65,7 @@ class VectorStore:
         self.open()
 
     def open(self) -> None:
-        """Make the store, or find it in its folder."""
+        """Create the store, or open the one in the folder."""
         raise NotImplementedError
 
     def add(self, passages: Iterable[Passage]) -> None:
@@ -73,7 +73,7 @@ class VectorStore:
         raise NotImplementedError
 
     def ask(self, question: str, k: int = 3, place: str | None = None) -> list[Hit]:
-        """Embed a question and find what is nearest to it, at one place or anywhere."""
+        """Return the k nearest passages to a question, of one place or of all."""
         raise NotImplementedError
 
     def delete(self, *passages: Passage) -> None:
@@ -81,31 +81,31 @@ class VectorStore:
         raise NotImplementedError
 
     def save(self) -> None:
-        """Write what the store did not write by itself."""
+        """Write to the folder, where the store does not do so by itself."""
 
     def release(self) -> None:
-        """Let go of the folder, where the store holds it."""
+        """Release the folder, where the store locks it."""
 
     def close(self) -> None:
-        """Save, and close all that was opened."""
+        """Save, and close the store and its clients."""
         self.save()
         self.release()
         self.embedder.client.close()
         self._runner.close()
 
     def call(self, owner: Any, method: str, *args: Any, **options: Any) -> Any:
-        """Call a method by its name, or its async twin."""
+        """Call a method by the name of its sync form, in the mode of this object."""
         if self.mode == "sync":
             return getattr(owner, method)(*args, **options)
         return self.wait(getattr(owner, f"a{method}")(*args, **options))
 
     def wait(self, answer: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine on the vector_store's event loop."""
+        """Run a coroutine on the store's event loop."""
         return self._runner.run(answer)
 
 
 class LangChainStore(VectorStore):
-    """`open` sets `store`."""
+    """A LangChain store; `open` sets `store`."""
 
     framework = "langchain"
     store: Any
@@ -123,12 +123,12 @@ class LangChainStore(VectorStore):
         self.call(self.store, "delete", [passage.id for passage in passages])
 
     def only(self, place: str) -> dict[str, Any]:
-        """Name one place the way the store's search wants it."""
+        """Return the search argument that limits a search to one place."""
         return {"filter": {"place": place}}
 
 
 class LlamaIndexStore(VectorStore):
-    """`open` sets `index`."""
+    """A LlamaIndex index over a store; `open` sets `index`."""
 
     framework = "llama_index"
     index: Any
@@ -157,20 +157,20 @@ class LlamaIndexStore(VectorStore):
         self.call(self.index, "delete_nodes", ids, delete_from_docstore=True)
 
     def delete_document(self, place: str) -> None:
-        """Delete all nodes of a document; those of one place are taken for one."""
+        """Delete all nodes of a document; all passages of one place belong to one."""
         self.call(self.index, "delete_ref_doc", place, delete_from_docstore=True)
 
     def over(self, store: Any) -> VectorStoreIndex:
-        """Make the index that embeds what goes into a store."""
+        """Make the index that embeds into this store."""
         return VectorStoreIndex.from_vector_store(store, embed_model=self.embedder)
 
 
 CHROMA: dict[str, Any] = {"hnsw": {"space": "cosine"}}
-"""How a collection shall measure; else by the squared distance."""
+"""Configuration of a collection that measures by cosine; the default is the squared distance."""
 
 
 def chroma_client(folder: Path) -> Any:
-    """Open Chroma on a folder; it reports its use to nobody."""
+    """Open Chroma on a folder, with its telemetry off."""
     chromadb = optional_imports.need("chromadb", "stores")
     settings = chromadb.Settings(anonymized_telemetry=False)
     return chromadb.PersistentClient(str(folder), settings=settings)
