@@ -33,7 +33,7 @@ from aimlapi_embeddings._engine.run import (
     run_threads,
 )
 from aimlapi_embeddings._engine.workers import Workers
-from aimlapi_embeddings._protocol.endpoint import endpoint
+from aimlapi_embeddings._protocol.endpoint import endpoint, shown_url
 from aimlapi_embeddings._protocol.options import (
     Options,
     check_dimensions,
@@ -45,6 +45,7 @@ from aimlapi_embeddings._protocol.options import (
     check_prefix,
     check_seconds,
     check_task_type,
+    check_timeout,
     check_too_long,
     expected_size,
 )
@@ -164,7 +165,7 @@ class EmbeddingsClient:
             check_integer("max_retries", max_retries, 0),
             check_seconds("max_retry_wait", max_retry_wait, allow_zero=True),
         )
-        self._timeout = None if timeout is None else check_seconds("timeout", timeout)
+        self._timeout = check_timeout(timeout)
         self._headers = check_headers(headers)
         self._key = find_key(where, api_key)
         self._url = endpoint(
@@ -281,7 +282,7 @@ class EmbeddingsClient:
     def __repr__(self) -> str:
         if "_url" not in self.__dict__:  # a traceback may show it half built
             return "EmbeddingsClient()"
-        return f"EmbeddingsClient(model={self._options.id!r}, url={self._url!r})"
+        return f"EmbeddingsClient(model={self._options.id!r}, url={shown_url(self._url)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
         check_picklable(
@@ -371,7 +372,8 @@ class EmbeddingsClient:
             caller=caller,
             limits=runtime.limits,
             work=Worklist(batches, runtime.limits),
-            url=self._url,
+            url=shown_url(self._url),
+            query=role == "query",
             wall_clock=self._clock.time,
         )
         runtime.meter.add(Usage(deduplicated=len(plan.copies)))

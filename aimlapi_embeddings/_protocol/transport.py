@@ -29,6 +29,7 @@ from aimlapi_embeddings._errors import (
 )
 from aimlapi_embeddings._protocol.attempt import Attempt, CallEnded, IdleConnectionClosed, Watchdog
 from aimlapi_embeddings._protocol.connections import Maker, Stack
+from aimlapi_embeddings._protocol.endpoint import shown_url
 from aimlapi_embeddings._protocol.secrets import SecretLike, hide
 from aimlapi_embeddings._protocol.status import READ_BODY
 from aimlapi_embeddings._types import Reply
@@ -109,6 +110,7 @@ class HTTPTransport:
         async_http_client: Any = None,
     ) -> None:
         self._url = url
+        self._shown_url = shown_url(url)
         self._key = api_key
         self._headers = headers
         self._timeout = timeout
@@ -258,7 +260,7 @@ class HTTPTransport:
         failure: APIConnectionError
         if late:
             failure = APITimeoutError(
-                f"no reply from {self._url} within {self._maker.timeout:g} s ({what}); raise "
+                f"no reply from {self._shown_url} within {self._maker.timeout:g} s ({what}); raise "
                 "timeout, or lower batch_size."
             )
         elif sent and not own and not attempt.connected:
@@ -266,7 +268,7 @@ class HTTPTransport:
         else:
             remedy = _remedy(error, what)
             failure = APIConnectionError(
-                f"no reply from {self._url} ({what}); "
+                f"no reply from {self._shown_url} ({what}); "
                 f"{remedy or 'check base_url, the network and its proxies'}."
             )
             failure.permanent = remedy is not None

@@ -166,7 +166,7 @@ def test_a_model_has_a_successor_exactly_if_it_is_retired(model: Model) -> None:
 
 
 @pytest.mark.parametrize("id", [id for id, _ in RETIRED])
-def test_a_successor_is_a_listed_model_of_the_same_provider(id: str) -> None:
+def test_a_successor_is_an_active_model_of_the_same_provider(id: str) -> None:
     successor = row(str(row(id).successor))
     assert successor.retired is None
     assert successor.family.provider == row(id).family.provider

@@ -70,7 +70,7 @@ def test_a_missing_model_id_is_refused(model: Any) -> None:
 
 
 @pytest.mark.parametrize("retired", [model for model in MODELS if model.retired])
-def test_a_retired_model_is_kept_but_warns_with_its_date_and_a_listed_model_to_move_to(
+def test_a_retired_model_warns_with_its_date_and_its_successor(
     retired: Model,
 ) -> None:
     with pytest.warns(

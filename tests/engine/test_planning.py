@@ -60,7 +60,7 @@ def numbered(count: int) -> list[str]:
 
 @st.composite
 def jobs(draw: st.DrawFn, *, titled: bool | None = None) -> Job:
-    """Texts that repeat and differ in length, for a model with small limits."""
+    """Draw texts that repeat and differ in length, for a model with small limits."""
     texts = draw(st.lists(st.text("ab é\U0001f600", min_size=1, max_size=40), max_size=60))
     model = replace(
         OPENAI,

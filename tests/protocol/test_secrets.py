@@ -121,7 +121,7 @@ def test_a_key_of_unusual_letters_is_sent_as_it_is(entry_point: EntryPoint, key:
     assert entry_point.fake_server.requests[0].headers["authorization"] == f"Bearer {key}"
 
 
-def test_a_users_headers_join_ours(entry_point: EntryPoint) -> None:
+def test_headers_of_the_user_are_added_to_ours(entry_point: EntryPoint) -> None:
     entry_point.make(OPENAI, headers={"X-Team": "search", "user-agent": "mine"}).query("q")
     headers = entry_point.fake_server.requests[0].headers
     assert (headers["x-team"], headers["user-agent"]) == ("search", "mine")

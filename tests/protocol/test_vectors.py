@@ -1,4 +1,4 @@
-"""Vectors come out of the buffer as they went in."""
+"""The buffer of vectors returns the rows that were put in, without copying them for an array."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ def filled(rows: list[Any]) -> VectorBuffer:
 
 @settings(deadline=None, max_examples=100)
 @given(vectors)
-def test_rows_of_either_form_come_out_at_their_places(rows: list[tuple[bool, list[float]]]) -> None:
+def test_packed_and_listed_rows_are_returned_at_their_indices(
+    rows: list[tuple[bool, list[float]]],
+) -> None:
     buffer = filled([packed(row) if in_base64 else row for in_base64, row in rows])
     assert all(buffer.holds(i) for i in range(len(rows)))
     assert buffer.vectors() == [row for _, row in rows]
     assert buffer.vectors() == [row for _, row in rows]
 
 
-def test_an_array_looks_at_the_block_and_costs_no_copy() -> None:
+def test_an_array_is_a_view_of_the_buffer() -> None:
     buffer = filled([packed([1.0, 2.0]), packed([3.0, 4.0])])
     assert np.shares_memory(buffer.array(), buffer.array())
 
@@ -61,7 +63,7 @@ def test_missing_rows_are_none() -> None:
 
 
 @pytest.mark.parametrize("form", [packed, list])
-def test_a_copy_is_a_row_of_its_own(form: Any) -> None:
+def test_a_copied_row_is_independent_of_its_original(form: Any) -> None:
     buffer = VectorBuffer(3)
     buffer.place([0], [form([1.0, 2.0])])
     buffer.copy(2, 0)
