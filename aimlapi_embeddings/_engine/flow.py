@@ -204,7 +204,9 @@ def _place(part: Part, call: Call, attempts: int = 1) -> str:
     if len(part) == 1:
         text = call.texts[first]
         head = text if len(text) <= _SHOWN_TEXT else text[: _SHOWN_TEXT - 1] + "\u2026"
-        texts = f"{'the query' if call.query else f'text {first} of {total}'}, {head!r}"
+        texts = (
+            f"{'the query' if call.query and total == 1 else f'text {first} of {total}'}, {head!r}"
+        )
     else:
         texts = f"{len(part)} texts from {first} to {last} of {total}"
     count = f"; {attempts} attempts" if attempts > 1 else ""
