@@ -29,7 +29,7 @@ def draw(url: str, path: Path, caption: str) -> None:
         ]
         left.plot(BOUNDS, times, marker="o", label=driver)
     left.set(xscale="log", yscale="log", xticks=BOUNDS, xticklabels=BOUNDS)
-    left.set(xlabel="requests under way at most", ylabel="seconds")
+    left.set(xlabel="requests in flight at most", ylabel="seconds")
     left.set_title("5,000 texts, 100 ms a request, 0.5 ms a text")
     left.legend()
     for driver in ("floor", "ours, LangChain", "ours, array()"):

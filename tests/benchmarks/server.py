@@ -49,6 +49,19 @@ def vector(number: int, dimensions: int) -> list[float]:
     return list(struct.unpack(f"<{dimensions}f", struct.pack(f"<{dimensions}f", *numbers)))
 
 
+def texts_for(count: int) -> list[str]:
+    """Make texts whose vectors `check` knows."""
+    return [f"text number {i}" for i in range(count)]
+
+
+def check(rows: Any, count: int, dimensions: int) -> None:
+    """Compare some rows with the vectors that the server has for their texts."""
+    assert len(rows) == count, f"{len(rows)} rows for {count} texts"
+    for i in range(0, count, max(1, count // 50)):
+        row = rows[i].tolist() if hasattr(rows[i], "tolist") else list(rows[i])
+        assert row == vector(i, dimensions), f"row {i} is not the vector of its text"
+
+
 class Pieces:
     """All vectors, written out as they travel."""
 
