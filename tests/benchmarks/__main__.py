@@ -11,6 +11,7 @@ import argparse
 import datetime
 import os
 import platform
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -47,13 +48,19 @@ def main() -> None:
             plots.draw(url, options.plots, machine(), options.rivals, options.share)
             return
         print(f"{machine()}; medians of {options.runs} runs, ratios round by round.\n")
-        share = options.share
+        share, failures = options.share, list[str]()
         goals = [*cases(share), *growth(share), *felt(share)]
         for case in chosen(questions(share) if options.questions else goals, options.only):
-            print(bench.markdown(case, bench.rounds(case, url, options.runs, options.rivals)))
-            print(flush=True, end="")
+            try:
+                runs = bench.rounds(case, url, options.runs, options.rivals)
+            except bench.Failed as error:  # the other tables take an hour, and are still wanted
+                failures.append(f"### {case.name}\n\n{error}")
+            else:
+                print(bench.markdown(case, runs), flush=True)
         if not options.questions and (not options.only or "start" in options.only.split(",")):
             print(start.markdown(url, max(options.runs, 7)))
+    if failures:
+        sys.exit("\n\n".join(failures))
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def run(
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"{driver} failed {case.name}: {done.stderr[-1500:]}")
+        raise Failed(f"{driver} failed {case.name}: {done.stderr[-1500:]}")
     stats = ask(f"{url}/stats")
     figures = json.loads(done.stdout.splitlines()[-1])
     return {
@@ -113,6 +113,10 @@ def rounds(case: Case, url: str, count: int, rivals: Path | None = None) -> Runs
         for each, runs in found.items():
             runs.append(run(case, each, url, rivals))
     return found
+
+
+class Failed(Exception):
+    """A driver's process ended with an error, whose last lines are the message."""
 
 
 def value(column: Column, driver: str, runs: Runs) -> float | None:
@@ -147,6 +151,7 @@ def verdict(case: Case, driver: str, runs: Runs) -> str:
 
 
 def row(*cells: str) -> str:
+    """Write a line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 

@@ -2,8 +2,8 @@
 
 A driver is a function `make(base_url, concurrency, batch)` that returns something with
 `documents(texts)`, `adocuments(texts)`, `query(text)` and `aquery(text)`, and, for vector stores,
-the framework's own `object`. Where `concurrency` is None, the package's default holds. What a driver
-needs is imported inside, so that rivals can live in an environment of their own (rivals.txt).
+the framework's own `object`. Where `concurrency` is None, the package's default holds. What a
+driver needs is imported inside, so that rivals can live in an environment of their own (rivals.txt).
 """
 
 from __future__ import annotations
@@ -202,13 +202,15 @@ class VectorsAtHand:
 
     def __init__(self) -> None:
         self.rows: dict[str, list[float]] = {}
+        self.any: list[float] = []
 
     def prepare(self, texts: Sequence[str], dimensions: int) -> None:
         packed = [array("d", vector(i, dimensions)) for i in range(VECTORS)]
+        self.any = packed[0].tolist()  # for the text that a vector store tries a model with
         self.rows = {text: packed[i % VECTORS].tolist() for i, text in enumerate(texts)}
 
     def take(self, texts: Sequence[str]) -> list[list[float]]:
-        return [self.rows[text] for text in texts]
+        return [self.rows.get(text) or self.any for text in texts]
 
 
 def bound(**options: Any) -> dict[str, Any]:

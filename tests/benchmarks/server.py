@@ -49,6 +49,12 @@ def vector(number: int, dimensions: int) -> list[float]:
     return list(struct.unpack(f"<{dimensions}f", struct.pack(f"<{dimensions}f", *numbers)))
 
 
+def number_of(text: str) -> int:
+    """Read the number that a text ends in; 0 for the texts that vector stores try a model with."""
+    last = text.rpartition(" ")[2]
+    return int(last) if last.isdecimal() else 0
+
+
 def texts_for(count: int) -> list[str]:
     """Make texts whose vectors `check` knows."""
     return [f"text number {i}" for i in range(count)]
@@ -139,7 +145,7 @@ class Connection(asyncio.Protocol):
         written = pieces.base64 if in_base64 else pieces.numbers
         data = b",".join(
             b'{"object":"embedding","index":%d,"embedding":' % i
-            + written[int(text.rpartition(" ")[2]) % VECTORS]
+            + written[number_of(text) % VECTORS]
             for i, text in enumerate(texts)
         )
         usage = b'{"prompt_tokens":%d,"total_tokens":%d}' % (len(texts), len(texts))

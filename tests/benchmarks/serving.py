@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from server import check, texts_for
@@ -94,51 +95,48 @@ async def _tasks(query: Callable[[str], Any], work: Work) -> list[float]:
 
 async def beside(embedder: Any, work: Work) -> dict[str, Any]:
     """Ask queries, one after the other, for as long as the same object embeds many texts."""
-    if work.mode == "sync":
-        return _beside_thread(embedder, work)
-    texts = texts_for(work.texts)
-    await embedder.aquery("warm up 0")
+    sync, texts, took = work.mode == "sync", texts_for(work.texts), list[float]()
+    _ = embedder.query("warm up 0") if sync else await embedder.aquery("warm up 0")
     gc.collect()
+    if sync:
+        rows, wall = _beside_thread(embedder, texts, took)
+    else:
+        rows, wall = await _beside_task(embedder, texts, took)
+    check(rows, len(texts), work.dimensions)
+    return {**of_latencies(took), "asked": len(took), "wall": wall, "warmed": 1}
 
+
+async def _beside_task(embedder: Any, texts: list[str], took: list[float]) -> tuple[Any, float]:
     async def ingest() -> tuple[Any, float]:
         start = time.perf_counter()
         rows = await embedder.adocuments(texts)
         return rows, time.perf_counter() - start
 
-    ingestion, took = asyncio.create_task(ingest()), []
+    ingestion = asyncio.create_task(ingest())
     await asyncio.sleep(_PAUSE)
     while not ingestion.done() or not took:
         start = time.perf_counter()
         await embedder.aquery(f"query {len(took)}")
         took.append(time.perf_counter() - start)
         await asyncio.sleep(_PAUSE)
-    rows, wall = await ingestion
-    check(rows, len(texts), work.dimensions)
-    return {**of_latencies(took), "asked": len(took), "wall": wall, "warmed": 1}
+    return await ingestion
 
 
-def _beside_thread(embedder: Any, work: Work) -> dict[str, Any]:
-    texts, found = texts_for(work.texts), []
-    embedder.query("warm up 0")
-    gc.collect()
-
-    def ingest() -> None:
+def _beside_thread(embedder: Any, texts: list[str], took: list[float]) -> tuple[Any, float]:
+    def ingest() -> tuple[Any, float]:
         start = time.perf_counter()
         rows = embedder.documents(texts)
-        found.append((rows, time.perf_counter() - start))
+        return rows, time.perf_counter() - start
 
-    ingestion, took = threading.Thread(target=ingest), []
-    ingestion.start()
-    time.sleep(_PAUSE)
-    while ingestion.is_alive() or not took:
-        start = time.perf_counter()
-        embedder.query(f"query {len(took)}")
-        took.append(time.perf_counter() - start)
+    with ThreadPoolExecutor(1) as pool:
+        ingestion = pool.submit(ingest)
         time.sleep(_PAUSE)
-    ingestion.join()
-    rows, wall = found[0]
-    check(rows, len(texts), work.dimensions)
-    return {**of_latencies(took), "asked": len(took), "wall": wall, "warmed": 1}
+        while not ingestion.done() or not took:
+            start = time.perf_counter()
+            embedder.query(f"query {len(took)}")
+            took.append(time.perf_counter() - start)
+            time.sleep(_PAUSE)
+        return ingestion.result()
 
 
 @contextlib.contextmanager
