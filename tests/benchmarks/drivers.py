@@ -3,7 +3,8 @@
 A driver is a function `make(base_url, concurrency, batch)` that returns something with
 `documents(texts)`, `adocuments(texts)`, `query(text)` and `aquery(text)`, and, for vector stores,
 the framework's own `object`. Where `concurrency` is None, the package's default holds. What a
-driver needs is imported inside, so that rivals can live in an environment of their own (rivals.txt).
+driver needs is imported inside, so that rivals can live in an environment of their own, which
+rivals.txt lists.
 """
 
 from __future__ import annotations
