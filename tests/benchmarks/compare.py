@@ -3,8 +3,9 @@
 Runs what is ours in W1 to W6, the imports and the first call, once with the packages of this
 checkout and once with those of another, in the same interpreter with the same dependencies and by
 this checkout's benchmarks. The two take turns, and each round begins with the other one, so that a
-machine that gets slower meanwhile favours neither. Takes half an hour; nothing else should run.
-W7 to W10 are compared where `--only` names them.
+machine that gets slower meanwhile favours neither. Compared with a copy of itself, a version shows
+how much the machine scatters. Takes half an hour; nothing else should run. W7 to W10 are compared
+where `--only` names them.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def line(subject: Subject, pairs: list[Pair]) -> str:
 def check_import(checkout: Path) -> None:
     """Make sure that it is this checkout's packages that are measured, not an installed version."""
     found = subprocess.run(
-        [sys.executable, "-c", "import aimlapi_embeddings as core; print(core.__file__)"],
+        [sys.executable, "-P", "-c", "import aimlapi_embeddings as core; print(core.__file__)"],
         env=bench.importing_from(checkout),
         capture_output=True,
         text=True,

@@ -1,10 +1,9 @@
 """Who embeds: the floor, ourselves through each surface, and rivals where they are installed.
 
-A driver is a function `make(base_url, concurrency, batch)` that returns something with
-`documents(texts)`, `adocuments(texts)`, `query(text)` and `aquery(text)`, and, for vector stores,
-the framework's own `object`. Where `concurrency` is None, the package's default holds. What a
-driver needs is imported inside, so that rivals can live in an environment of their own, which
-rivals.txt lists.
+A driver is a function `make(base_url, work)` that returns something with `documents(texts)`,
+`adocuments(texts)`, `query(text)` and `aquery(text)`, and, for vector stores, the framework's own
+`object`. Where the work's `concurrency` is None, the package's default holds. What a driver needs is
+imported inside, so that rivals can live in an environment of their own, which rivals.txt lists.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from floor import KEY, MODEL, Floor, TransportFloor, cut, decode
+from floor import KEY, MODEL, NATIVE, Floor, TransportFloor, cut, decode
 from server import VECTORS, vector
-from works import FRAMEWORK, SIZES, TRANSPORT
+from works import FRAMEWORK, SIZES, TRANSPORT, Work
 
 DRIVERS: dict[str, Callable[..., Any]] = {}
 
@@ -34,31 +33,31 @@ def driver(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 @driver("floor")
-def floor(base_url: str, concurrency: int | None, batch: int | None) -> Any:
-    return Floor(base_url, concurrency, batch)
+def floor(base_url: str, work: Work) -> Any:
+    return Floor(base_url, work.concurrency, work.batch)
 
 
 @driver("floor-wave")
-def floor_wave(base_url: str, concurrency: int | None, batch: int | None) -> Any:
-    return Floor(base_url, concurrency, batch, waves=True)
+def floor_wave(base_url: str, work: Work) -> Any:
+    return Floor(base_url, work.concurrency, work.batch, waves=True)
 
 
 @driver("floor-8")
-def floor_8(base_url: str, concurrency: int | None, batch: int | None) -> Any:
-    return Floor(base_url, 8, batch)
+def floor_8(base_url: str, work: Work) -> Any:
+    return Floor(base_url, 8, work.batch)
 
 
 @driver(TRANSPORT)
-def floor_transport(base_url: str, concurrency: int | None, batch: int | None) -> Any:
+def floor_transport(base_url: str, work: Work) -> Any:
     return TransportFloor(base_url)
 
 
 @driver(FRAMEWORK)
-def floor_in_llama_index(base_url: str, concurrency: int | None, batch: int | None) -> Any:
+def floor_in_llama_index(base_url: str, work: Work) -> Any:
     """The floor as a `BaseEmbedding`: what the framework's events and spans cost anybody."""
     from llama_index.core.base.embeddings.base import BaseEmbedding
 
-    floor = Floor(base_url, concurrency, batch)
+    floor = Floor(base_url, work.concurrency, work.batch)
 
     class FloorEmbedding(BaseEmbedding):
         def _get_query_embedding(self, query: str) -> list[float]:
@@ -79,29 +78,39 @@ def floor_in_llama_index(base_url: str, concurrency: int | None, batch: int | No
     return _of_llama_index(FloorEmbedding(embed_batch_size=2048))
 
 
+def of_ours(work: Work) -> dict[str, Any]:
+    """The options that differ from ours by default."""
+    options = {}
+    if work.concurrency:
+        options["max_concurrency"] = work.concurrency
+    if work.dimensions != NATIVE:  # vectors of another size than was asked for are refused
+        options["dimensions"] = work.dimensions
+    return options
+
+
 @driver("ours, LangChain")
-def langchain(base_url: str, concurrency: int | None, batch: int | None, **options: Any) -> Any:
+def langchain(base_url: str, work: Work, **options: Any) -> Any:
     from langchain_aimlapi_embeddings import AIMLAPIEmbeddings
 
-    options |= bound(max_concurrency=concurrency)
+    options |= of_ours(work)
     return _of_langchain(AIMLAPIEmbeddings(model=MODEL, api_key=KEY, base_url=base_url, **options))
 
 
 @driver("ours, LlamaIndex")
-def llama_index(base_url: str, concurrency: int | None, batch: int | None) -> Any:
+def llama_index(base_url: str, work: Work) -> Any:
     from llama_index_aimlapi_embeddings import AIMLAPIEmbedding
 
-    options = bound(max_concurrency=concurrency)
+    options = of_ours(work)
     return _of_llama_index(
         AIMLAPIEmbedding(model_name=MODEL, api_key=KEY, api_base=base_url, **options)
     )
 
 
 @driver("ours, array()")
-def to_array(base_url: str, concurrency: int | None, batch: int | None) -> Any:
+def to_array(base_url: str, work: Work) -> Any:
     from aimlapi_embeddings import EmbeddingsClient
 
-    options = bound(max_concurrency=concurrency, batch_size=batch)
+    options = of_ours(work) | {"batch_size": work.batch}
     ours = EmbeddingsClient(model=MODEL, api_key=KEY, base_url=base_url, **options)
 
     async def adocuments(texts: Sequence[str]) -> Any:
@@ -111,7 +120,7 @@ def to_array(base_url: str, concurrency: int | None, batch: int | None) -> Any:
 
 
 @driver("langchain-openai")
-def langchain_openai(base_url: str, concurrency: int | None, batch: int | None) -> Any:
+def langchain_openai(base_url: str, work: Work) -> Any:
     from langchain_openai import OpenAIEmbeddings
 
     theirs = OpenAIEmbeddings(
@@ -121,15 +130,15 @@ def langchain_openai(base_url: str, concurrency: int | None, batch: int | None) 
 
 
 @driver("llama-index-embeddings-openai")
-def llama_index_openai(base_url: str, concurrency: int | None, batch: int | None) -> Any:
+def llama_index_openai(base_url: str, work: Work) -> Any:
     from llama_index.embeddings.openai import OpenAIEmbedding
 
-    options = bound(num_workers=concurrency)
+    options = {"num_workers": work.concurrency} if work.concurrency else {}
     return _of_llama_index(OpenAIEmbedding(model=MODEL, api_key=KEY, api_base=base_url, **options))
 
 
 @driver("pydantic-ai")
-def pydantic_ai(base_url: str, concurrency: int | None, batch: int | None) -> Any:
+def pydantic_ai(base_url: str, work: Work) -> Any:
     """Sends what it is given in one request, so its user cuts at the 2,048 that OpenAI takes."""
     from pydantic_ai import Embedder
     from pydantic_ai.embeddings.openai import OpenAIEmbeddingModel
@@ -158,7 +167,7 @@ def pydantic_ai(base_url: str, concurrency: int | None, batch: int | None) -> An
 
 
 @driver("vectors at hand, LangChain")
-def at_hand_langchain(base_url: str, concurrency: int | None, batch: int | None) -> Any:
+def at_hand_langchain(base_url: str, work: Work) -> Any:
     """Takes no time to embed, so that what is left is the store's own."""
     from langchain_core.embeddings import Embeddings
 
@@ -175,7 +184,7 @@ def at_hand_langchain(base_url: str, concurrency: int | None, batch: int | None)
 
 
 @driver("vectors at hand, LlamaIndex")
-def at_hand_llama_index(base_url: str, concurrency: int | None, batch: int | None) -> Any:
+def at_hand_llama_index(base_url: str, work: Work) -> Any:
     """The same; the framework's own events are the store's here, as they come with its index."""
     from llama_index.core.base.embeddings.base import BaseEmbedding
 
@@ -214,11 +223,6 @@ class VectorsAtHand:
         return [self.rows.get(text) or self.any for text in texts]
 
 
-def bound(**options: Any) -> dict[str, Any]:
-    """Leave out what is None, which not every version of every package takes for its default."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
 def _of_langchain(embeddings: Any) -> Any:
     return SimpleNamespace(
         object=embeddings,
@@ -243,8 +247,8 @@ def _of_llama_index(embedding: Any) -> Any:
 
 
 @driver("floor, decoded by the caller")
-def floor_decoded_by_the_caller(base_url: str, concurrency: int | None, batch: int | None) -> Any:
-    floor = Floor(base_url, concurrency, batch)
+def floor_decoded_by_the_caller(base_url: str, work: Work) -> Any:
+    floor = Floor(base_url, work.concurrency, work.batch)
 
     def post(texts: Sequence[str]) -> bytes:
         return bytes(floor.client.post("/embeddings", **floor.body(texts)).content)
@@ -257,8 +261,8 @@ def floor_decoded_by_the_caller(base_url: str, concurrency: int | None, batch: i
     return SimpleNamespace(documents=documents)
 
 
-def langchain_of_size(base_url: str, concurrency: int | None, batch: int | None, size: int) -> Any:
-    return langchain(base_url, concurrency, batch, chunk_size=size)
+def langchain_of_size(base_url: str, work: Work, size: int) -> Any:
+    return langchain(base_url, work, chunk_size=size)
 
 
 for size in SIZES:
@@ -266,41 +270,41 @@ for size in SIZES:
 
 
 @driver("ours, collector off")
-def langchain_collector_off(base_url: str, concurrency: int | None, batch: int | None) -> Any:
+def langchain_collector_off(base_url: str, work: Work) -> Any:
     gc.disable()
-    return langchain(base_url, concurrency, batch)
+    return langchain(base_url, work)
 
 
 @driver("ours, heap frozen")
-def langchain_heap_frozen(base_url: str, concurrency: int | None, batch: int | None) -> Any:
-    ours = langchain(base_url, concurrency, batch)
+def langchain_heap_frozen(base_url: str, work: Work) -> Any:
+    ours = langchain(base_url, work)
     gc.freeze()
     return ours
 
 
 @driver("ours, uvloop")
-def langchain_uvloop(base_url: str, concurrency: int | None, batch: int | None) -> Any:
+def langchain_uvloop(base_url: str, work: Work) -> Any:
     import uvloop
 
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    return langchain(base_url, concurrency, batch)
+    return langchain(base_url, work)
 
 
 @driver("ours, httpx-aiohttp")
-def langchain_aiohttp(base_url: str, concurrency: int | None, batch: int | None) -> Any:
+def langchain_aiohttp(base_url: str, work: Work) -> Any:
     import httpx_aiohttp
 
     client = httpx_aiohttp.HttpxAiohttpClient(timeout=60)
-    return langchain(base_url, concurrency, batch, http_async_client=client)
+    return langchain(base_url, work, http_async_client=client)
 
 
 @driver("ours, httpx2")
-def langchain_httpx2(base_url: str, concurrency: int | None, batch: int | None) -> Any:
+def langchain_httpx2(base_url: str, work: Work) -> Any:
     import httpx2
 
-    options = {"timeout": 60, "limits": httpx2.Limits(max_connections=concurrency)}
+    options = {"timeout": 60, "limits": httpx2.Limits(max_connections=work.concurrency)}
     clients = {
         "http_client": httpx2.Client(**options),
         "http_async_client": httpx2.AsyncClient(**options),
     }
-    return langchain(base_url, concurrency, batch, **clients)
+    return langchain(base_url, work, **clients)

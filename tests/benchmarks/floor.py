@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 MODEL = "text-embedding-3-small"
+NATIVE = 1536  # numbers in its vectors, unless others are asked for
 KEY = "sk-benchmark"
 
 

@@ -67,7 +67,7 @@ KINDS = {
 
 
 def main(name: str, work: Work, base_url: str) -> dict[str, Any]:
-    measured = KINDS[work.kind](DRIVERS[name](base_url, work.concurrency, work.batch), work)
+    measured = KINDS[work.kind](DRIVERS[name](base_url, work), work)
     if work.mode == "sync":  # outside of a running loop, as sync callers are
         try:
             measured.send(None)

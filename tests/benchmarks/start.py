@@ -42,7 +42,7 @@ def milliseconds(code: str, before: str, checkout: Path = CHECKOUT) -> float:
     """Time a piece of code in a fresh process that has run another one before."""
     timed = f"{before}\nfrom time import perf_counter\nstart = perf_counter()\n{code}\n"
     done = subprocess.run(
-        [sys.executable, "-c", f"{timed}print(perf_counter() - start)"],
+        [sys.executable, "-P", "-c", f"{timed}print(perf_counter() - start)"],
         check=True,
         env=importing_from(checkout),
         preexec_fn=pinned(0),

@@ -42,29 +42,34 @@ STORES: dict[str, dict[str, float | None]] = {
 
 
 def users(share: float = 1.0) -> list[Case]:
-    """List the cases of W7: each user asks, waits, and asks again together with all others."""
-    found = []
-    for mode, rows in USERS.items():
-        kind = {"sync": "threads", "async": "tasks"}[mode]
-        for count, limits in rows.items():
-            found.append(
-                Case(
-                    name=f"W7 {count} users ask at once, {kind}",
-                    work=Work(
-                        kind="users",
-                        users=count,
-                        queries=max(1, int((20 if count == 1 else 4) * share)),
-                        mode=mode,
-                        concurrency=None,
-                    ),
-                    drivers=("floor", *OURS, *OTHERS[mode]),
-                    columns=(P50, P99, Column("cpu", "CPU s"), *COUNTS),
-                    judged=P99,
-                    goals=dict(zip(OURS, limits, strict=True)) if limits else {},
-                    server=LATENCY,
-                )
-            )
-    return found
+    """List the cases of W7."""
+    return [
+        of_users(count, mode, share, limits)
+        for mode, rows in USERS.items()
+        for count, limits in rows.items()
+    ]
+
+
+def of_users(
+    count: int, mode: str, share: float = 1.0, limits: tuple[float, float] | None = None
+) -> Case:
+    """A case of W7: all users ask, and, when all are answered, ask again."""
+    times = 20 if count == 1 else 4
+    return Case(
+        name=f"W7 {count} users ask at once, {'threads' if mode == 'sync' else 'tasks'}",
+        work=Work(
+            kind="users",
+            users=count,
+            queries=max(1, int(times * share)),
+            mode=mode,
+            concurrency=None,
+        ),
+        drivers=("floor", *OURS, *OTHERS[mode]),
+        columns=(P50, P99, Column("cpu", "CPU s"), *COUNTS),
+        judged=P99,
+        goals=dict(zip(OURS, limits, strict=True)) if limits else {},
+        server=LATENCY,
+    )
 
 
 def beside(share: float = 1.0) -> list[Case]:
