@@ -14,16 +14,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.works import Case
+from tests.benchmarks.works import Case, Column
 
 HERE = Path(__file__).parent
+CHECKOUT = HERE.parents[1]
 Figures = dict[str, float]
+Runs = dict[str, list[Figures]]
 
 
 def pinned(cpu: int) -> Any:
     """Make a function that ties a new process to a CPU, where there are several."""
     several = (os.cpu_count() or 1) > 1
     return (lambda: os.sched_setaffinity(0, {cpu})) if several else None
+
+
+def importing_from(checkout: Path) -> dict[str, str]:
+    """Make the environment of a process that imports our packages from a checkout."""
+    return {**os.environ, "PYTHONPATH": str(checkout)}
 
 
 @contextmanager
@@ -51,33 +58,46 @@ def ask(url: str, body: Mapping[str, Any] | None = None) -> Any:
         return json.load(reply)
 
 
-def python_of(driver: str, rivals: Path | None) -> str:
-    """Find the interpreter that has a driver's packages: our own, or one for each rival."""
-    own = rivals / driver / "bin" / "python" if rivals else None
-    return str(own) if own is not None and own.exists() else sys.executable
+def of_this_repository(driver: str) -> bool:
+    """Tell whether a driver needs nothing but this repository and its extras."""
+    return driver.startswith(("ours", "floor", "vectors at hand"))
 
 
-def run(case: Case, driver: str, url: str, rivals: Path | None = None) -> Figures:
-    """Measure one driver once, in a fresh process."""
+def available(case: Case, rivals: Path | None) -> list[str]:
+    """List the drivers that can run: the rivals where their environment was given."""
+    return [each for each in case.drivers if rivals or of_this_repository(each)]
+
+
+def run(
+    case: Case, driver: str, url: str, rivals: Path | None = None, checkout: Path = CHECKOUT
+) -> Figures:
+    """Measure one driver once, in a fresh process.
+
+    Args:
+        case: What is measured.
+        driver: By whom.
+        url: Where the server is.
+        rivals: The virtual environment that has the rivals' packages.
+        checkout: The folder that our packages are imported from.
+    """
     ask(f"{url}/reset", {"dimensions": case.work.dimensions, **case.server})
+    python = sys.executable
+    if not of_this_repository(driver):
+        assert rivals is not None, f"{driver} needs --rivals"
+        python = str(rivals / "bin" / "python")
     done = subprocess.run(
-        [
-            python_of(driver, rivals),
-            HERE / "measure.py",
-            driver,
-            json.dumps(asdict(case.work)),
-            f"{url}/v1",
-        ],
+        [python, HERE / "measure.py", driver, json.dumps(asdict(case.work)), f"{url}/v1"],
         capture_output=True,
         text=True,
+        env=importing_from(checkout),
         preexec_fn=pinned(0),
-        timeout=600,
+        timeout=900,
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"{driver} failed {case.name}: {done.stderr[-500:]}")
+        raise Failed(f"{driver} failed {case.name}: {done.stderr[-1500:]}")
     stats = ask(f"{url}/stats")
-    figures = json.loads(done.stdout)
+    figures = json.loads(done.stdout.splitlines()[-1])
     return {
         **figures,
         "requests": stats["requests"] - figures["warmed"],
@@ -86,51 +106,66 @@ def run(case: Case, driver: str, url: str, rivals: Path | None = None) -> Figure
     }
 
 
-def available(driver: str, rivals: Path | None) -> bool:
-    """Tell whether a rival's environment is there; the others always are."""
-    ours = driver.startswith(("ours", "floor"))
-    return ours or python_of(driver, rivals) != sys.executable
-
-
-def rounds(case: Case, url: str, count: int, rivals: Path | None = None) -> dict[str, Figures]:
-    """Measure all drivers of a case in turn, `count` times; medians, and ratios round by round."""
-    drivers = [each for each in (case.base, *case.drivers) if available(each, rivals)]
-    found: dict[str, list[Figures]] = {each: [] for each in drivers}
+def rounds(case: Case, url: str, count: int, rivals: Path | None = None) -> Runs:
+    """Measure all drivers of a case in turn, `count` times."""
+    found: Runs = {each: [] for each in available(case, rivals)}
     for _ in range(count):
-        for each in drivers:
-            found[each].append(run(case, each, url, rivals))
-    table = {}
-    for each, runs in found.items():
-        figures = {key: statistics.median(r[key] for r in runs) for key in runs[0]}
-        for key in ("wall", "cpu"):
-            ratios = [a[key] / b[key] for a, b in zip(runs, found[case.base], strict=True)]
-            figures[f"{key} ratio"] = statistics.median(ratios)
-        table[each] = figures
-    return table
+        for each, runs in found.items():
+            runs.append(run(case, each, url, rivals))
+    return found
 
 
-def markdown(case: Case, table: Mapping[str, Figures]) -> str:
-    """Write the table of a case; memory as a share of what the lists alone take."""
-    unit, scale = ("us", 1e6) if case.work.queries else ("s", 1.0)
+class Failed(Exception):
+    """A driver's process ended with an error, whose last lines are the message."""
+
+
+def value(column: Column, driver: str, runs: Runs) -> float | None:
+    """Take the median of a figure, or of its ratios round by round.
+
+    Returns:
+        None if it was not measured, or what it is compared with was not.
+    """
+    other = column.over or column.share
+    if (other and other not in runs) or column.figure not in runs[driver][0]:
+        return None
+    own = [each[column.figure] for each in runs[driver]]
+    if other:
+        pairs = zip(own, (each[column.figure] for each in runs[other]), strict=True)
+        own = [(a / b if column.over else b / a) for a, b in pairs]
+    return statistics.median(own) * column.scale
+
+
+def written(number: float | None, digits: int) -> str:
+    return "-" if number is None else f"{number:.{digits}f}"
+
+
+def verdict(case: Case, driver: str, runs: Runs) -> str:
+    """Tell a driver's goal, and whether it is met; nothing where it has none."""
+    goal, reached = case.goals.get(driver), value(case.judged, driver, runs)
+    if goal is None:
+        return ""
+    limit = written(goal * case.judged.scale, case.judged.digits)
+    if reached is None:
+        return f"{limit}: not measured"
+    return f"{limit}: {'met' if reached <= goal * case.judged.scale else 'not met'}"
+
+
+def row(*cells: str) -> str:
+    """Write a line of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def markdown(case: Case, runs: Runs) -> str:
+    """Write the table of a case."""
+    over = f" over {case.judged.over}" if case.judged.over else ""
+    headings = [each.heading for each in case.columns]
     lines = [
         f"### {case.name}",
         "",
-        f"| | wall {unit} | x | CPU {unit} | x | MB | x | requests | failed | at once "
-        f"| goal ({case.figure}) |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        row("", *headings, f"goal ({case.judged.heading}{over})"),
+        row(*["---"] * (len(headings) + 2)),
     ]
-    for driver, figures in table.items():
-        goal = case.goals.get(driver)
-        met, memory = "", "- | -"
-        if "mb" in figures:
-            memory = f"{figures['mb']:.0f} | {figures['mb'] / case.work.megabytes_of_floats:.2f}"
-        if goal is not None:
-            reached = figures[f"{case.figure} ratio"]
-            met = f"{goal:.2f}: {'met' if reached <= goal else 'not met'}"
-        lines.append(
-            f"| {driver} | {figures['wall'] * scale:.3f} | {figures['wall ratio']:.2f} "
-            f"| {figures['cpu'] * scale:.3f} | {figures['cpu ratio']:.2f} "
-            f"| {memory} | {figures['requests']:.0f} | {figures['failed']:.0f} "
-            f"| {figures['at once']:.0f} | {met} |"
-        )
+    for driver in runs:
+        cells = [written(value(each, driver, runs), each.digits) for each in case.columns]
+        lines.append(row(driver, *cells, verdict(case, driver, runs)))
     return "\n".join([*lines, ""])

@@ -1,24 +1,26 @@
 """Who embeds: the floor, ourselves through each surface, and rivals where they are installed.
 
-A driver is a function `make(base_url, concurrency, batch)` that returns something with
-`documents(texts)`, `adocuments(texts)`, `query(text)` and `aquery(text)`. What it needs is imported
-inside, so that rivals can live in environments of their own.
+A driver is a function `make(base_url, work)` that returns something with `documents(texts)`,
+`adocuments(texts)`, `query(text)` and `aquery(text)`, and, for vector stores, the framework's own
+`object`. Where the work's `concurrency` is None, the package's default holds. What a driver needs is
+imported inside, so that rivals can live in an environment of their own, which rivals.txt lists.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from works import SIZES
+from floor import KEY, MODEL, NATIVE, Floor, TransportFloor, cut, decode
+from server import VECTORS, vector
+from works import FRAMEWORK, SIZES, TRANSPORT, Work
 
-MODEL = "text-embedding-3-small"
-KEY = "sk-benchmark"
 DRIVERS: dict[str, Callable[..., Any]] = {}
 
 
@@ -30,99 +32,32 @@ def driver(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return register
 
 
-def cut(texts: Sequence[str], size: int) -> list[Sequence[str]]:
-    return [texts[i : i + size] for i in range(0, len(texts), size)]
-
-
-class Floor:
-    """What a skilled hand writes for one job: httpx, orjson, a2b_base64, NumPy; nothing checked."""
-
-    def __init__(self, base_url: str, concurrency: int, batch: int, waves: bool = False) -> None:
-        import httpx
-
-        limits = httpx.Limits(max_connections=concurrency)
-        self.options: dict[str, Any] = {
-            "base_url": base_url,
-            "headers": {"Authorization": f"Bearer {KEY}"},
-            "limits": limits,
-            "timeout": 60.0,
-        }
-        self.httpx, self.client = httpx, httpx.Client(**self.options)
-        self.aclient: Any = None  # belongs to the loop of the first call
-        self.concurrency, self.batch, self.waves = concurrency, batch, waves
-
-    def body(self, texts: Sequence[str]) -> dict[str, Any]:
-        return {"json": {"model": MODEL, "input": texts, "encoding_format": "base64"}}
-
-    def decode(self, content: bytes) -> list[list[float]]:
-        from binascii import a2b_base64
-
-        import numpy as np
-        import orjson
-
-        return [
-            embedding
-            if isinstance(embedding := item["embedding"], list)
-            else np.frombuffer(a2b_base64(embedding), dtype="<f4").tolist()
-            for item in orjson.loads(content)["data"]
-        ]
-
-    def batches(self, texts: Sequence[str]) -> list[Sequence[str]]:
-        return cut(texts, -(-len(texts) // self.concurrency) if self.waves else self.batch)
-
-    def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        reply = self.client.post("/embeddings", **self.body(texts))
-        reply.raise_for_status()
-        return self.decode(reply.content)
-
-    def documents(self, texts: Sequence[str]) -> list[list[float]]:
-        with ThreadPoolExecutor(self.concurrency) as pool:
-            return [row for rows in pool.map(self.embed, self.batches(texts)) for row in rows]
-
-    async def aembed(self, texts: Sequence[str]) -> list[list[float]]:
-        self.aclient = self.aclient or self.httpx.AsyncClient(**self.options)
-        reply = await self.aclient.post("/embeddings", **self.body(texts))
-        reply.raise_for_status()
-        return self.decode(reply.content)
-
-    async def adocuments(self, texts: Sequence[str]) -> list[list[float]]:
-        gate = asyncio.Semaphore(self.concurrency)
-
-        async def embed(batch: Sequence[str]) -> list[list[float]]:
-            async with gate:
-                return await self.aembed(batch)
-
-        found = await asyncio.gather(*map(embed, self.batches(texts)))
-        return [row for rows in found for row in rows]
-
-    def query(self, text: str) -> list[float]:
-        return self.embed([text])[0]
-
-    async def aquery(self, text: str) -> list[float]:
-        return (await self.aembed([text]))[0]
-
-
 @driver("floor")
-def floor(base_url: str, concurrency: int, batch: int) -> Any:
-    return Floor(base_url, concurrency, batch)
+def floor(base_url: str, work: Work) -> Any:
+    return Floor(base_url, work.concurrency, work.batch)
 
 
 @driver("floor-wave")
-def floor_wave(base_url: str, concurrency: int, batch: int) -> Any:
-    return Floor(base_url, concurrency, batch, waves=True)
+def floor_wave(base_url: str, work: Work) -> Any:
+    return Floor(base_url, work.concurrency, work.batch, waves=True)
 
 
 @driver("floor-8")
-def floor_8(base_url: str, concurrency: int, batch: int) -> Any:
-    return Floor(base_url, 8, batch)
+def floor_8(base_url: str, work: Work) -> Any:
+    return Floor(base_url, 8, work.batch)
 
 
-@driver("floor in LlamaIndex")
-def floor_in_llama_index(base_url: str, concurrency: int, batch: int) -> Any:
+@driver(TRANSPORT)
+def floor_transport(base_url: str, work: Work) -> Any:
+    return TransportFloor(base_url)
+
+
+@driver(FRAMEWORK)
+def floor_in_llama_index(base_url: str, work: Work) -> Any:
     """The floor as a `BaseEmbedding`: what the framework's events and spans cost anybody."""
     from llama_index.core.base.embeddings.base import BaseEmbedding
 
-    floor = Floor(base_url, concurrency, batch)
+    floor = Floor(base_url, work.concurrency, work.batch)
 
     class FloorEmbedding(BaseEmbedding):
         def _get_query_embedding(self, query: str) -> list[float]:
@@ -143,34 +78,40 @@ def floor_in_llama_index(base_url: str, concurrency: int, batch: int) -> Any:
     return _of_llama_index(FloorEmbedding(embed_batch_size=2048))
 
 
+def of_ours(work: Work) -> dict[str, Any]:
+    """The options that differ from ours by default."""
+    options = {}
+    if work.concurrency:
+        options["max_concurrency"] = work.concurrency
+    if work.dimensions != NATIVE:  # vectors of another size than was asked for are refused
+        options["dimensions"] = work.dimensions
+    return options
+
+
 @driver("ours, LangChain")
-def langchain(base_url: str, concurrency: int, batch: int | None, **options: Any) -> Any:
+def langchain(base_url: str, work: Work, **options: Any) -> Any:
     from langchain_aimlapi_embeddings import AIMLAPIEmbeddings
 
-    ours = AIMLAPIEmbeddings(
-        model=MODEL, api_key=KEY, base_url=base_url, max_concurrency=concurrency, **options
-    )
-    return _of_langchain(ours)
+    options |= of_ours(work)
+    return _of_langchain(AIMLAPIEmbeddings(model=MODEL, api_key=KEY, base_url=base_url, **options))
 
 
 @driver("ours, LlamaIndex")
-def llama_index(base_url: str, concurrency: int, batch: int | None) -> Any:
+def llama_index(base_url: str, work: Work) -> Any:
     from llama_index_aimlapi_embeddings import AIMLAPIEmbedding
 
+    options = of_ours(work)
     return _of_llama_index(
-        AIMLAPIEmbedding(
-            model_name=MODEL, api_key=KEY, api_base=base_url, max_concurrency=concurrency
-        )
+        AIMLAPIEmbedding(model_name=MODEL, api_key=KEY, api_base=base_url, **options)
     )
 
 
 @driver("ours, array()")
-def array(base_url: str, concurrency: int, batch: int | None) -> Any:
+def to_array(base_url: str, work: Work) -> Any:
     from aimlapi_embeddings import EmbeddingsClient
 
-    ours = EmbeddingsClient(
-        model=MODEL, api_key=KEY, base_url=base_url, max_concurrency=concurrency, batch_size=batch
-    )
+    options = of_ours(work) | {"batch_size": work.batch}
+    ours = EmbeddingsClient(model=MODEL, api_key=KEY, base_url=base_url, **options)
 
     async def adocuments(texts: Sequence[str]) -> Any:
         return (await ours.aembed(texts)).array()
@@ -179,7 +120,7 @@ def array(base_url: str, concurrency: int, batch: int | None) -> Any:
 
 
 @driver("langchain-openai")
-def langchain_openai(base_url: str, concurrency: int, batch: int | None) -> Any:
+def langchain_openai(base_url: str, work: Work) -> Any:
     from langchain_openai import OpenAIEmbeddings
 
     theirs = OpenAIEmbeddings(
@@ -189,24 +130,102 @@ def langchain_openai(base_url: str, concurrency: int, batch: int | None) -> Any:
 
 
 @driver("llama-index-embeddings-openai")
-def llama_index_openai(base_url: str, concurrency: int, batch: int | None) -> Any:
+def llama_index_openai(base_url: str, work: Work) -> Any:
     from llama_index.embeddings.openai import OpenAIEmbedding
 
-    return _of_llama_index(
-        OpenAIEmbedding(model=MODEL, api_key=KEY, api_base=base_url, num_workers=concurrency)
+    options = {"num_workers": work.concurrency} if work.concurrency else {}
+    return _of_llama_index(OpenAIEmbedding(model=MODEL, api_key=KEY, api_base=base_url, **options))
+
+
+@driver("pydantic-ai")
+def pydantic_ai(base_url: str, work: Work) -> Any:
+    """Sends what it is given in one request, so its user cuts at the 2,048 that OpenAI takes."""
+    from pydantic_ai import Embedder
+    from pydantic_ai.embeddings.openai import OpenAIEmbeddingModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    provider = OpenAIProvider(base_url=base_url, api_key=KEY)
+    theirs = Embedder(OpenAIEmbeddingModel(MODEL, provider=provider))
+
+    def documents(texts: Sequence[str]) -> list[Sequence[float]]:
+        found = (theirs.embed_documents_sync(each) for each in cut(texts, 2048))
+        return [row for each in found for row in each.embeddings]
+
+    async def adocuments(texts: Sequence[str]) -> list[Sequence[float]]:
+        found = [await theirs.embed_documents(each) for each in cut(texts, 2048)]
+        return [row for each in found for row in each.embeddings]
+
+    async def aquery(text: str) -> Sequence[float]:
+        return (await theirs.embed_query(text)).embeddings[0]
+
+    return SimpleNamespace(
+        documents=documents,
+        adocuments=adocuments,
+        query=lambda text: theirs.embed_query_sync(text).embeddings[0],
+        aquery=aquery,
     )
 
 
-@driver("langchain-aimlapi")
-def langchain_aimlapi(base_url: str, concurrency: int, batch: int | None) -> Any:
-    from langchain_aimlapi import AimlapiEmbeddings
+@driver("vectors at hand, LangChain")
+def at_hand_langchain(base_url: str, work: Work) -> Any:
+    """Takes no time to embed, so that what is left is the store's own."""
+    from langchain_core.embeddings import Embeddings
 
-    theirs = AimlapiEmbeddings(model=MODEL, api_key=KEY, base_url=base_url)
-    return _of_langchain(theirs)
+    rows = VectorsAtHand()
+
+    class AtHand(Embeddings):
+        def embed_query(self, text: str) -> list[float]:
+            return rows.take([text])[0]
+
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            return rows.take(texts)
+
+    return SimpleNamespace(object=AtHand(), documents=rows.take, prepare=rows.prepare)
+
+
+@driver("vectors at hand, LlamaIndex")
+def at_hand_llama_index(base_url: str, work: Work) -> Any:
+    """The same; the framework's own events are the store's here, as they come with its index."""
+    from llama_index.core.base.embeddings.base import BaseEmbedding
+
+    rows = VectorsAtHand()
+
+    class AtHand(BaseEmbedding):
+        def _get_query_embedding(self, query: str) -> list[float]:
+            return rows.take([query])[0]
+
+        async def _aget_query_embedding(self, query: str) -> list[float]:
+            return rows.take([query])[0]
+
+        def _get_text_embedding(self, text: str) -> list[float]:
+            return rows.take([text])[0]
+
+        def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+            return rows.take(texts)
+
+    embedding = AtHand(embed_batch_size=2048)
+    return SimpleNamespace(object=embedding, documents=rows.take, prepare=rows.prepare)
+
+
+class VectorsAtHand:
+    """The server's vectors, a list of floats of its own for each text, made before the measure."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[float]] = {}
+        self.any: list[float] = []
+
+    def prepare(self, texts: Sequence[str], dimensions: int) -> None:
+        packed = [array("d", vector(i, dimensions)) for i in range(VECTORS)]
+        self.any = packed[0].tolist()  # for the text that a vector store tries a model with
+        self.rows = {text: packed[i % VECTORS].tolist() for i, text in enumerate(texts)}
+
+    def take(self, texts: Sequence[str]) -> list[list[float]]:
+        return [self.rows.get(text) or self.any for text in texts]
 
 
 def _of_langchain(embeddings: Any) -> Any:
     return SimpleNamespace(
+        object=embeddings,
         documents=embeddings.embed_documents,
         adocuments=embeddings.aembed_documents,
         query=embeddings.embed_query,
@@ -216,6 +235,7 @@ def _of_langchain(embeddings: Any) -> Any:
 
 def _of_llama_index(embedding: Any) -> Any:
     return SimpleNamespace(
+        object=embedding,
         documents=embedding.get_text_embedding_batch,
         adocuments=embedding.aget_text_embedding_batch,
         query=embedding.get_query_embedding,
@@ -227,22 +247,22 @@ def _of_llama_index(embedding: Any) -> Any:
 
 
 @driver("floor, decoded by the caller")
-def floor_decoded_by_the_caller(base_url: str, concurrency: int, batch: int) -> Any:
-    floor = Floor(base_url, concurrency, batch)
+def floor_decoded_by_the_caller(base_url: str, work: Work) -> Any:
+    floor = Floor(base_url, work.concurrency, work.batch)
 
     def post(texts: Sequence[str]) -> bytes:
         return bytes(floor.client.post("/embeddings", **floor.body(texts)).content)
 
     def documents(texts: Sequence[str]) -> list[list[float]]:
-        with ThreadPoolExecutor(concurrency) as pool:
+        with ThreadPoolExecutor(floor.concurrency) as pool:
             replies = pool.map(post, floor.batches(texts))
-            return [row for reply in replies for row in floor.decode(reply)]
+            return [row for reply in replies for row in decode(reply)]
 
     return SimpleNamespace(documents=documents)
 
 
-def langchain_of_size(base_url: str, concurrency: int, batch: int | None, size: int) -> Any:
-    return langchain(base_url, concurrency, batch, chunk_size=size)
+def langchain_of_size(base_url: str, work: Work, size: int) -> Any:
+    return langchain(base_url, work, chunk_size=size)
 
 
 for size in SIZES:
@@ -250,41 +270,41 @@ for size in SIZES:
 
 
 @driver("ours, collector off")
-def langchain_collector_off(base_url: str, concurrency: int, batch: int | None) -> Any:
+def langchain_collector_off(base_url: str, work: Work) -> Any:
     gc.disable()
-    return langchain(base_url, concurrency, batch)
+    return langchain(base_url, work)
 
 
 @driver("ours, heap frozen")
-def langchain_heap_frozen(base_url: str, concurrency: int, batch: int | None) -> Any:
-    ours = langchain(base_url, concurrency, batch)
+def langchain_heap_frozen(base_url: str, work: Work) -> Any:
+    ours = langchain(base_url, work)
     gc.freeze()
     return ours
 
 
 @driver("ours, uvloop")
-def langchain_uvloop(base_url: str, concurrency: int, batch: int | None) -> Any:
+def langchain_uvloop(base_url: str, work: Work) -> Any:
     import uvloop
 
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    return langchain(base_url, concurrency, batch)
+    return langchain(base_url, work)
 
 
 @driver("ours, httpx-aiohttp")
-def langchain_aiohttp(base_url: str, concurrency: int, batch: int | None) -> Any:
+def langchain_aiohttp(base_url: str, work: Work) -> Any:
     import httpx_aiohttp
 
     client = httpx_aiohttp.HttpxAiohttpClient(timeout=60)
-    return langchain(base_url, concurrency, batch, http_async_client=client)
+    return langchain(base_url, work, http_async_client=client)
 
 
 @driver("ours, httpx2")
-def langchain_httpx2(base_url: str, concurrency: int, batch: int | None) -> Any:
+def langchain_httpx2(base_url: str, work: Work) -> Any:
     import httpx2
 
-    options = {"timeout": 60, "limits": httpx2.Limits(max_connections=concurrency)}
+    options = {"timeout": 60, "limits": httpx2.Limits(max_connections=work.concurrency)}
     clients = {
         "http_client": httpx2.Client(**options),
         "http_async_client": httpx2.AsyncClient(**options),
     }
-    return langchain(base_url, concurrency, batch, **clients)
+    return langchain(base_url, work, **clients)

@@ -1,7 +1,7 @@
 """One measured run in a process of its own: `python measure.py DRIVER WORK BASE_URL`, JSON out.
 
 Outside the measure: imports, construction, and one call to warm up. Vectors are checked against the
-server's own. Peak memory is the kernel's high-water mark, reset before the run.
+server's own.
 """
 
 from __future__ import annotations
@@ -17,52 +17,32 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import serving
+import stores
 from drivers import DRIVERS
-from server import vector
+from memory import Peak
+from server import check, texts_for
 from works import Work
 
 _WARM_UP = 10  # queries
 
 
-def resident(field: str) -> float:
-    """Read a figure of /proc/self/status in MB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) / 1024
-    raise LookupError(field)
-
-
-def forget_peak() -> None:
-    """Set the kernel's high-water mark back to what is in use now."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def check(rows: Any, dimensions: int) -> None:
-    """Compare some rows with the vectors that the server has for them."""
-    for i in range(0, len(rows), max(1, len(rows) // 50)):
-        row = rows[i].tolist() if hasattr(rows[i], "tolist") else rows[i]
-        assert row == vector(i, dimensions), f"row {i} is not the vector of its text"
-
-
-async def many(embedder: Any, work: Work, texts: list[str]) -> dict[str, Any]:
+async def many(embedder: Any, work: Work) -> dict[str, Any]:
     """Embed all texts once, in this running loop for async."""
-    sync = work.colour == "sync"
-    warm = ["warm up 0"]
+    sync, texts, warm = work.mode == "sync", texts_for(work.texts), ["warm up 0"]
     rows = embedder.documents(warm) if sync else await embedder.adocuments(warm)
     gc.collect()  # what the imports left over belongs to nobody's figures
-    forget_peak()
-    before, cpu, wall = resident("VmRSS"), time.process_time(), time.perf_counter()
+    peak, cpu, wall = Peak(), time.process_time(), time.perf_counter()
     rows = embedder.documents(texts) if sync else await embedder.adocuments(texts)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    peak = resident("VmHWM") - before
-    assert len(rows) == len(texts)
-    check(rows, work.dimensions)
-    return {"wall": wall, "cpu": cpu, "mb": peak, "warmed": len(warm)}
+    wall, cpu, mb = time.perf_counter() - wall, time.process_time() - cpu, peak.megabytes()
+    check(rows, len(texts), work.dimensions)
+    lists = len(texts) * work.dimensions * 40 / 2**20  # 8 bytes a place, 32 a float of its own
+    return {"wall": wall, "cpu": cpu, "mb": mb, "mb of lists": mb / lists, "warmed": len(warm)}
 
 
 async def one_by_one(embedder: Any, work: Work) -> dict[str, Any]:
     """Embed queries one after the other."""
-    sync = work.colour == "sync"
+    sync = work.mode == "sync"
     took: list[float] = []
     for i in range(-_WARM_UP, work.queries):
         if i == 0:
@@ -76,15 +56,24 @@ async def one_by_one(embedder: Any, work: Work) -> dict[str, Any]:
     return {"wall": statistics.median(took), "cpu": cpu / work.queries, "warmed": _WARM_UP}
 
 
+KINDS = {
+    "texts": many,
+    "queries": one_by_one,
+    "users": serving.users,
+    "beside": serving.beside,
+    "stalls": serving.stalls,
+    "store": stores.fill,
+}
+
+
 def main(name: str, work: Work, base_url: str) -> dict[str, Any]:
-    texts = [f"text number {i}" for i in range(work.texts)]
-    embedder = DRIVERS[name](base_url, work.concurrency, work.batch)
-    measured = one_by_one(embedder, work) if work.queries else many(embedder, work, texts)
-    if work.colour == "sync":  # outside of a running loop, as sync callers are
+    measured = KINDS[work.kind](DRIVERS[name](base_url, work), work)
+    if work.mode == "sync":  # outside of a running loop, as sync callers are
         try:
             measured.send(None)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
+        raise RuntimeError("a sync measure waited for something")
     return asyncio.run(measured)
 
 

@@ -49,6 +49,25 @@ def vector(number: int, dimensions: int) -> list[float]:
     return list(struct.unpack(f"<{dimensions}f", struct.pack(f"<{dimensions}f", *numbers)))
 
 
+def number_of(text: str) -> int:
+    """Read the number that a text ends in; 0 for the texts that vector stores try a model with."""
+    last = text.rpartition(" ")[2]
+    return int(last) if last.isdecimal() else 0
+
+
+def texts_for(count: int) -> list[str]:
+    """Make texts whose vectors `check` knows."""
+    return [f"text number {i}" for i in range(count)]
+
+
+def check(rows: Any, count: int, dimensions: int) -> None:
+    """Compare some rows with the vectors that the server has for their texts."""
+    assert len(rows) == count, f"{len(rows)} rows for {count} texts"
+    for i in range(0, count, max(1, count // 50)):
+        row = rows[i].tolist() if hasattr(rows[i], "tolist") else list(rows[i])
+        assert row == vector(i, dimensions), f"row {i} is not the vector of its text"
+
+
 class Pieces:
     """All vectors, written out as they travel."""
 
@@ -126,7 +145,7 @@ class Connection(asyncio.Protocol):
         written = pieces.base64 if in_base64 else pieces.numbers
         data = b",".join(
             b'{"object":"embedding","index":%d,"embedding":' % i
-            + written[int(text.rpartition(" ")[2]) % VECTORS]
+            + written[number_of(text) % VECTORS]
             for i, text in enumerate(texts)
         )
         usage = b'{"prompt_tokens":%d,"total_tokens":%d}' % (len(texts), len(texts))

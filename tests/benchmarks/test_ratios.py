@@ -9,6 +9,7 @@ import pytest
 
 from tests.benchmarks import bench
 from tests.benchmarks.works import Case, cases
+from tests.benchmarks.works_felt import beside, stalls, users
 
 SHARE = 0.1
 
@@ -19,9 +20,12 @@ def url() -> Iterator[str]:
         yield url
 
 
-@pytest.mark.parametrize("case", cases(SHARE), ids=lambda case: case.name)
+CASES = [*cases(SHARE), *users(SHARE), *beside(SHARE), *stalls(SHARE)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_ratio_to_the_floor(case: Case, url: str, benchmark: Any) -> None:
-    table = benchmark.pedantic(bench.rounds, (case, url, 1), rounds=1)
-    ratios = {driver: round(row[f"{case.figure} ratio"], 2) for driver, row in table.items()}
+    runs = benchmark.pedantic(bench.rounds, (case, url, 1), rounds=1)
+    ratios = {driver: bench.value(case.judged, driver, runs) for driver in runs}
     benchmark.extra_info.update(ratios)
-    print(f"\n{case.name}: {case.figure} as a share of {case.base}: {ratios}")
+    print(f"\n{bench.markdown(case, runs)}")
