@@ -13,6 +13,7 @@ the rules by which proxies are chosen.
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import time
@@ -20,6 +21,7 @@ import urllib.request
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import httpx
@@ -30,13 +32,15 @@ from aimlapi_embeddings._protocol.attempt import Attempt
 from aimlapi_embeddings._protocol.endpoint import is_loopback
 from aimlapi_embeddings._protocol.secrets import SecretLike
 
-_ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1)
 # Seconds after which an idle connection is closed; httpx does the same.
 _IDLE = 5.0
+# How long a connection stays idle is decided here: a transport that opened another one by itself
+# could not be shut down.
+_ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
 
 
 class Response(NamedTuple):
-    """A reply as it came, decompressed."""
+    """A reply as it came, decompressed; header names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -93,7 +97,8 @@ class Maker(msgspec.Struct):
         self._proxied = not proxies.keys().isdisjoint(("http", "https", "all"))
         # The headers that httpx sends by itself, and ours over them.
         with httpx.Client(verify=certificates, trust_env=False) as client:
-            self._defaults = client.headers
+            request = client.build_request("POST", self._target, content=b"")
+        self._defaults = request.headers
         self._defaults.update(self.headers)
         self._certificates = certificates
 
@@ -102,11 +107,15 @@ class Maker(msgspec.Struct):
         assert self._defaults is not None  # connections are made first
         headers = self._defaults.copy()
         headers["Authorization"] = f"Bearer {self.key.get_secret_value()}"
+        headers["Content-Length"] = str(len(body))
         seconds = self.timeout
         timeout = {"connect": seconds, "read": seconds, "write": seconds, "pool": seconds}
-        extensions = {"timeout": timeout, "trace": trace}
         return httpx.Request(
-            "POST", self._target or self.url, headers=headers, content=body, extensions=extensions
+            "POST",
+            self._target or self.url,
+            headers=headers,
+            stream=httpx.ByteStream(body),  # httpx adds no headers of its own then
+            extensions={"timeout": timeout, "trace": trace},
         )
 
 
@@ -120,8 +129,23 @@ class _Base:
         self.idle_since = 0.0
 
     @property
-    def _is_client(self) -> bool:
-        return hasattr(self._carrier, "send")
+    def is_usable(self) -> bool:
+        """Whether it is open, and the server has neither closed it nor sent anything unasked."""
+        if self._socket is None or time.monotonic() - self.idle_since > _IDLE:
+            return False
+        if not hasattr(select, "poll"):  # Windows
+            return not select.select([self._socket], [], [], 0)[0]
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return not poll.poll(0)
+
+    def _begin(self, attempt: Attempt) -> bool:
+        """Note that a request uses this connection; tell whether it has to be opened first."""
+        attempt.use(self)
+        if self._socket is None:
+            return True
+        attempt.begin()
+        return False
 
     def _note(self, attempt: Attempt, event: str, info: Mapping[str, Any]) -> None:
         """Follow httpcore's trace events: https://www.encode.io/httpcore/extensions/#trace."""
@@ -147,11 +171,13 @@ class Connection(_Base):
 
     def post(self, body: bytes, attempt: Attempt) -> Response:
         """Send a body and read the whole reply."""
-        attempt.use(self)
         response = self._start(body, attempt)
+        headers = _plain(response.headers)
+        # Pieces that are not compressed need no decoder.
+        pieces: Any = response.iter_bytes() if "content-encoding" in headers else response.stream
         try:
             content = bytearray()  # grows in place; `response.read()` would copy once more
-            for piece in response.iter_bytes():
+            for piece in pieces:
                 content += piece
                 attempt.check_time()
         except httpx.DecodingError:
@@ -160,15 +186,16 @@ class Connection(_Base):
             content.clear()  # the status is what counts
         finally:
             response.close()
-        return Response(response.status_code, response.headers, content)
+        return Response(response.status_code, headers, content)
 
     def _start(self, body: bytes, attempt: Attempt) -> httpx.Response:
         def trace(event: str, info: Mapping[str, Any]) -> None:
             self._note(attempt, event, info)
 
-        if self._is_client:
-            return self._carrier.send(self._maker.request(body, trace), stream=True)  # type: ignore[no-any-return]
-        return self._carrier.handle_request(self._maker.request(body, trace))  # type: ignore[no-any-return]
+        request = partial(self._maker.request, body, trace if self._begin(attempt) else None)
+        if isinstance(self._carrier, httpx.Client):
+            return self._carrier.send(request(), stream=True)
+        return self._carrier.handle_request(request())  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Close it; nobody uses it any more."""
@@ -181,9 +208,11 @@ class AsyncConnection(_Base):
     async def post(self, body: bytes, attempt: Attempt) -> Response:
         """Send a body and read the whole reply."""
         response = await self._start(body, attempt)
+        headers = _plain(response.headers)
+        pieces: Any = response.aiter_bytes() if "content-encoding" in headers else response.stream
         try:
             content = bytearray()
-            async for piece in response.aiter_bytes():
+            async for piece in pieces:
                 content += piece
         except httpx.DecodingError:
             if response.is_success:
@@ -191,19 +220,25 @@ class AsyncConnection(_Base):
             content.clear()
         finally:
             await response.aclose()
-        return Response(response.status_code, response.headers, content)
+        return Response(response.status_code, headers, content)
 
     async def _start(self, body: bytes, attempt: Attempt) -> httpx.Response:
         async def trace(event: str, info: Mapping[str, Any]) -> None:
             self._note(attempt, event, info)
 
-        if self._is_client:
-            return await self._carrier.send(self._maker.request(body, trace), stream=True)  # type: ignore[no-any-return]
-        return await self._carrier.handle_async_request(self._maker.request(body, trace))  # type: ignore[no-any-return]
+        request = partial(self._maker.request, body, trace if self._begin(attempt) else None)
+        if isinstance(self._carrier, httpx.AsyncClient):
+            return await self._carrier.send(request(), stream=True)
+        return await self._carrier.handle_async_request(request())  # type: ignore[no-any-return]
 
     async def aclose(self) -> None:
         """Close it; nobody uses it any more."""
         await self._carrier.aclose()
+
+
+def _plain(headers: httpx.Headers) -> dict[str, str]:
+    """Read headers once; httpx would walk all of them for each one that is looked up."""
+    return {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in headers.raw}
 
 
 class Stack:

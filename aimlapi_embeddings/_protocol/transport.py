@@ -12,24 +12,18 @@ before it closes the loop: the connections go with their loop, and no socket lea
 from __future__ import annotations
 
 import inspect
-import socket
-import ssl
 import sys
 import weakref
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aimlapi_embeddings._errors import (
-    APIConnectionError,
-    APITimeoutError,
-    ConfigurationError,
-    ReplyError,
-)
-from aimlapi_embeddings._protocol.attempt import Attempt, CallEnded, IdleConnectionClosed, Watchdog
-from aimlapi_embeddings._protocol.connections import Maker, Stack
+from aimlapi_embeddings._errors import AIMLAPIError, ConfigurationError
+from aimlapi_embeddings._protocol.attempt import Attempt, Watchdog
+from aimlapi_embeddings._protocol.connections import Maker, Response, Stack
 from aimlapi_embeddings._protocol.endpoint import shown_url
+from aimlapi_embeddings._protocol.failures import known_failure
 from aimlapi_embeddings._protocol.secrets import SecretLike, hide
 from aimlapi_embeddings._protocol.status import READ_BODY
 from aimlapi_embeddings._types import Reply
@@ -61,9 +55,6 @@ _READ_HEADERS = (
     "x-ratelimit-reset-tokens",
     "x-request-id",
 )
-# Names of exceptions, of httpx and of libraries of its shape, after which nothing was sent.
-_NOT_SENT = frozenset(("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"))
-_NO_SUCH_HOST = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")}
 
 
 def check_http_clients(http_client: Any, async_http_client: Any) -> None:
@@ -110,7 +101,6 @@ class HTTPTransport:
         async_http_client: Any = None,
     ) -> None:
         self._url = url
-        self._shown_url = shown_url(url)
         self._key = api_key
         self._headers = headers
         self._timeout = timeout
@@ -135,49 +125,69 @@ class HTTPTransport:
             ReplyError: The reply cannot be decompressed.
             CallEnded: The call ended before sending began.
         """
-        with self._translated(attempt, own=self._given is not None):
+        handled = sys.exception()
+        try:
             if self._given is not None:
                 attempt.begin()
                 response = self._given.post(self._url, content=body, **self._as_ours())
                 return self._reply(response.status_code, response.headers, response.content)
-            self._warn_if_other_was_given(self._given_async, "http_client", "sync")
-            stack = self._stack
-            connection = stack.take() or self._maker.connection()
-            self._watchdog.watch(attempt, self._whole)
-            try:
-                response = connection.post(body, attempt)
-            except BaseException:
-                connection.close()
-                raise
-            finally:
-                self._watchdog.forget(attempt)
-            for old in stack.give_back(connection):
-                old.close()
-        return self._reply(*response)
+            return self._reply(*self._post(body, attempt))
+        except BaseException as error:
+            if known := self._known(error, handled, attempt, self._given):
+                raise known from error
+            raise
+
+    def _post(self, body: bytes, attempt: Attempt) -> Response:
+        self._warn_if_other_was_given(self._given_async, "http_client", "sync")
+        stack = self._stack
+        while (connection := stack.take()) is not None and not connection.is_usable:
+            connection.close()
+        connection = connection or self._maker.connection()
+        self._watchdog.watch(attempt, self._whole)
+        try:
+            response: Response = connection.post(body, attempt)
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            self._watchdog.forget(attempt)
+        for old in stack.give_back(connection):
+            old.close()
+        return response
 
     async def send_async(self, body: bytes, attempt: Attempt) -> Reply:
         """Post a body and wait for the whole reply in this task; raises like `send`."""
-        import asyncio  # which takes 20 ms that sync callers need not wait
-
-        with self._translated(attempt, own=self._given_async is not None):
+        handled = sys.exception()
+        try:
             if self._given_async is not None:
                 attempt.begin()
                 response = await self._given_async.post(self._url, content=body, **self._as_ours())
                 return self._reply(response.status_code, response.headers, response.content)
-            self._warn_if_other_was_given(self._given, "async_http_client", "async")
-            stack = await self._stack_of_this_loop()
-            connection = stack.take() or self._maker.async_connection()
-            try:
-                async with asyncio.timeout(self._whole):
-                    response = await connection.post(body, attempt)
-            except GeneratorExit:
-                raise  # thrown away with its event loop; nothing can be awaited any more
-            except BaseException:
-                await connection.aclose()
-                raise
-            for old in stack.give_back(connection):
-                await old.aclose()
-        return self._reply(*response)
+            return self._reply(*await self._post_async(body, attempt))
+        except BaseException as error:
+            if known := self._known(error, handled, attempt, self._given_async):
+                raise known from error
+            raise
+
+    async def _post_async(self, body: bytes, attempt: Attempt) -> Response:
+        import asyncio  # which takes 20 ms that sync callers need not wait
+
+        self._warn_if_other_was_given(self._given, "async_http_client", "async")
+        stack = await self._stack_of_this_loop()
+        while (connection := stack.take()) is not None and not connection.is_usable:
+            await connection.aclose()
+        connection = connection or self._maker.async_connection()
+        try:
+            async with asyncio.timeout(self._whole):
+                response: Response = await connection.post(body, attempt)
+        except GeneratorExit:
+            raise  # thrown away with its event loop; nothing can be awaited any more
+        except BaseException:
+            await connection.aclose()
+            raise
+        for old in stack.give_back(connection):
+            await old.aclose()
+        return response
 
     def close(self) -> None:
         """Close idle connections of threads; those in use are closed when their request ends.
@@ -224,56 +234,18 @@ class HTTPTransport:
         headers = {name: hide(self._key, found[name]) for name in _READ_HEADERS if name in found}
         return Reply(status, headers, body)
 
-    @contextmanager
-    def _translated(self, attempt: Attempt, *, own: bool) -> Iterator[None]:
-        """Make our errors of failures to get a reply; all others are not ours.
-
-        A bug in a client of the user's own keeps its frames; Ctrl-C and cancellation need none.
-        """
-        handled = sys.exception()
-        try:
-            yield
-        except (APIConnectionError, ConfigurationError, CallEnded):
-            raise
-        except BaseException as error:
-            known = self._translate(error, attempt, own=own)
-            if known is not None or not isinstance(error, Exception):
-                _forget_request(error, handled)
-            if known is None:
-                raise
-            raise known from error
-
-    def _translate(
-        self, error: BaseException, attempt: Attempt, *, own: bool
-    ) -> APIConnectionError | ReplyError | None:
-        kinds = {kind.__name__ for kind in type(error).__mro__}
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        if "DecodingError" in kinds:
-            return ReplyError(
-                f"the reply cannot be decompressed ({what}): its body is not what its "
-                "content-encoding says. Ask the provider, or look at the proxies in between."
-            )
-        late = attempt.expired or not kinds.isdisjoint(("TimeoutException", "TimeoutError"))
-        if not late and kinds.isdisjoint(("RequestError", "ConnectionError")):
-            return None
-        sent = attempt.sent and not (own and kinds & _NOT_SENT)
-        failure: APIConnectionError
-        if late:
-            failure = APITimeoutError(
-                f"no reply from {self._shown_url} within {self._maker.timeout:g} s ({what}); raise "
-                "timeout, or lower batch_size."
-            )
-        elif sent and not own and not attempt.connected:
-            failure = IdleConnectionClosed(what)
-        else:
-            remedy = _remedy(error, what)
-            failure = APIConnectionError(
-                f"no reply from {self._shown_url} ({what}); "
-                f"{remedy or 'check base_url, the network and its proxies'}."
-            )
-            failure.permanent = remedy is not None
-        failure.sent = sent
-        return failure
+    def _known(
+        self, error: BaseException, handled: BaseException | None, attempt: Attempt, given: Any
+    ) -> AIMLAPIError | None:
+        seconds = self._maker.timeout if given is None or self._timeout is not None else None
+        return known_failure(
+            error,
+            handled,
+            attempt,
+            url=shown_url(self._url),
+            seconds=seconds,
+            own=given is not None,
+        )
 
     async def _stack_of_this_loop(self) -> Stack:
         import asyncio
@@ -295,45 +267,6 @@ def _authorize(key: SecretLike, request: Any) -> Any:
     # Called for each request, not a header of ours: no frame holds the key when one fails.
     request.headers["Authorization"] = f"Bearer {key.get_secret_value()}"
     return request
-
-
-def _remedy(error: BaseException, what: str) -> str | None:
-    """Say what to do about a connection that can never succeed; None where it may the next time."""
-    link: BaseException | None = error
-    seen: set[int] = set()
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        if isinstance(link, ssl.SSLCertVerificationError):
-            return (
-                "the certificate of the server is not trusted; set SSL_CERT_FILE to the file of "
-                "its certificate authority (REQUESTS_CA_BUNDLE is not read)"
-            )
-        if isinstance(link, socket.gaierror) and link.errno in _NO_SUCH_HOST:
-            return "the host name does not exist; check base_url, or the proxy's name"
-        link = link.__cause__ or link.__context__
-    if what.startswith(("ProxyError: 407", "ProxyError: 403")):
-        return (
-            "the proxy refuses the connection; check the user name and password in HTTPS_PROXY or "
-            "ALL_PROXY, or name the host in NO_PROXY"
-        )
-    return None
-
-
-def _forget_request(error: BaseException, until: BaseException | None) -> None:
-    """Drop what holds a request with its key: an HTTP library's frames, and the request itself.
-
-    Args:
-        error: The last of a chain.
-        until: What the caller was handling before; it keeps its frames.
-    """
-    link: BaseException | None = error
-    seen: set[int] = set()
-    while link is not None and link is not until and id(link) not in seen:
-        seen.add(id(link))
-        link.__traceback__ = None
-        if "_request" in vars(link):  # httpx's errors have one
-            vars(link)["_request"] = None
-        link = link.__cause__ or link.__context__
 
 
 def _close_all(stack: Stack) -> None:
