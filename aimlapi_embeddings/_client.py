@@ -12,15 +12,11 @@ from aimlapi_embeddings._catalog.families import Model
 from aimlapi_embeddings._catalog.models import find_model, find_provider
 from aimlapi_embeddings._engine.collect import Collector
 from aimlapi_embeddings._engine.flow import Call
+from aimlapi_embeddings._engine.inputs import check_titles_fit, checking_texts
 from aimlapi_embeddings._engine.limiter import Limiter
 from aimlapi_embeddings._engine.limits import LearnedLimits
 from aimlapi_embeddings._engine.pacing import BULK, Caller, Lane, Pacer
-from aimlapi_embeddings._engine.planning import (
-    check_texts,
-    check_titles_fit,
-    most_texts,
-    plan_batches,
-)
+from aimlapi_embeddings._engine.planning import most_texts, plan_batches
 from aimlapi_embeddings._engine.refusals import Worklist
 from aimlapi_embeddings._engine.retries import RetryPolicy
 from aimlapi_embeddings._engine.run import (
@@ -54,6 +50,7 @@ from aimlapi_embeddings._protocol.request import cache_namespace, check_titles, 
 from aimlapi_embeddings._protocol.secrets import SecretLike, as_secret, find_key
 from aimlapi_embeddings._protocol.transport import HTTPTransport, check_http_clients
 from aimlapi_embeddings._result import EmbeddingResult
+from aimlapi_embeddings._slices import Work, at_once, in_slices
 from aimlapi_embeddings._types import Progress, Role, TaskType, Usage
 
 
@@ -210,10 +207,11 @@ class EmbeddingsClient:
             ReplyError: The server's answer cannot be trusted.
         """
         runtime, caller = self._runtime, ThreadCaller()
-        call, collector = self._prepare(texts, role, task_type, titles, progress, caller)
+        work = self._prepare(texts, role, task_type, titles, progress, caller)
+        call, collector = at_once(work)
         with self._attach_partial(collector):
             run_threads(call, caller, runtime, collector)
-            return collector.result(self._options.id, call.work)
+            return at_once(collector.result(self._options.id, call.work))
 
     async def aembed(
         self,
@@ -228,10 +226,11 @@ class EmbeddingsClient:
         import asyncio  # which takes 20 ms that sync callers need not wait
 
         runtime, caller = self._runtime, TaskCaller(asyncio.get_running_loop())
-        call, collector = self._prepare(texts, role, task_type, titles, progress, caller)
+        work = self._prepare(texts, role, task_type, titles, progress, caller)
+        call, collector = await in_slices(work)
         with self._attach_partial(collector):
             await run_tasks(call, runtime, collector)
-            return collector.result(self._options.id, call.work)
+            return await in_slices(collector.result(self._options.id, call.work))
 
     @property
     def model(self) -> Model:
@@ -343,15 +342,15 @@ class EmbeddingsClient:
         titles: Sequence[str | None] | None,
         progress: Progress | None,
         caller: Caller,
-    ) -> tuple[Call, Collector]:
+    ) -> Work[tuple[Call, Collector]]:
         """Check everything, and lay out the work of one call; nothing is sent yet."""
         options, runtime = self._options, self._runtime
         sent = role_fields(options, role, task_type)
-        texts = check_texts(texts, role)
+        texts = yield from checking_texts(texts, role)
         if titles is not None:
             check_titles(options, sent)
             titles = check_titles_fit(titles, texts)
-        plan = plan_batches(
+        plan = yield from plan_batches(
             texts,
             options.model,
             batch_size=options.batch_size,

@@ -30,6 +30,7 @@ CORE = Path(aimlapi_embeddings.__file__).parent
 ROOMS = (
     "_version",
     "_warn",
+    "_slices",
     "_types",
     "_errors",
     "_catalog",

@@ -11,6 +11,7 @@ from aimlapi_embeddings._errors import ReplyError
 from aimlapi_embeddings._protocol.status import several_refused
 from aimlapi_embeddings._protocol.vectors import VectorBuffer, size_of
 from aimlapi_embeddings._result import EmbeddingResult, PartialResult
+from aimlapi_embeddings._slices import Work, at_once
 from aimlapi_embeddings._types import Progress, Served, Usage
 
 
@@ -56,7 +57,7 @@ class Collector:
         if self._progress is not None:
             self._progress(self._done, len(self.buffer))
 
-    def result(self, model: str, work: Worklist) -> EmbeddingResult:
+    def result(self, model: str, work: Worklist) -> Work[EmbeddingResult]:
         """Return all vectors.
 
         Raises:
@@ -65,14 +66,15 @@ class Collector:
         if refused := work.refused:
             copies = {i: refused[source] for i, source in self._copies if source in refused}
             raise several_refused({**refused, **copies}, len(self.buffer))
-        self._fill_copies()
+        yield from self._fill_copies()
         return EmbeddingResult(model, self.buffer, self.usage, self.served)
 
     def partial(self) -> PartialResult:
         """Return what is there."""
-        self._fill_copies()
+        at_once(self._fill_copies())
         return PartialResult(self.buffer, self.usage)
 
-    def _fill_copies(self) -> None:
+    def _fill_copies(self) -> Work[None]:
         for place, source in self._copies:
             self.buffer.copy(place, source)
+            yield

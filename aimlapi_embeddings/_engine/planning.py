@@ -1,7 +1,7 @@
 """Texts -> batches.
 
-How this works: texts are checked, put behind their prefix, and stripped of duplicates; what is left
-is packed in order. A batch is full when it holds as many texts or estimated tokens as a request may
+How this works: texts are put behind their prefix and stripped of duplicates; what is left is packed
+in order. A batch is full when it holds as many texts or estimated tokens as a request may
 carry. Texts that must not share a request (too long for an array, or for the model) travel alone,
 texts with different titles travel apart, since a request has one title. Batches are cut so that
 they fill whole waves of `max_concurrency`: five requests at a bound of four would take two round
@@ -11,26 +11,25 @@ trips, and eight smaller ones take the same two.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from aimlapi_embeddings._catalog.families import Model
-from aimlapi_embeddings._errors import ConfigurationError, InvalidInputError
+from aimlapi_embeddings._errors import InvalidInputError
 from aimlapi_embeddings._protocol.request import fits_in_array
-from aimlapi_embeddings._types import Role
+from aimlapi_embeddings._slices import Work
 
 # Below this, a smaller request answers no sooner, and the overhead of each one shows.
 _LEAST_TEXTS_PER_CUT = 64
 # 64 MiB of base64. More at a time costs more in fresh memory than it saves in requests: 20,000
-# texts of 1,536 numbers, 16 requests under way, took a third longer at 1,250 texts each.
-_NUMBERS_UNDER_WAY = 16 * 512 * 1536
+# texts of 1,536 numbers, 16 requests in flight, took a third longer at 1,250 texts each.
+_NUMBERS_IN_FLIGHT = 16 * 512 * 1536
 # UTF-8 bytes to a token: English has about 4, code and CJK about 3 (a character of the latter is
 # one token or a little more). The low figure errs to the safe side.
 _BYTES_PER_TOKEN = 3
-_SHOWN_INDICES = 10
+_TEXTS_PER_STEP = 1024
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -75,85 +74,6 @@ class Plan(NamedTuple):
     """(place, the place of the same text)."""
 
 
-def check_texts(texts: object, role: Role = "document") -> list[str]:
-    """Return texts as plain strings when each can be embedded.
-
-    The sequence is read once. A subclass of `str` becomes a `str` before anything else looks at
-    it: its own `__eq__`, `__hash__` or `encode` could put a vector on the wrong text.
-
-    Args:
-        texts: A list, tuple or other sequence of strings.
-        role: Whether errors speak of texts or of the query.
-
-    Raises:
-        InvalidInputError: It is not a sequence, or holds something that is not a string, is empty,
-            or has no UTF-8 form. Names all bad places.
-    """
-    if not isinstance(texts, Sequence) or isinstance(texts, str | bytes | bytearray | memoryview):
-        kind = type(texts).__name__
-        raise InvalidInputError(
-            f"texts must be a list of strings, not {_article(kind)} {kind}."
-            + (" Put the one text into a list: [text]." if isinstance(texts, str) else "")
-        )
-    plain = [str.__str__(text) if isinstance(text, str) else text for text in texts]
-    bad = [(i, why) for i, text in enumerate(plain) if (why := _why_bad(text))]
-    if bad and role == "query" and len(plain) == 1:
-        raise InvalidInputError(f"the query {bad[0][1]}. Nothing was sent.", (0,))
-    if bad:
-        what = "queries" if role == "query" else "texts"
-        shown = "; ".join(f"{what}[{i}] {why}" for i, why in bad[:_SHOWN_INDICES])
-        more = f"; and {len(bad) - _SHOWN_INDICES} more" if len(bad) > _SHOWN_INDICES else ""
-        raise InvalidInputError(
-            f"{len(bad)} of {len(plain)} {what} cannot be embedded: {shown}{more}. Nothing was "
-            "sent; replace them, or leave them out together with whatever belongs to them.",
-            tuple(i for i, _ in bad),
-        )
-    return plain
-
-
-# Half of a pair of surrogates without its other half.
-_LONE_SURROGATE = re.compile(
-    "[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]"
-)
-
-
-def _why_bad(text: object) -> str | None:
-    if not isinstance(text, str):
-        kind = type(text).__name__
-        return "is None" if text is None else f"is {_article(kind)} {kind}"
-    if not text:
-        return "is empty"
-    if text.isascii():
-        return None
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        if lone := _LONE_SURROGATE.search(text):
-            return f"has a lone surrogate at character {lone.start()}, which UTF-8 cannot write"
-        return (
-            f"has a surrogate pair at character {error.start}, one character that was decoded as "
-            "two halves; text.encode('utf-16', 'surrogatepass').decode('utf-16') puts them together"
-        )
-    return None
-
-
-def _article(noun: str) -> str:
-    return "an" if noun[0].lower() in "aeiou" else "a"
-
-
-def check_titles_fit(titles: object, texts: Sequence[str]) -> list[str | None]:
-    """Return titles as plain strings when there is one, or None, for each text."""
-    plain = list(titles) if isinstance(titles, Sequence) and not isinstance(titles, str) else None
-    if plain is None or len(plain) != len(texts):
-        raise ConfigurationError(
-            f"titles must be a list with one string or None for each of the {len(texts)} texts."
-        )
-    for i, title in enumerate(plain):
-        if title is not None and (why := _why_bad(title)):
-            raise InvalidInputError(f"titles[{i}] {why}; use None for no title.", (i,))
-    return [str.__str__(title) if isinstance(title, str) else None for title in plain]
-
-
 def estimate_tokens(text: str) -> int:
     """Estimate how many tokens a text has; no tokenizer is at hand for most of these models."""
     size = len(text) if text.isascii() else len(text.encode())
@@ -161,11 +81,11 @@ def estimate_tokens(text: str) -> int:
 
 
 def most_texts(model: Model, dimensions: int | None, max_concurrency: int) -> int:
-    """Tell how many texts a request may carry when so many requests are under way."""
+    """Tell how many texts a request may carry when so many requests are in flight."""
     numbers = dimensions or model.native_dimensions
     if numbers is None:
         return model.max_texts_per_request
-    fitting = _NUMBERS_UNDER_WAY // (numbers * max_concurrency)
+    fitting = _NUMBERS_IN_FLIGHT // (numbers * max_concurrency)
     return min(model.max_texts_per_request, max(_LEAST_TEXTS_PER_CUT, fitting))
 
 
@@ -178,14 +98,14 @@ def plan_batches(
     prefix: str = "",
     titles: Sequence[str | None] | None = None,
     max_tokens: float = math.inf,
-) -> Plan:
+) -> Work[Plan]:
     """Decide what is sent together.
 
     Args:
         texts: n checked texts, in the caller's order.
         model: Supplies the limits.
         batch_size: At most this many texts in a batch.
-        max_concurrency: How many batches may be under way, for the waves.
+        max_concurrency: How many batches may be in flight, for the waves.
         prefix: Put in front of each text.
         titles: n titles or None.
         max_tokens: Most tokens that the user's rate limiter grants at once.
@@ -203,9 +123,13 @@ def plan_batches(
         place = first.setdefault(key, i)
         if place != i:
             copies.append((i, place))
+        if i % _TEXTS_PER_STEP == 0:
+            yield
     alone: list[Batch] = []
     together: dict[str | None, Batch] = {}
-    for i in first.values():
+    for n, i in enumerate(first.values()):
+        if n % _TEXTS_PER_STEP == 0:
+            yield
         title = titles[i] if titles else None
         sent = prefix + texts[i]
         tokens = estimate_tokens(sent)
@@ -223,7 +147,8 @@ def plan_batches(
             whole.texts.append(sent)
             whole.tokens.append(tokens)
     most_tokens = min(model.max_tokens_per_request or math.inf, max_tokens)
-    batches = _fill_waves([*together.values()], alone, most_tokens, batch_size, max_concurrency)
+    wholes = [*together.values()]
+    batches = yield from _fill_waves(wholes, alone, most_tokens, batch_size, max_concurrency)
     return Plan(sorted(batches, key=lambda batch: batch.indices[0]), copies)
 
 
@@ -241,20 +166,25 @@ def _fill_waves(
     most_tokens: float,
     batch_size: int,
     max_concurrency: int,
-) -> list[Batch]:
+) -> Work[list[Batch]]:
     """Cut into even batches, as many as take no more waves than full batches would."""
 
-    def cut(size: int) -> list[Batch]:
-        return [*alone, *(part for whole in wholes for part in whole.cut(size, most_tokens))]
+    def cut(size: int) -> Work[list[Batch]]:
+        batches = [*alone]
+        for whole in wholes:
+            for part in whole.cut(size, most_tokens):
+                batches.append(part)
+                yield
+        return batches
 
-    full = cut(batch_size)
+    full = yield from cut(batch_size)
     if len(full) == 1 and len(full[0]) <= _LEAST_TEXTS_PER_CUT:
         return full
     most = math.ceil(len(full) / max_concurrency) * max_concurrency
     texts = sum(map(len, wholes))
     size = max(_LEAST_TEXTS_PER_CUT, math.ceil(texts / max(most - len(alone), 1)))
     while size < min(batch_size, texts):
-        even = cut(size)
+        even = yield from cut(size)
         if len(even) <= most:
             return even
         size += math.ceil(size / 4)  # titles and tokens cut in too: try less even

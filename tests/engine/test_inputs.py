@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aimlapi_embeddings import InvalidInputError
-from aimlapi_embeddings._engine.planning import check_texts
+from aimlapi_embeddings._engine.inputs import check_texts
 from tests.support.entry_points import OPENAI, EntryPoint
 
 GOOD = "good"

@@ -20,6 +20,7 @@ from aimlapi_embeddings._engine.planning import (
     plan_batches,
 )
 from aimlapi_embeddings._protocol.request import length_of
+from aimlapi_embeddings._slices import at_once
 
 FUZZ = settings(deadline=None, max_examples=100)
 MODEL = {model.id: model for model in supported_models()}
@@ -40,13 +41,15 @@ class Job(NamedTuple):
     batch_size: int | None = None
 
     def plan(self) -> Plan:
-        return plan_batches(
-            self.texts,
-            self.model,
-            batch_size=self.batch_size or self.model.max_texts_per_request,
-            max_concurrency=self.max_concurrency,
-            prefix=self.prefix,
-            titles=self.titles,
+        return at_once(
+            plan_batches(
+                self.texts,
+                self.model,
+                batch_size=self.batch_size or self.model.max_texts_per_request,
+                max_concurrency=self.max_concurrency,
+                prefix=self.prefix,
+                titles=self.titles,
+            )
         )
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import ConfigurationError, InvalidInputError
-from aimlapi_embeddings._engine.planning import check_texts, check_titles_fit
+from aimlapi_embeddings._engine.inputs import check_texts, check_titles_fit
 
 NOT_LISTS: list[tuple[Any, str]] = [
     ("text", "not a str. Put the one text into a list: [text]."),

@@ -1,0 +1,104 @@
+"""Can these texts and titles be embedded at all? Asked before money is spent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from aimlapi_embeddings._errors import ConfigurationError, InvalidInputError
+from aimlapi_embeddings._slices import Work, at_once
+from aimlapi_embeddings._types import Role
+
+_SHOWN_INDICES = 10
+_TEXTS_PER_STEP = 1024
+
+
+def check_texts(texts: object, role: Role = "document") -> list[str]:
+    """Do the work of `checking_texts` at once."""
+    return at_once(checking_texts(texts, role))
+
+
+def checking_texts(texts: object, role: Role) -> Work[list[str]]:
+    """Return texts as plain strings when each can be embedded.
+
+    The sequence is read once. A subclass of `str` becomes a `str` before anything else looks at
+    it: its own `__eq__`, `__hash__` or `encode` could put a vector on the wrong text.
+
+    Args:
+        texts: A list, tuple or other sequence of strings.
+        role: Whether errors speak of texts or of the query.
+
+    Raises:
+        InvalidInputError: It is not a sequence, or holds something that is not a string, is empty,
+            or has no UTF-8 form. Names all bad places.
+    """
+    if not isinstance(texts, Sequence) or isinstance(texts, str | bytes | bytearray | memoryview):
+        kind = type(texts).__name__
+        raise InvalidInputError(
+            f"texts must be a list of strings, not {_article(kind)} {kind}."
+            + (" Put the one text into a list: [text]." if isinstance(texts, str) else "")
+        )
+    given, plain = list(texts), list[Any]()
+    bad: list[tuple[int, str]] = []
+    for start in range(0, len(given), _TEXTS_PER_STEP):
+        step = given[start : start + _TEXTS_PER_STEP]
+        step = [str.__str__(text) if isinstance(text, str) else text for text in step]
+        bad += [(i, why) for i, text in enumerate(step, start) if (why := _why_bad(text))]
+        plain += step
+        yield
+    if bad and role == "query" and len(plain) == 1:
+        raise InvalidInputError(f"the query {bad[0][1]}. Nothing was sent.", (0,))
+    if bad:
+        what = "queries" if role == "query" else "texts"
+        shown = "; ".join(f"{what}[{i}] {why}" for i, why in bad[:_SHOWN_INDICES])
+        more = f"; and {len(bad) - _SHOWN_INDICES} more" if len(bad) > _SHOWN_INDICES else ""
+        raise InvalidInputError(
+            f"{len(bad)} of {len(plain)} {what} cannot be embedded: {shown}{more}. Nothing was "
+            "sent; replace them, or leave them out together with whatever belongs to them.",
+            tuple(i for i, _ in bad),
+        )
+    return plain
+
+
+# Half of a pair of surrogates without its other half.
+_LONE_SURROGATE = re.compile(
+    "[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]"
+)
+
+
+def _why_bad(text: object) -> str | None:
+    if not isinstance(text, str):
+        kind = type(text).__name__
+        return "is None" if text is None else f"is {_article(kind)} {kind}"
+    if not text:
+        return "is empty"
+    if text.isascii():
+        return None
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        if lone := _LONE_SURROGATE.search(text):
+            return f"has a lone surrogate at character {lone.start()}, which UTF-8 cannot write"
+        return (
+            f"has a surrogate pair at character {error.start}, one character that was decoded as "
+            "two halves; text.encode('utf-16', 'surrogatepass').decode('utf-16') puts them together"
+        )
+    return None
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[0].lower() in "aeiou" else "a"
+
+
+def check_titles_fit(titles: object, texts: Sequence[str]) -> list[str | None]:
+    """Return titles as plain strings when there is one, or None, for each text."""
+    plain = list(titles) if isinstance(titles, Sequence) and not isinstance(titles, str) else None
+    if plain is None or len(plain) != len(texts):
+        raise ConfigurationError(
+            f"titles must be a list with one string or None for each of the {len(texts)} texts."
+        )
+    for i, title in enumerate(plain):
+        if title is not None and (why := _why_bad(title)):
+            raise InvalidInputError(f"titles[{i}] {why}; use None for no title.", (i,))
+    return [str.__str__(title) if isinstance(title, str) else None for title in plain]

@@ -1,0 +1,120 @@
+"""Why is there no reply, can repeating help, and what can the user do about it?
+
+HTTP clients of the user's own may be of httpx or of another library of its shape, so exceptions are
+told apart by their names.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+
+from aimlapi_embeddings._errors import (
+    AIMLAPIError,
+    APIConnectionError,
+    APITimeoutError,
+    ReplyError,
+)
+from aimlapi_embeddings._protocol.attempt import Attempt, IdleConnectionClosed
+
+_LATE = frozenset(("TimeoutException", "TimeoutError"))
+_LOST = frozenset(("RequestError", "ConnectionError"))
+# After these nothing was sent.
+_NOT_SENT = frozenset(("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"))
+_NO_SUCH_HOST = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")}
+
+
+def known_failure(
+    error: BaseException,
+    handled: BaseException | None,
+    attempt: Attempt,
+    *,
+    url: str,
+    seconds: float | None,
+    own: bool,
+) -> AIMLAPIError | None:
+    """Make our error of a failure to get a reply; None for all others, which are not ours.
+
+    A bug in a client of the user's own keeps its frames. All others lose those of the HTTP
+    library, which hold the key; Ctrl-C and cancellation need none.
+
+    Args:
+        error: What the HTTP client raised.
+        handled: What the caller was handling before; it keeps its frames.
+        attempt: How far the request came.
+        url: As it may be shown.
+        seconds: Of the timeout, where it is known.
+        own: Whether the HTTP client is of the user's own.
+    """
+    if isinstance(error, AIMLAPIError):
+        return None
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    late = attempt.expired or not kinds.isdisjoint(_LATE)
+    known = late or not kinds.isdisjoint(_LOST)
+    if known or not isinstance(error, Exception):
+        _forget_request(error, handled)
+    if not known:
+        return None
+    if "DecodingError" in kinds:
+        return ReplyError(
+            f"the reply cannot be decompressed ({what}): its body is not what its content-encoding "
+            "says. Ask the provider, or look at the proxies in between."
+        )
+    sent = attempt.sent and kinds.isdisjoint(_NOT_SENT)
+    failure: APIConnectionError
+    if late:
+        within = "in time" if seconds is None else f"within {seconds:g} s"
+        failure = APITimeoutError(
+            f"no reply from {url} {within} ({what}); raise timeout, or lower batch_size."
+        )
+    elif sent and not own and not attempt.connected:
+        failure = IdleConnectionClosed(what)
+    else:
+        remedy = _remedy(error, what)
+        failure = APIConnectionError(
+            f"no reply from {url} ({what}); "
+            f"{remedy or 'check base_url, the network and its proxies'}."
+        )
+        failure.permanent = remedy is not None
+    failure.sent = sent
+    return failure
+
+
+def _remedy(error: BaseException, what: str) -> str | None:
+    """Say what to do about a connection that can never succeed; None where it may the next time."""
+    for link in _chain(error):
+        if isinstance(link, ssl.SSLCertVerificationError):
+            return (
+                "the certificate of the server is not trusted; set SSL_CERT_FILE to the file of "
+                "its certificate authority (REQUESTS_CA_BUNDLE is not read)"
+            )
+        if isinstance(link, socket.gaierror) and link.errno in _NO_SUCH_HOST:
+            return "the host name does not exist; check base_url, or the proxy's name"
+    if what.startswith(("ProxyError: 407", "ProxyError: 403")):
+        return (
+            "the proxy refuses the connection; check the user name and password in HTTPS_PROXY or "
+            "ALL_PROXY, or name the host in NO_PROXY"
+        )
+    return None
+
+
+def _forget_request(error: BaseException, until: BaseException | None) -> None:
+    """Drop what holds a request with its key: an HTTP library's frames, and the request itself."""
+    for link in _chain(error):
+        if link is until:
+            return
+        link.__traceback__ = None
+        if "_request" in vars(link):  # httpx's errors have one
+            vars(link)["_request"] = None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Follow causes, each once: a chain can be a circle."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or link.__context__
