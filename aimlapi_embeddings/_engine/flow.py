@@ -27,11 +27,12 @@ from aimlapi_embeddings._errors import (
     RequestTooLargeError,
 )
 from aimlapi_embeddings._protocol.attempt import IdleConnectionClosed
+from aimlapi_embeddings._protocol.error_body import effective_reply, is_success
 from aimlapi_embeddings._protocol.options import Options, expected_size
 from aimlapi_embeddings._protocol.request import build_body, fits_in_array
 from aimlapi_embeddings._protocol.response import parse_reply
 from aimlapi_embeddings._protocol.retry_hints import RetryHint, read_retry_hint
-from aimlapi_embeddings._protocol.status import effective_reply, error_of, is_success
+from aimlapi_embeddings._protocol.status import error_of
 from aimlapi_embeddings._types import Reply, Usage
 
 _SHOWN_TEXT = 60  # characters

@@ -31,7 +31,7 @@ import msgspec
 from aimlapi_embeddings._engine.limits import LearnedLimits
 from aimlapi_embeddings._engine.planning import Batch
 from aimlapi_embeddings._errors import BadRequestError, RequestTooLargeError
-from aimlapi_embeddings._protocol.status import reason
+from aimlapi_embeddings._protocol.wording import reason
 
 # Single texts that are refused, while nothing is accepted, before the request is held to be at
 # fault: in the same words, or in any words (some servers put an id or the text into them).

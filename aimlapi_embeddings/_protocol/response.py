@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from aimlapi_embeddings._errors import ReplyError
-from aimlapi_embeddings._protocol.status import READ_BODY, content_encoding, read_error
+from aimlapi_embeddings._protocol.error_body import READ_BODY, content_encoding, read_error
 from aimlapi_embeddings._protocol.vectors import FLOAT32, floats_of, size_of
 from aimlapi_embeddings._types import Reply, Row, Served, Usage
 

@@ -23,9 +23,9 @@ from aimlapi_embeddings._errors import AIMLAPIError, ConfigurationError
 from aimlapi_embeddings._protocol.attempt import Attempt, Watchdog
 from aimlapi_embeddings._protocol.connections import Maker, Response, Stack
 from aimlapi_embeddings._protocol.endpoint import shown_url
+from aimlapi_embeddings._protocol.error_body import READ_BODY
 from aimlapi_embeddings._protocol.failures import known_failure
 from aimlapi_embeddings._protocol.secrets import SecretLike, hide
-from aimlapi_embeddings._protocol.status import READ_BODY
 from aimlapi_embeddings._types import Reply
 from aimlapi_embeddings._warn import warn_user
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import RateLimitError, ReplyError
-from aimlapi_embeddings._protocol.status import effective_reply
+from aimlapi_embeddings._protocol.error_body import effective_reply
 from aimlapi_embeddings._types import Reply
 from aimlapi_embeddings.emulator import Fault
 from tests.support.entry_points import OPENAI, Clock, EntryPoint

@@ -15,7 +15,9 @@ from aimlapi_embeddings import (
     RequestTooLargeError,
 )
 from aimlapi_embeddings._catalog.providers import PROVIDERS
-from aimlapi_embeddings._protocol.status import error_of, is_success, speaks_of_size
+from aimlapi_embeddings._protocol.error_body import is_success
+from aimlapi_embeddings._protocol.status import error_of
+from aimlapi_embeddings._protocol.wording import speaks_of_size
 from aimlapi_embeddings._types import Reply
 
 URL = "https://api.example/v1/embeddings"

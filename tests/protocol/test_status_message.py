@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aimlapi_embeddings._protocol.status import find_message
+from aimlapi_embeddings._protocol.error_body import find_message
 
 
 def said(value: Any) -> str:

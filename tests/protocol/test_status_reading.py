@@ -15,13 +15,9 @@ from hypothesis import strategies as st
 
 from aimlapi_embeddings import APIStatusError
 from aimlapi_embeddings._catalog.providers import PROVIDERS
-from aimlapi_embeddings._protocol.status import (
-    effective_reply,
-    error_of,
-    find_message,
-    is_repeated,
-    reason,
-)
+from aimlapi_embeddings._protocol.error_body import effective_reply, find_message
+from aimlapi_embeddings._protocol.status import error_of, is_repeated
+from aimlapi_embeddings._protocol.wording import reason
 from aimlapi_embeddings._types import Reply
 
 HOSTILE: dict[str, Callable[[int], bytes]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aimlapi_embeddings._protocol.status import is_too_large
+from aimlapi_embeddings._protocol.wording import is_too_large
 
 GROQ = (
     "Request too large for model `m` in organization `org_01` service tier `on_demand` on tokens "

@@ -1,0 +1,132 @@
+"""What does the server's message mean: too large, a quota used up, or the same as another one?"""
+
+from __future__ import annotations
+
+import re
+
+from aimlapi_embeddings._protocol.error_body import ErrorBody
+
+_TOO = (
+    r"too (?:large|long|many|big)|exceed|max\b|maximum|at most|up to|allowed per|range of|limit|"
+    r"(?:larger|greater|more|longer) than|(?:less|fewer) than"
+)
+_SIZE = (
+    r"tokens?|inputs?|items?|elements?|texts?|batch|array|characters?|length|size|content|payload|"
+    r"body|entity|instances?|request (?:is )?too (?:large|long|big)"
+)
+_SPEAKS_OF_SIZE = re.compile(rf"(?=.*\b(?:{_TOO}))(?=.*\b(?:{_SIZE})\b)", re.I | re.S)
+# These can be of the wrong size too, but a smaller batch does not cure them.
+_SPEAKS_OF_A_FIELD = re.compile(r"dimension|encoding_format|task_type|input_type|\btitle\b", re.I)
+
+# A 5xx is one of size only when it speaks of the request's own size. Its other limits (of time,
+# connections, requests, memory) are the server's, and repeating may help.
+_OWN_SIZE = re.compile(
+    r"invalid input length|only supports? (?:one|a single|1) input|message larger than max|"
+    r"(?=.*\b(?:too (?:large|long|many|big)|exceed|max(?:imum)?\b|at most|"
+    r"(?:larger|greater|more|longer) than))"
+    r"(?=.*\b(?:tokens?|inputs?|texts?|batch|array|characters?|length|sequence|prompt|payload|body|"
+    r"content|entity|request (?:is )?too (?:large|long|big))\b)",
+    re.I | re.S,
+)
+_SERVER_LIMIT = re.compile(
+    r"deadline|time-?out|timed out|time limit|retries|connections?\b|concurren|requests\b|queue|"
+    r"attempts|overload|rate.?limit|per[ -]?(?:second|minute|hour|day)|quota|memory|header",
+    re.I,
+)
+
+_USED = re.compile(r"\bused:? *\d", re.I)
+_LIMIT = re.compile(r"\blimit:? *([\d,_]+)", re.I)
+_REQUESTED = re.compile(r"\brequested:? *([\d,_]+)", re.I)
+_TOO_LARGE = re.compile(r"\btoo large\b", re.I)
+
+# Codes and types by which a server says that the account has to be changed first.
+_QUOTA_CODES = re.compile(
+    r"insufficient[_ ]?(?:user[_ ]?)?(?:quota|balance|funds|credits?)|billing[_ ]?hard[_ ]?limit|"
+    r"billing[_ ]?not[_ ]?active|free[_ ]?tier[_ ]?only|quota[_ ]?exhausted|arrearage",
+    re.I,
+)
+_QUOTA_WORDS = re.compile(
+    r"(?:ran|run|running) out of (?:funds|credits?|balance|quota)|out of (?:funds|credits)|"
+    r"balance (?:is )?(?:too low|used up|exhausted|insufficient|not enough)|"
+    r"not enough (?:funds|credits|balance|quota)|exceeded your current quota|billing hard limit|"
+    r"free[ -](?:tier|quota|allowance|credits?|plan|trial)\b.*"
+    r"\b(?:used up|exhausted|exceeded|reached|expired|over|spent)|"
+    r"(?:used up|exhausted|exceeded|reached|spent)\b.*\bfree[ -]"
+    r"(?:tier|quota|allowance|credits?|plan|trial)",
+    re.I | re.S,
+)
+_SOON = re.compile(
+    r"per[ -]?(?:min|sec)|/ ?min\b|\b[rt]pm\b|(?:retry|try again) (?:in|after)\b|retryDelay|"
+    r"rate.?limit|too many requests|slow down",
+    re.I,
+)
+_ACCOUNT_STATUSES = frozenset({402, 403, 429})
+
+
+def is_too_large(status: int, message: str) -> bool:
+    """Tell whether a reply refuses the request for its size, whatever status it says that with."""
+    if status == 413:
+        return True
+    if status in (400, 422):
+        return speaks_of_size(message)
+    if status == 429:
+        return _exceeds_its_limit(message)
+    if status >= 500:
+        return _OWN_SIZE.search(message) is not None and not _SERVER_LIMIT.search(message)
+    return False
+
+
+def speaks_of_size(message: str) -> bool:
+    """Tell whether a refusal of the request's content can be cured by a smaller request."""
+    return bool(_SPEAKS_OF_SIZE.search(message)) and not _SPEAKS_OF_A_FIELD.search(message)
+
+
+def _exceeds_its_limit(message: str) -> bool:
+    """Tell whether a 429 refuses a request that is larger than the whole budget.
+
+    OpenAI: "Request too large for ... (TPM): Limit 400, Requested 1040". A budget that others have
+    used is "Rate limit reached for ...: Limit 400, Used 300, Requested 200", and waiting helps.
+    """
+    if _USED.search(message):
+        return False
+    limit, requested = _LIMIT.search(message), _REQUESTED.search(message)
+    exceeded = limit and requested and _whole(requested[1]) > _whole(limit[1])
+    return bool(exceeded or _TOO_LARGE.search(message))
+
+
+def _whole(digits: str) -> int:
+    return int(re.sub(r"\D", "", digits) or 0)
+
+
+def quota_exhausted(status: int, found: ErrorBody, retry_after: float | None) -> bool:
+    if status not in _ACCOUNT_STATUSES:
+        return False
+    error = found.data.get("error") if isinstance(found.data, dict) else None
+    places = [place for place in (found.data, error) if isinstance(place, dict)]
+    named = [place.get(key) for place in places for key in ("code", "type", "status", "name")]
+    if any(_QUOTA_CODES.search(text) for text in (found.message, *named) if isinstance(text, str)):
+        return True
+    if retry_after or not _QUOTA_WORDS.search(found.message):
+        return False
+    # Google words a budget per minute like a quota that is used up, and says when to come back.
+    details = [place.get("details") for place in places]
+    return not _SOON.search(found.message) and not _SOON.search(str(details))
+
+
+def reason(message: str) -> str:
+    """Reduce a server's message to what two refusals for one reason have in common.
+
+    Quoted parts, ids and numbers differ from text to text; they are left out.
+    """
+    for pattern in _VARYING:
+        message = pattern.sub("", message)
+    return " ".join(message.lower().split())
+
+
+_VARYING = (
+    # A quotation that the cut of a long message left open ends with the message.
+    re.compile(r'"[^"]*(?:"|$)|“[^”]*(?:”|$)|«[^»]*(?:»|$)|`[^`]*(?:`|$)'),
+    re.compile(r"(?<!\w)'[^']*(?:'|$)"),  # no apostrophe, as in "doesn't"
+    re.compile(r"\b[0-9a-f]{8,}\b|\b(?=[\w-]*\d)[\w-]{6,}\b", re.I),  # ids
+    re.compile(r"\d+"),
+)
