@@ -1,0 +1,57 @@
+"""What do callbacks and event handlers hear of a call?
+
+The base class embeds each window before the next, which would hold up the requests, and lets
+pydantic check and copy each vector for the last event, which takes half as long again as embedding
+them. Here one call embeds all windows while the first one's events are open. Handlers get copies,
+so that they cannot change the caller's vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding, dispatcher
+from llama_index.core.callbacks import CBEventType, EventPayload
+from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
+
+
+@contextmanager
+def emit_events(
+    embedding: BaseEmbedding, texts: Sequence[str], at_once: bool = False
+) -> Iterator[list[Embedding]]:
+    """Emit the events of a call whose vectors the caller puts into the list, window by window.
+
+    Callbacks of a window start when those of the one before have ended, so that their times add up
+    to that of the call.
+
+    Args:
+        embedding: Whose call it is.
+        texts: Of all windows.
+        at_once: Whether the start events of all windows precede the first end event, as in the
+            base's async methods.
+    """
+    count = len(texts) if isinstance(texts, Sequence) else 0
+    windows = [
+        slice(start, start + embedding.embed_batch_size)
+        for start in range(0, count, embedding.embed_batch_size)
+    ]
+    payload = embedding.to_payload()
+    vectors: list[Embedding] = []
+    for _ in windows if at_once else windows[:1]:
+        dispatcher.event(EmbeddingStartEvent(model_dict=payload))
+    if not windows:
+        yield vectors
+    for window in windows:
+        first = window is windows[0]
+        if not first and not at_once:
+            dispatcher.event(EmbeddingStartEvent(model_dict=payload))
+        with embedding.callback_manager.event(
+            CBEventType.EMBEDDING, payload={EventPayload.SERIALIZED: payload}
+        ) as event:
+            if first:
+                yield vectors
+            chunks = list(texts[window])
+            embeddings = [vector.copy() for vector in vectors[window]]
+            event.on_end({EventPayload.CHUNKS: chunks, EventPayload.EMBEDDINGS: embeddings})
+        dispatcher.event(EmbeddingEndEvent.model_construct(chunks=chunks, embeddings=embeddings))
