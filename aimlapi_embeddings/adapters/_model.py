@@ -26,6 +26,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
     PlainSerializer,
     PrivateAttr,
@@ -34,7 +35,8 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
-from pydantic.json_schema import SkipJsonSchema
+from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
+from pydantic_core import CoreSchema
 
 from aimlapi_embeddings._catalog.providers import PROVIDERS
 from aimlapi_embeddings._client import EmbeddingsClient
@@ -45,6 +47,7 @@ from aimlapi_embeddings._protocol.pickling import check_picklable, unpicklable
 from aimlapi_embeddings._protocol.secrets import Secret
 from aimlapi_embeddings._types import Progress, TaskType
 from aimlapi_embeddings.adapters._arguments import check_arguments, check_number, hide_arguments
+from aimlapi_embeddings.adapters._descriptions import describe_fields, describe_schema
 from aimlapi_embeddings.adapters._signature import signature_of
 from aimlapi_embeddings.adapters._validation import as_typed, refusal, rename, without_inputs
 
@@ -82,7 +85,6 @@ class EmbeddingsModel(BaseModel):
         hide_input_in_errors=True,
         populate_by_name=True,
         protected_namespaces=(),
-        use_attribute_docstrings=True,
         validate_assignment=True,
     )
     _provider: ClassVar[Literal["aimlapi", "nugen"]]
@@ -171,7 +173,15 @@ class EmbeddingsModel(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
         super().__pydantic_init_subclass__(**options)
+        describe_fields(cls)
         cls.__signature__ = signature_of(cls.model_fields)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
+        return describe_schema(cls, handler.resolve_ref_schema(schema))
 
     # Validation
 
@@ -326,6 +336,8 @@ def _aliases(alias: Any) -> list[str]:
     choices = getattr(alias, "choices", [alias])
     return [choice for choice in choices if isinstance(choice, str)]
 
+
+describe_fields(EmbeddingsModel)
 
 # Options that both frameworks call by the client's names, but for one.
 _FIELDS = {name: name for name in EmbeddingsModel.model_fields if name != "default_headers"}
