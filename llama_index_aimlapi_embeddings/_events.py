@@ -3,16 +3,19 @@
 The base class embeds each window before the next, which would hold up the requests, and lets
 pydantic check and copy each vector for the last event, which takes half as long again as embedding
 them. Here one call embeds all windows while the first one's events are open. Handlers get copies,
-so that they cannot change the caller's vectors.
+so that they cannot change the caller's vectors; where there is no handler nothing is copied, which
+would take a fifth of the time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding, dispatcher
 from llama_index.core.callbacks import CBEventType, EventPayload
+from llama_index.core.instrumentation.event_handlers import NullEventHandler
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
 
 
@@ -52,6 +55,20 @@ def emit_events(
             if first:
                 yield vectors
             chunks = list(texts[window])
-            embeddings = [vector.copy() for vector in vectors[window]]
+            embeddings = vectors[window]
+            if embedding.callback_manager.handlers or _has_handlers():
+                embeddings = [vector.copy() for vector in embeddings]
             event.on_end({EventPayload.CHUNKS: chunks, EventPayload.EMBEDDINGS: embeddings})
-        dispatcher.event(EmbeddingEndEvent.model_construct(chunks=chunks, embeddings=embeddings))
+        ended = EmbeddingEndEvent(chunks=chunks, embeddings=[])
+        ended.embeddings = embeddings  # unchecked: they were checked when they were decoded
+        dispatcher.event(ended)
+
+
+def _has_handlers() -> bool:
+    """Tell whether anybody sees the events of embedding models."""
+    level: Any = dispatcher
+    while level is not None:
+        if not all(isinstance(handler, NullEventHandler) for handler in level.event_handlers):
+            return True
+        level = level.parent if level.propagate else None
+    return False
