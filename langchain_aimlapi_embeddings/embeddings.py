@@ -11,10 +11,12 @@ from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import Unpack
 
 from aimlapi_embeddings import TaskType
-from aimlapi_embeddings.adapters import URL, EmbeddingsModel, Integer, Key, Options, Seconds
+from aimlapi_embeddings.adapters import BaseURL, EmbeddingsModel, Integer, Key, Options, Seconds
 
 
-class _Options(Options, total=False):
+class LangChainOptions(Options, total=False):
+    """Keyword arguments of both classes, for type checkers."""
+
     model: Required[str]
     chunk_size: int | None
     batch_size: int | None
@@ -27,12 +29,16 @@ class _Options(Options, total=False):
     base_url: str | None
 
 
-class _AIMLAPIOptions(_Options, total=False):
+class AIMLAPIOptions(LangChainOptions, total=False):
+    """Keyword arguments of `AIMLAPIEmbeddings`, for type checkers."""
+
     aimlapi_api_key: SecretStr | str | None
     aimlapi_api_base: str | None
 
 
-class _NugenOptions(_Options, total=False):
+class NugenOptions(LangChainOptions, total=False):
+    """Keyword arguments of `NugenEmbeddings`, for type checkers."""
+
     nugen_api_key: SecretStr | str | None
     nugen_api_base: str | None
 
@@ -208,13 +214,13 @@ class AIMLAPIEmbeddings(_Embeddings):
 
     aimlapi_api_key: Key | None = Field(default=None, alias="api_key")
     """The key (alias `api_key`); else `AIMLAPI_API_KEY`. It stays out of JSON."""
-    aimlapi_api_base: URL | None = Field(default=None, alias="base_url")
+    aimlapi_api_base: BaseURL | None = Field(default=None, alias="base_url")
     """The host (alias `base_url`); else `AIMLAPI_API_BASE`, else the AI/ML API's own. It is shown
     and dumped without its query."""
 
     if TYPE_CHECKING:
 
-        def __init__(self, **options: Unpack[_AIMLAPIOptions]) -> None: ...
+        def __init__(self, **options: Unpack[AIMLAPIOptions]) -> None: ...
 
 
 class NugenEmbeddings(_Embeddings):
@@ -279,10 +285,10 @@ class NugenEmbeddings(_Embeddings):
 
     nugen_api_key: Key | None = Field(default=None, alias="api_key")
     """The key (alias `api_key`); else `NUGEN_API_KEY`. It stays out of JSON."""
-    nugen_api_base: URL | None = Field(default=None, alias="base_url")
+    nugen_api_base: BaseURL | None = Field(default=None, alias="base_url")
     """The host (alias `base_url`); else `NUGEN_API_BASE`, else Nugen's own. It is shown
     and dumped without its query."""
 
     if TYPE_CHECKING:
 
-        def __init__(self, **options: Unpack[_NugenOptions]) -> None: ...
+        def __init__(self, **options: Unpack[NugenOptions]) -> None: ...

@@ -31,7 +31,9 @@ _WINDOW = 100_000
 _Role: TypeAlias = Literal["document", "query"]
 
 
-class _Options(Options, total=False):
+class EmbeddingOptions(Options, total=False):
+    """Keyword arguments of both classes, for type checkers."""
+
     model_name: str
     model: str
     api_key: SecretStr | str | None
@@ -65,6 +67,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
         "extra_body": "additional_kwargs",
         "async_http_client": "async_http_client",
     }
+    _caption: ClassVar[str] = "Generating embeddings"
     _observers: ClassVar[tuple[str, ...]] = ("callback_manager", "embeddings_cache")
 
     model_name: str = Field(validation_alias=AliasChoices("model_name", "model"))
@@ -114,11 +117,15 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
         return min(given, key=lambda field: int(getattr(self, field)), default=fields[0])
 
     @classmethod
+    def _names(cls) -> list[tuple[str, ...]]:
+        return [*super()._names(), ("class_name",)]  # which the framework writes into its dumps
+
+    @classmethod
     def _arguments(cls, given: dict[str, Any]) -> dict[str, str]:
-        # The framework writes it into its dumps.
+        typed = super()._arguments(given)
         if given.pop("class_name", cls.class_name()) != cls.class_name():
             raise ConfigurationError(f"class_name is not {cls.class_name()!r}.")
-        return super()._arguments(given)
+        return typed
 
     @classmethod
     def class_name(cls) -> str:
@@ -330,7 +337,7 @@ class AIMLAPIEmbedding(_Embedding):
 
     if TYPE_CHECKING:
 
-        def __init__(self, **options: Unpack[_Options]) -> None: ...
+        def __init__(self, **options: Unpack[EmbeddingOptions]) -> None: ...
 
 
 class NugenEmbedding(_Embedding):
@@ -359,7 +366,7 @@ class NugenEmbedding(_Embedding):
 
     if TYPE_CHECKING:
 
-        def __init__(self, **options: Unpack[_Options]) -> None: ...
+        def __init__(self, **options: Unpack[EmbeddingOptions]) -> None: ...
 
 
 # So that the framework's `load_embed_model` reads what `to_dict` wrote.

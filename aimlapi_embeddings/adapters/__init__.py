@@ -1,11 +1,11 @@
 """What the framework adapters share. Not imported by the core, which does without pydantic."""
 
 from aimlapi_embeddings.adapters._arguments import check_arguments, hide_arguments
-from aimlapi_embeddings.adapters._model import URL, EmbeddingsModel, Integer, Key, Seconds
+from aimlapi_embeddings.adapters._model import BaseURL, EmbeddingsModel, Integer, Key, Seconds
 from aimlapi_embeddings.adapters._options import Options
 
 __all__ = [
-    "URL",
+    "BaseURL",
     "EmbeddingsModel",
     "Integer",
     "Key",

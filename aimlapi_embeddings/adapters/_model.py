@@ -62,7 +62,7 @@ Seconds = Annotated[float, BeforeValidator(_number)]
 """A field that refuses True."""
 Key = Annotated[SecretStr, PlainSerializer(lambda _: None, when_used="json")]
 """A field that stays out of JSON, where it would be asterisks that could be taken for a key."""
-URL = Annotated[str, PlainSerializer(without_query)]
+BaseURL = Annotated[str, PlainSerializer(without_query)]
 """A field that is dumped without the query of the URL, which may hold a secret."""
 
 _Built = TypeVar("_Built")
@@ -90,6 +90,8 @@ class EmbeddingsModel(BaseModel):
     _provider: ClassVar[Literal["aimlapi", "nugen"]]
     _options: ClassVar[Mapping[str, str]]
     """Fields that the framework names, by option of the client."""
+    _caption: ClassVar[str] = "Embedding"
+    """Of progress bars."""
     _observers: ClassVar[tuple[str, ...]] = ()
     """Fields that change neither vectors nor limits: a pickle can do without them."""
 
@@ -168,7 +170,7 @@ class EmbeddingsModel(BaseModel):
         return {**_FIELDS, **self._options}
 
     def _show_bar(self, show: bool) -> AbstractContextManager[Progress | None]:
-        return progress_bar() if show else nullcontext()
+        return progress_bar(self._caption) if show else nullcontext()
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
