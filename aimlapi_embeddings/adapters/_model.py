@@ -10,7 +10,6 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -18,7 +17,6 @@ from typing import (
     ClassVar,
     Literal,
     Self,
-    TypeVar,
 )
 
 from pydantic import (
@@ -64,8 +62,6 @@ Key = Annotated[SecretStr, PlainSerializer(lambda _: None, when_used="json")]
 """A field that stays out of JSON, where it would be asterisks that could be taken for a key."""
 BaseURL = Annotated[str, PlainSerializer(without_query)]
 """A field that is dumped without the query of the URL, which may hold a secret."""
-
-_Built = TypeVar("_Built")
 
 # Options whose values are shared by copies, and compared by what they are.
 _HANDED_OVER = ("http_client", "async_http_client", "rate_limiter")
@@ -187,24 +183,41 @@ class EmbeddingsModel(BaseModel):
 
     # Validation
 
+    # An error leaves without the one that pydantic raised, which holds what it was given, and from
+    # frames that do not hold it any more.
+
     if not TYPE_CHECKING:  # each adapter tells checkers and editors its arguments
 
         def __init__(self, **data: Any) -> None:
-            # First of all, since frames of pydantic and ours hold what they are given.
-            hide_arguments(data, self._names(), self._key_names(), _hidden)
-            _refused_as_typed(type(self).__name__, data, partial(super().__init__, **data))
+            hide_arguments(data, self._names(), self._key_names(), _hidden)  # from pydantic's frame
+            try:
+                super().__init__(**data)
+            except ValidationError as error:
+                refused = as_typed(type(self).__name__, data, error)
+            else:
+                return
+            del data
+            raise refused
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
         """Build from a mapping of arguments, like the constructor."""
-        build = partial(super().model_validate, obj, **options)
-        return _refused_as_typed(cls.__name__, obj, build)
+        try:
+            return super().model_validate(obj, **options)
+        except ValidationError as error:
+            refused = as_typed(cls.__name__, obj, error)
+        del obj
+        raise refused
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
         """Build from JSON text, like the constructor."""
-        build = partial(super().model_validate_json, json_data, **options)
-        return _refused_as_typed(cls.__name__, {}, build)
+        try:
+            return super().model_validate_json(json_data, **options)
+        except ValidationError as error:
+            refused = as_typed(cls.__name__, {}, error)
+        del json_data
+        raise refused
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in type(self).model_fields:
@@ -212,10 +225,16 @@ class EmbeddingsModel(BaseModel):
             return
         # On a copy first: pydantic assigns before it checks the whole, and leaves a refused value.
         trial = BaseModel.__copy__(self)
-        assign = partial(BaseModel.__setattr__, trial, name, value)
-        _refused_as_typed(type(self).__name__, {name: value}, assign)
-        for part in ("__dict__", "__pydantic_fields_set__", "__pydantic_private__"):
-            object.__setattr__(self, part, getattr(trial, part))
+        try:
+            BaseModel.__setattr__(trial, name, value)
+        except ValidationError as error:
+            refused = as_typed(type(self).__name__, {name: value}, error)
+        else:
+            for part in ("__dict__", "__pydantic_fields_set__", "__pydantic_private__"):
+                object.__setattr__(self, part, getattr(trial, part))
+            return
+        del trial, value
+        raise refused
 
     @classmethod
     def _names(cls) -> list[tuple[str, ...]]:
@@ -323,15 +342,6 @@ def _hidden(value: Any) -> SecretStr | Secret:
     if isinstance(value, bytes):  # which pydantic takes for a string
         value = value.decode(errors="replace")
     return SecretStr(value) if isinstance(value, str) else Secret(value)  # pydantic refuses that
-
-
-def _refused_as_typed(owner: str, given: Any, build: Callable[[], _Built]) -> _Built:
-    """Put what was typed into the first line of pydantic's error."""
-    try:
-        return build()
-    except ValidationError as error:
-        refused = as_typed(owner, given, error)
-    raise refused  # here, so that the error that it replaces is not kept as its context
 
 
 def _aliases(alias: Any) -> list[str]:
