@@ -256,6 +256,11 @@ class EmbeddingsClient:
         return self._options.model
 
     @property
+    def dimensions(self) -> int | None:
+        """Floats per vector, or None when only a reply can tell."""
+        return expected_size(self._options)
+
+    @property
     def identity(self) -> dict[str, Any]:
         """The options that decide the vectors, in one spelling for all that send the same requests.
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Required
+from typing import TYPE_CHECKING, Any, ClassVar, Required, Unpack
 
 from langchain_core.embeddings import Embeddings
 from pydantic import Field, SecretStr
 from pydantic.json_schema import SkipJsonSchema
-from typing_extensions import Unpack
 
 from aimlapi_embeddings import TaskType
 from aimlapi_embeddings.adapters import BaseURL, EmbeddingsModel, Integer, Key, Options, Seconds
@@ -59,8 +58,9 @@ class _Embeddings(EmbeddingsModel, Embeddings):
     chunk_size: Integer | None = Field(default=None, alias="batch_size")
     """Most texts in a request (alias `batch_size`); can only lower the model's own limit."""
     request_timeout: Seconds | None = Field(default=None, alias="timeout")
-    """Seconds that connecting, sending, and each wait for more of a reply may take (alias
-    `timeout`); 60 when None."""
+    """Seconds that connecting, sending, and each wait for more of a reply may take; 60 when None
+    (alias `timeout`). An attempt as a whole may take three times as long. A client of your own
+    keeps the timeout it was made with, unless one is given here."""
     show_progress_bar: bool = False
     """Whether `embed_documents` shows a bar."""
     model_kwargs: dict[str, Any] = Field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, Unpack
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.callbacks import CallbackManager
@@ -13,7 +13,6 @@ from llama_index.core.schema import BaseNode
 from pydantic import AliasChoices, ConfigDict, Field, SecretStr, SerializationInfo, model_serializer
 from pydantic import SerializerFunctionWrapHandler as Handler
 from pydantic.json_schema import SkipJsonSchema
-from typing_extensions import Unpack
 
 from aimlapi_embeddings import AIMLAPIError, ConfigurationError, TaskType
 from aimlapi_embeddings.adapters import EmbeddingsModel, Integer, Options, Seconds
@@ -88,10 +87,12 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
     """Most texts in a request; can only lower the model's own limit. The smaller of this and
     `embed_batch_size` holds."""
     num_workers: Integer | None = None
-    """Bounds the requests in flight, too: the smaller of this and `max_concurrency` holds."""
+    """Most requests in flight at a time, over all calls of this object. The smaller of this and
+    `max_concurrency` holds."""
     timeout: Seconds | None = None
-    """Seconds that connecting, sending, and each wait for more of a reply may take; 60 when
-    None."""
+    """Seconds that connecting, sending, and each wait for more of a reply may take; 60 when None.
+    An attempt as a whole may take three times as long. A client of your own keeps the timeout it
+    was made with, unless one is given here."""
     show_progress: bool = False
     """Whether batches show a bar, also inside an `IngestionPipeline`."""
     async_http_client: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
@@ -278,13 +279,8 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
     def _find_cache(self, role: _Role) -> CachedVectors | None:
         if self.embeddings_cache is None:
             return None
-        client = self.client
-        size = self.additional_kwargs.get("dimensions") or self.dimensions
-        return CachedVectors(
-            self.embeddings_cache,
-            f"embeddings-{client.cache_namespace}-{role}",
-            size or client.model.native_dimensions,
-        )
+        collection = f"embeddings-{self.client.cache_namespace}-{role}"
+        return CachedVectors(self.embeddings_cache, collection, self.client.dimensions)
 
     @contextmanager
     def _tell_batch(self, show_progress: bool, known: Mapping[int, Embedding]) -> Iterator[None]:

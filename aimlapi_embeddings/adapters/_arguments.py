@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from aimlapi_embeddings._catalog.models import nearest
 from aimlapi_embeddings._errors import ConfigurationError
+from aimlapi_embeddings._protocol.options import as_integer
 
 
 def hide_arguments(
@@ -66,6 +65,5 @@ def check_number(what: str, value: object) -> object:
     """
     if isinstance(value, bool):
         raise ConfigurationError(f"{what}={value!r} is not a number.")
-    with suppress(TypeError):
-        return operator.index(value)  # type: ignore[arg-type]
-    return value  # for pydantic to read or to refuse
+    integer = as_integer(value)
+    return value if integer is None else integer  # else for pydantic to read or to refuse

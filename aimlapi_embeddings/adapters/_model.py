@@ -40,7 +40,7 @@ from aimlapi_embeddings._catalog.providers import PROVIDERS
 from aimlapi_embeddings._client import EmbeddingsClient
 from aimlapi_embeddings._engine.progress import progress_bar
 from aimlapi_embeddings._errors import ConfigurationError
-from aimlapi_embeddings._protocol.endpoint import without_query
+from aimlapi_embeddings._protocol.endpoint import shown_url
 from aimlapi_embeddings._protocol.pickling import check_picklable, unpicklable
 from aimlapi_embeddings._protocol.secrets import Secret
 from aimlapi_embeddings._types import Progress, TaskType
@@ -60,7 +60,7 @@ Seconds = Annotated[float, BeforeValidator(_number)]
 """A field that refuses True."""
 Key = Annotated[SecretStr, PlainSerializer(lambda _: None, when_used="json")]
 """A field that stays out of JSON, where it would be asterisks that could be taken for a key."""
-BaseURL = Annotated[str, PlainSerializer(without_query)]
+BaseURL = Annotated[str, PlainSerializer(shown_url)]
 """A field that is dumped without the query of the URL, which may hold a secret."""
 
 # Options whose values are shared by copies, and compared by what they are.
@@ -107,7 +107,9 @@ class EmbeddingsModel(BaseModel):
     encoding_format: Literal["auto", "float", "base64"] = "auto"
     """`"auto"` (base64 where the model documents it), `"float"` or `"base64"`."""
     max_concurrency: Integer | None = None
-    """Most requests in flight at a time, over all calls of this object; 8 when None."""
+    """Most requests in flight at a time, over all calls of this client. None means 8 for calls of
+    several requests and an adaptive bound that begins at 256 for calls of one request of at most 16
+    texts, which never wait for the others. With a number, these calls go first, but count too."""
     max_retries: Integer = 5
     """Repeats of a request after its first attempt."""
     max_retry_wait: Seconds = 60.0
@@ -335,7 +337,7 @@ class EmbeddingsModel(BaseModel):
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         url = self._options["base_url"]
         for name, value in super().__repr_args__():
-            yield name, without_query(value) if name == url and value else value
+            yield name, shown_url(value) if name == url and value else value
 
 
 def _hidden(value: Any) -> SecretStr | Secret:

@@ -48,6 +48,14 @@ def test_assigning_to_a_name_that_is_no_field_is_refused(embedder: Any, name: st
         setattr(embedder, name, "http://127.0.0.1:9")
 
 
+class NoLimit:
+    """A limiter that lets everything through."""
+
+    def acquire(self) -> None: ...
+
+    async def aacquire(self) -> None: ...
+
+
 REFUSED: list[tuple[str, Any]] = [
     ("model", ""),
     ("dimensions", 100_000),
@@ -110,22 +118,25 @@ def test_an_assignment_keeps_what_was_spent_so_far(adapter: EntryPoint, embedder
     assert first.usage.requests == 2, "whoever looks at the first client sees the same"
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("dimensions", 8), ("max_concurrency", 1), ("rate_limiter", NoLimit())]
+)
 @pytest.mark.parametrize("package", PACKAGES)
-def test_an_assignment_keeps_the_bound_while_calls_are_in_flight(package: Package) -> None:
+def test_an_assignment_keeps_the_bound_while_calls_are_in_flight(
+    package: Package, field: str, value: Any
+) -> None:
     server = emulator.Emulator(latency=0.05)
     with emulator.running(server) as base_url, ThreadPoolExecutor(2) as pool:
         adapter = EntryPoint(package, "sync", FakeServer()).make_plain(
             model=GOOGLE, api_key=KEY, base_url=base_url, batch_size=1, max_concurrency=2
         )
-        embedder = adapter.embedder
         first = pool.submit(adapter.documents, list("abcdef"))
         while not server.requests:
             time.sleep(0.001)
-        embedder.dimensions = 8
-        second = pool.submit(adapter.documents, list("abcdef"))
-        assert [len(vector) for vector in second.result()] == [8] * 6
-        assert [len(vector) for vector in first.result()] == [768] * 6
-        embedder.client.close()
+        setattr(adapter.embedder, field, value)
+        second = pool.submit(adapter.documents, list("ghijkl"))
+        assert [len(call.result()) for call in (first, second)] == [6, 6]
+        adapter.client.close()
     assert server.peak_in_flight == 2
 
 

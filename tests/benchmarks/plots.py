@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.bench import available, run
-from tests.benchmarks.works import Case, Work, bulk
+from tests.benchmarks.works import Work, bulk
 from tests.benchmarks.works_felt import end_to_end, of_users
 
 BOUNDS = (1, 2, 4, 8, 16, 32)

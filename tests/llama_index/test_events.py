@@ -132,6 +132,7 @@ def test_a_limiter_is_asked_once_for_each_request_and_reads_back(llama_index: En
 
     class Counting:
         asked = 0
+        tokens_per_minute = None
 
         def acquire(self, num_tokens: int = 0) -> None:
             self.asked += 1
