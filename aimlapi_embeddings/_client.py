@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Literal, Self
 
+import msgspec
+
 from aimlapi_embeddings._catalog.families import Model
 from aimlapi_embeddings._catalog.models import find_model, find_provider
 from aimlapi_embeddings._engine.collect import Collector
@@ -28,6 +30,7 @@ from aimlapi_embeddings._engine.run import (
     run_tasks,
     run_threads,
 )
+from aimlapi_embeddings._engine.steps import Deliver
 from aimlapi_embeddings._engine.workers import Workers
 from aimlapi_embeddings._protocol.endpoint import endpoint, shown_url
 from aimlapi_embeddings._protocol.options import (
@@ -46,12 +49,17 @@ from aimlapi_embeddings._protocol.options import (
     expected_size,
 )
 from aimlapi_embeddings._protocol.pickling import check_picklable
-from aimlapi_embeddings._protocol.request import cache_namespace, check_titles, role_fields
+from aimlapi_embeddings._protocol.request import (
+    cache_namespace,
+    check_titles,
+    identity,
+    role_fields,
+)
 from aimlapi_embeddings._protocol.secrets import SecretLike, as_secret, find_key
 from aimlapi_embeddings._protocol.transport import HTTPTransport, check_http_clients
 from aimlapi_embeddings._result import EmbeddingResult
 from aimlapi_embeddings._slices import Work, at_once, in_slices
-from aimlapi_embeddings._types import Progress, Role, TaskType, Usage
+from aimlapi_embeddings._types import Progress, Role, TaskType, Usage, Vector
 
 
 class EmbeddingsClient:
@@ -185,6 +193,7 @@ class EmbeddingsClient:
         task_type: TaskType | str | None = None,
         titles: Sequence[str | None] | None = None,
         progress: Progress | None = None,
+        known: Mapping[int, Vector] | None = None,
     ) -> EmbeddingResult:
         """Embed n texts; `aembed` is the same for async callers.
 
@@ -195,6 +204,9 @@ class EmbeddingsClient:
             titles: n titles or None, for families that take titles.
             progress: Called as `progress(done, total)`, in texts, at the start and with each
                 finished request, in this thread (or event loop).
+            known: Vectors that are there already, by their place in the list, such as those of a
+                cache. Their texts are not sent; result, errors and progress speak of the whole
+                list.
 
         Returns:
             n vectors of d floats in the order of the texts, and what they cost.
@@ -207,7 +219,7 @@ class EmbeddingsClient:
             ReplyError: The server's answer cannot be trusted.
         """
         runtime, caller = self._runtime, ThreadCaller()
-        work = self._prepare(texts, role, task_type, titles, progress, caller)
+        work = self._prepare(texts, role, task_type, titles, progress, known or {}, caller)
         call, collector = at_once(work)
         with self._attach_partial(collector):
             run_threads(call, caller, runtime, collector)
@@ -221,12 +233,13 @@ class EmbeddingsClient:
         task_type: TaskType | str | None = None,
         titles: Sequence[str | None] | None = None,
         progress: Progress | None = None,
+        known: Mapping[int, Vector] | None = None,
     ) -> EmbeddingResult:
         """Embed n texts, like `embed`, with the same requests."""
         import asyncio  # which takes 20 ms that sync callers need not wait
 
         runtime, caller = self._runtime, TaskCaller(asyncio.get_running_loop())
-        work = self._prepare(texts, role, task_type, titles, progress, caller)
+        work = self._prepare(texts, role, task_type, titles, progress, known or {}, caller)
         call, collector = await in_slices(work)
         with self._attach_partial(collector):
             await run_tasks(call, runtime, collector)
@@ -236,6 +249,20 @@ class EmbeddingsClient:
     def model(self) -> Model:
         """What is known about the model: sizes, limits, family."""
         return self._options.model
+
+    @property
+    def dimensions(self) -> int | None:
+        """Floats per vector, or None when only a reply can tell."""
+        return expected_size(self._options)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The options that decide the vectors, in one spelling for all that send the same requests.
+
+        What can be left out without changing a request is None; the base URL is the one in force,
+        without its query.
+        """
+        return identity(self._options, self._url)
 
     @property
     def cache_namespace(self) -> str:
@@ -299,9 +326,46 @@ class EmbeddingsClient:
         self.__dict__.update(state)
         self._start()
 
+    def __copy__(self) -> Self:
+        """Return a twin that shares connections, bound and usage."""
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.__copy__()  # connections cannot be copied, and options never change
+
     def _start(self) -> None:
         """Begin with what cannot be shared with another process."""
         self._running: dict[int, Runtime] = {}
+
+    def _continue(self, other: EmbeddingsClient) -> None:
+        """Go on for another client that had other options: its usage, its bound, its connections.
+
+        Requests of both that are in flight count as one. What depends on changed options is new.
+        """
+        theirs, runtime = other._runtime, self._new_runtime()
+        shared: dict[str, Any] = {"meter": theirs.meter}
+        if self._pace() == other._pace():
+            shared |= {"pacer": theirs.pacer, "workers": theirs.workers}
+        else:
+            bound, now = self._max_concurrency, self._clock.monotonic
+            shared["pacer"] = Pacer(bound, now, self._limiter, theirs.pacer)
+        if self._options == other._options:
+            shared["limits"] = theirs.limits
+        same_key = self._key.get_secret_value() == other._key.get_secret_value()
+        if same_key and self._connection() == other._connection():
+            shared["transport"] = theirs.transport
+        else:
+            theirs.transport.close()  # its idle connections; those in use close later
+        self._running = {os.getpid(): msgspec.structs.replace(runtime, **shared)}
+
+    def _pace(self) -> tuple[Any, ...]:
+        return self._max_concurrency, id(self._limiter and self._limiter.given)
+
+    def _connection(self) -> tuple[Any, ...]:
+        clients = (self._http_client, self._async_http_client)
+        return (self._url, self._headers, self._timeout, *clients)
 
     @property
     def _runtime(self) -> Runtime:
@@ -341,6 +405,7 @@ class EmbeddingsClient:
         task_type: TaskType | str | None,
         titles: Sequence[str | None] | None,
         progress: Progress | None,
+        known: Mapping[int, Vector],
         caller: Caller,
     ) -> Work[tuple[Call, Collector]]:
         """Check everything, and lay out the work of one call; nothing is sent yet."""
@@ -358,6 +423,7 @@ class EmbeddingsClient:
             prefix=sent.prefix,
             titles=titles,
             max_tokens=self._limiter.max_tokens if self._limiter else math.inf,
+            known=known,
         )
         batches = plan.batches
         few = len(batches) == 1 and len(batches[0]) <= _FEW_TEXTS
@@ -376,7 +442,10 @@ class EmbeddingsClient:
             wall_clock=self._clock.time,
         )
         runtime.meter.add(Usage(deduplicated=len(plan.copies)))
-        return call, Collector(len(texts), plan, expected_size(options), progress)
+        collector = Collector(len(texts), plan, expected_size(options), progress)
+        if known:
+            collector.deliver(Deliver(Usage(), list(known), [*map(list, known.values())]))
+        return call, collector
 
     @contextmanager
     def _attach_partial(self, collector: Collector) -> Iterator[None]:

@@ -2,271 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, Unpack
 
-from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding, dispatcher
-from llama_index.core.callbacks import CBEventType, EventPayload
-from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
-from llama_index.core.rate_limiter import BaseRateLimiter
-from pydantic import (
-    AliasChoices,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    SecretStr,
-    field_serializer,
-    field_validator,
-    model_validator,
-)
+from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.schema import BaseNode
+from pydantic import AliasChoices, ConfigDict, Field, SecretStr, SerializationInfo, model_serializer
+from pydantic import SerializerFunctionWrapHandler as Handler
+from pydantic.json_schema import SkipJsonSchema
 
-from aimlapi_embeddings import EmbeddingsClient, Progress, TaskType
-from aimlapi_embeddings.adapters import (
-    check_arguments,
-    check_picklable,
-    check_texts,
-    hide_arguments,
-    progress_bar,
-)
+from aimlapi_embeddings import AIMLAPIError, ConfigurationError, TaskType
+from aimlapi_embeddings.adapters import EmbeddingsModel, Integer, Options, Seconds
+from llama_index_aimlapi_embeddings._cache import CachedVectors
+from llama_index_aimlapi_embeddings._events import emit_events
+from llama_index_aimlapi_embeddings._nodes import name_nodes
+
+# `progress` and `known` of a batch: the methods that the base class has for this take texts alone,
+# and a subclass may replace them.
+_of_batch: ContextVar[Mapping[str, Any] | None] = ContextVar("_of_batch", default=None)
 
 # Larger than any list of texts ought to be. Handlers of events hear of so many at a time.
 _WINDOW = 100_000
 
-# The framework's cached methods do not pass `show_progress` on to the methods we implement.
-_progress: ContextVar[Progress | None] = ContextVar("_progress", default=None)
+_Role: TypeAlias = Literal["document", "query"]
 
 
-class _AskedByTheClient(BaseRateLimiter):
-    """A limiter that the client asks for each request, and the base class for nothing.
+class EmbeddingOptions(Options, total=False):
+    """Keyword arguments of both classes, for type checkers."""
 
-    The base would ask once for each window, without tokens, or never.
-    """
+    model_name: str
+    model: str
+    api_key: SecretStr | str | None
+    api_base: str | None
+    base_url: str | None
+    embed_batch_size: int
+    batch_size: int | None
+    num_workers: int | None
+    timeout: float | None
+    show_progress: bool
+    additional_kwargs: dict[str, Any]
+    async_http_client: Any
+    callback_manager: CallbackManager
+    embeddings_cache: Any
 
-    def __init__(self, limiter: Any) -> None:
-        self.limiter = limiter
 
-    def acquire(self, num_tokens: int = 0) -> None:
-        """Leave it to the client."""
-
-    async def async_acquire(self, num_tokens: int = 0) -> None:
-        """Leave it to the client."""
-
-
-class _Embedding(BaseEmbedding):
+class _Embedding(EmbeddingsModel, BaseEmbedding):
     """What both providers' classes share.
 
-    Only what changes the vectors is dumped, since a dump is also the key of the ingestion cache:
-    a new key or timeout must not embed a corpus anew. A pickle keeps everything.
+    Only what changes the vectors is dumped, in one spelling, since a dump is also the key of the
+    ingestion cache: a new key or timeout must not embed a corpus anew. A pickle keeps everything.
     """
 
-    model_config = ConfigDict(
-        arbitrary_types_allowed=True,
-        extra="forbid",
-        hide_input_in_errors=True,  # pydantic's messages would show the key
-        populate_by_name=True,
-        protected_namespaces=("pydantic_model_",),
-        validate_assignment=True,
-    )
-    _provider: ClassVar[Literal["aimlapi", "nugen"]]
+    model_config = ConfigDict(protected_namespaces=("pydantic_model_",))
+    _options: ClassVar[dict[str, str]] = {
+        "model": "model_name",
+        "api_key": "api_key",
+        "base_url": "api_base",
+        "batch_size": "batch_size",
+        "timeout": "timeout",
+        "extra_body": "additional_kwargs",
+        "async_http_client": "async_http_client",
+    }
+    _caption: ClassVar[str] = "Generating embeddings"
+    _observers: ClassVar[tuple[str, ...]] = ("callback_manager", "embeddings_cache")
 
-    model_name: str = Field(
-        validation_alias=AliasChoices("model_name", "model"),
-        description="Id of the model. No default: different models' vectors cannot be compared.",
-    )
-    api_key: SecretStr | None = Field(
-        default=None, exclude=True, repr=False, description="The key; else the environment's."
-    )
+    model_name: str = Field(validation_alias=AliasChoices("model_name", "model"))
+    """Id of the model (`model` is accepted too). There is no default: vectors of different models
+    cannot be compared."""
+    api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
+    """The key; else `AIMLAPI_API_KEY` or `NUGEN_API_KEY`. It stays out of dumps."""
     api_base: str | None = Field(
-        default=None,
-        validation_alias=AliasChoices("api_base", "base_url"),
-        description="The host; else the environment's, else the provider's own.",
+        default=None, validation_alias=AliasChoices("api_base", "base_url")
     )
-    dimensions: int | None = Field(
-        default=None, description="Floats per vector; the model's own size when None."
+    """The host (`base_url` is accepted too); else `AIMLAPI_API_BASE` or `NUGEN_API_BASE`, else the
+    provider's own. It is shown and dumped without its query."""
+    additional_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Fields added to the body of each request, over our own."""
+    embed_batch_size: Integer = _WINDOW
+    """Most texts in a request, and in one event of the framework."""
+    batch_size: Integer | None = None
+    """Most texts in a request; can only lower the model's own limit. The smaller of this and
+    `embed_batch_size` holds."""
+    num_workers: Integer | None = None
+    """Most requests in flight at a time, over all calls of this object. The smaller of this and
+    `max_concurrency` holds."""
+    timeout: Seconds | None = None
+    """Seconds that connecting, sending, and each wait for more of a reply may take; 60 when None.
+    An attempt as a whole may take three times as long. A client of your own keeps the timeout it
+    was made with, unless one is given here."""
+    show_progress: bool = False
+    """Whether batches show a bar, also inside an `IngestionPipeline`."""
+    async_http_client: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
+    """An `httpx.AsyncClient` to use for async calls, in its own event loop; it is not closed by
+    us."""
+    callback_manager: SkipJsonSchema[CallbackManager] = Field(
+        default_factory=lambda: CallbackManager([]), exclude=True, repr=False
     )
-    task_type: TaskType | str | None = Field(
-        default=None,
-        description="What the vectors are for; the family's default pair when None.",
-    )
-    family: str | None = Field(
-        default=None,
-        description="Gives an id that is not known yet the rules of a known family.",
-    )
-    query_prefix: str | None = Field(
-        default=None, description="Put in front of each query, instead of the family's prefix."
-    )
-    document_prefix: str | None = Field(
-        default=None, description="Put in front of each text, instead of the family's prefix."
-    )
-    too_long: Literal["error", "truncate"] | None = Field(
-        default=None,
-        description="What the server does with a text over the model's limit; its way when None.",
-    )
-    additional_kwargs: dict[str, Any] = Field(
-        default_factory=dict, description="Fields added to the body of each request."
-    )
-    encoding_format: Literal["auto", "float", "base64"] = Field(
-        default="auto",
-        exclude=True,
-        description="How vectors travel; 'auto' is base64 where the model documents it.",
-    )
-    embed_batch_size: int = Field(
-        default=_WINDOW,
-        gt=0,
-        exclude=True,
-        description="Most texts in a request, and in one event of the framework.",
-    )
-    batch_size: int | None = Field(
-        default=None,
-        exclude=True,
-        description="Most texts in a request; can only lower the model's own limit.",
-    )
-    max_concurrency: int = Field(
-        default=8,
-        exclude=True,
-        description="Most requests under way at a time, over all calls of this object.",
-    )
-    max_retries: int = Field(
-        default=5, exclude=True, description="Repeats of a request after its first attempt."
-    )
-    max_retry_wait: float = Field(
-        default=60.0,
-        exclude=True,
-        description="Longest wait in seconds that the server may ask for; a longer one raises.",
-    )
-    timeout: float = Field(
-        default=60.0,
-        exclude=True,
-        description="Seconds that connecting, sending, and each wait for a reply may take.",
-    )
-    show_progress: bool = Field(
-        default=False,
-        exclude=True,
-        description="Whether batches show a bar, also inside an IngestionPipeline.",
-    )
-    default_headers: Mapping[str, str] | None = Field(
-        default=None, exclude=True, repr=False, description="Sent with each request."
-    )
-    http_client: Any = Field(
-        default=None, exclude=True, repr=False, description="An httpx.Client for sync calls."
-    )
-    async_http_client: Any = Field(
-        default=None, exclude=True, repr=False, description="An httpx.AsyncClient for async calls."
-    )
-    allow_http: bool = Field(
-        default=False,
-        exclude=True,
-        description="Whether the key may travel unencrypted to a host that is not this machine.",
-    )
-    num_workers: int | None = Field(
-        default=None, exclude=True, description="Bounds the requests under way, too, where lower."
-    )
-    embeddings_cache: Any = Field(
-        default=None, exclude=True, repr=False, description="A KVStore of the framework."
-    )
+    """Of the framework. A pickle does without what cannot be pickled."""
+    embeddings_cache: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
+    """A `KVStore` of the framework. Vectors of another model, size, role or host are never taken
+    from it."""
 
-    _client: EmbeddingsClient | None = PrivateAttr(default=None)
-    _built_with: dict[str, Any] | None = PrivateAttr(default=None)
+    def _fields(self) -> dict[str, str]:
+        return {
+            **super()._fields(),
+            "batch_size": self._smaller("embed_batch_size", "batch_size"),
+            "max_concurrency": self._smaller("max_concurrency", "num_workers"),
+        }
 
-    @property
-    def client(self) -> EmbeddingsClient:
-        """The shared client: `.usage` tells the cost so far, `.close()` closes connections."""
-        options = self._core_options()
-        if self._client is None or options != self._built_with:  # new, or fields were changed
-            self._client = EmbeddingsClient(provider=self._provider, **options)
-            self._built_with = options
-        return self._client
-
-    if not TYPE_CHECKING:  # checkers and editors are to see the fields
-
-        def __init__(self, **data: Any) -> None:
-            # pydantic's frames and the details of its errors hold what it is given.
-            hide_arguments(data, self._names(), {"api_key"}, SecretStr)
-            super().__init__(**data)
+    def _smaller(self, *fields: str) -> str:
+        given = [field for field in fields if getattr(self, field) is not None]
+        return min(given, key=lambda field: int(getattr(self, field)), default=fields[0])
 
     @classmethod
     def _names(cls) -> list[tuple[str, ...]]:
-        aliases = {"model_name": ("model",), "api_base": ("base_url",)}
-        return [(name, *aliases.get(name, ())) for name in cls.model_fields]
+        return [*super()._names(), ("class_name",)]  # which the framework writes into its dumps
 
-    @model_validator(mode="before")
     @classmethod
-    def _check_arguments(cls, values: Any) -> Any:
-        check_arguments(cls.__name__, values, cls._names())
-        return values
-
-    @model_validator(mode="after")
-    def _check_options(self) -> Self:
-        _ = self.client  # which refuses options that cannot work
-        return self
-
-    def _core_options(self) -> dict[str, Any]:
-        """Translate LlamaIndex's names into the client's."""
-        return {
-            "model": self.model_name,
-            "api_key": self.api_key,
-            "base_url": self.api_base,
-            "dimensions": self.dimensions,
-            "task_type": self.task_type,
-            "family": self.family,
-            "query_prefix": self.query_prefix,
-            "document_prefix": self.document_prefix,
-            "too_long": self.too_long,
-            "encoding_format": self.encoding_format,
-            "batch_size": min(self.batch_size or _WINDOW, self.embed_batch_size),
-            "max_concurrency": min(self.max_concurrency, self.num_workers or self.max_concurrency),
-            "max_retries": self.max_retries,
-            "max_retry_wait": self.max_retry_wait,
-            "timeout": self.timeout,
-            "rate_limiter": getattr(self.rate_limiter, "limiter", None),
-            "headers": dict(self.default_headers or {}),
-            "extra_body": dict(self.additional_kwargs),
-            "http_client": self.http_client,
-            "async_http_client": self.async_http_client,
-            "allow_http": self.allow_http,
-        }
-
-    @field_validator("rate_limiter")
-    @classmethod
-    def _hand_over(cls, limiter: Any) -> Any:
-        handed_over = limiter is None or isinstance(limiter, _AskedByTheClient)
-        return limiter if handed_over else _AskedByTheClient(limiter)
-
-    @field_serializer("task_type")
-    def _plain_task_type(self, task_type: TaskType | str | None) -> str | None:
-        return None if task_type is None else str(task_type)
+    def _arguments(cls, given: dict[str, Any]) -> dict[str, str]:
+        typed = super()._arguments(given)
+        if given.pop("class_name", cls.class_name()) != cls.class_name():
+            raise ConfigurationError(f"class_name is not {cls.class_name()!r}.")
+        return typed
 
     @classmethod
     def class_name(cls) -> str:
         """Return the name under which the framework stores this class."""
         return cls.__name__
 
+    @model_serializer(mode="wrap")
+    def custom_model_dump(self, handler: Handler, info: SerializationInfo) -> dict[str, Any]:
+        """Dump what decides the vectors, as it is in force."""
+        named = {self._options.get(o, o): value for o, value in self.client.identity.items()}
+        dump = {name: named[name] for name in handler(self) if name in named}
+        if isinstance(task_type := dump.get("task_type"), TaskType):
+            dump["task_type"] = task_type.value
+        return {**dump, "class_name": self.class_name()}
+
     def to_payload(self) -> dict[str, Any]:
         """Return what events and callbacks may show: nothing secret."""
+        task_type = self.task_type
         return {
             **super().to_payload(),
             "dimensions": self.dimensions,
-            "task_type": self._plain_task_type(self.task_type),
+            "task_type": None if task_type is None else str(task_type),
         }
 
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        # Connections and limiters cannot be copied; every kind of copy shares them.
-        memo = {} if memo is None else memo
-        given = (self.http_client, self.async_http_client, self.rate_limiter)
-        memo.update((id(one), one) for one in (*given, self._client, self._built_with))
-        return super().__deepcopy__(memo)
-
-    # Pickled as pydantic does it. The base would drop what cannot be pickled, from this object
-    # too, with a log line; and where `__init__` then fails, it goes on with a half-built object.
-    def __getstate__(self) -> dict[Any, Any]:
-        check_picklable(self.class_name(), self.__dict__)
-        return BaseModel.__getstate__(self)
-
-    def __setstate__(self, state: dict[Any, Any]) -> None:
-        BaseModel.__setstate__(self, state)
+    # Embedding. Every method of the base class that asks a cache or a limiter is replaced: the base
+    # keeps vectors under the bare text, and asks the limiter for windows instead of requests.
 
     def _get_query_embedding(self, query: str) -> Embedding:
         return self.client.embed([query], role="query").vectors[0]
@@ -281,10 +167,46 @@ class _Embedding(BaseEmbedding):
         return (await self._aget_text_embeddings([text]))[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return self.client.embed(texts, progress=_progress.get()).vectors
+        return self.client.embed(texts, **(_of_batch.get() or {})).vectors
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return (await self.client.aembed(texts, progress=_progress.get())).vectors
+        return (await self.client.aembed(texts, **(_of_batch.get() or {}))).vectors
+
+    def get_query_embedding(self, query: str) -> Embedding:
+        """Embed a text that is searched with.
+
+        Args:
+            query: A string, not empty.
+
+        Returns:
+            d floats.
+
+        Raises:
+            AIMLAPIError: See `aimlapi_embeddings`.
+        """
+        return self._embed_one(query, "query", self._get_query_embedding)
+
+    async def aget_query_embedding(self, query: str) -> Embedding:
+        """Embed a text that is searched with, like `get_query_embedding`."""
+        return await self._aembed_one(query, "query", self._aget_query_embedding)
+
+    def get_text_embedding(self, text: str) -> Embedding:
+        """Embed a text that is to be searched; see `get_text_embedding_batch` for many.
+
+        Args:
+            text: A string, not empty.
+
+        Returns:
+            d floats.
+
+        Raises:
+            AIMLAPIError: See `aimlapi_embeddings`.
+        """
+        return self._embed_one(text, "document", self._get_text_embedding)
+
+    async def aget_text_embedding(self, text: str) -> Embedding:
+        """Embed a text that is to be searched, like `get_text_embedding`."""
+        return await self._aembed_one(text, "document", self._aget_text_embedding)
 
     def get_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
@@ -302,62 +224,85 @@ class _Embedding(BaseEmbedding):
         Raises:
             AIMLAPIError: See `aimlapi_embeddings`; `.partial` holds what was finished.
         """
-        texts = check_texts(texts)
-        cached, embed = self._get_text_embeddings_cached, self._get_text_embeddings
-        with self._told(texts) as vectors, self._shown(texts, show_progress):
-            vectors += (embed if self.embeddings_cache is None else cached)(texts)
+        with emit_events(self, texts) as vectors:
+            cache = self._find_cache("document")
+            known = cache.find(texts) if cache else {}
+            try:
+                with self._tell_batch(show_progress, known):
+                    vectors += self._get_text_embeddings(texts)
+            except AIMLAPIError as error:
+                if cache and error.partial:
+                    cache.keep(texts, error.partial.vectors, known)
+                raise
+            if cache:
+                cache.keep(texts, vectors, known)
         return vectors
 
     async def aget_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Embedding]:
         """Embed n texts, like `get_text_embedding_batch`, with the same requests."""
-        texts = check_texts(texts)
-        cached, embed = self._aget_text_embeddings_cached, self._aget_text_embeddings
-        with self._told(texts) as vectors, self._shown(texts, show_progress):
-            vectors += await (embed if self.embeddings_cache is None else cached)(texts)
+        with emit_events(self, texts, at_once=True) as vectors:
+            cache = self._find_cache("document")
+            known = await cache.afind(texts) if cache else {}
+            try:
+                with self._tell_batch(show_progress, known):
+                    vectors += await self._aget_text_embeddings(texts)
+            except AIMLAPIError as error:
+                if cache and error.partial:
+                    await cache.akeep(texts, error.partial.vectors, known)
+                raise
+            if cache:
+                await cache.akeep(texts, vectors, known)
         return vectors
 
-    @contextmanager
-    def _told(self, texts: list[str]) -> Iterator[list[Embedding]]:
-        """Tell callbacks and event handlers about texts; their vectors go into the list.
+    def _embed_one(self, text: str, role: _Role, embed: Callable[[str], Embedding]) -> Embedding:
+        with emit_events(self, [text]) as vectors:
+            cache = self._find_cache(role)
+            known = cache.find([text]) if cache else {}
+            vectors.append(known[0] if known else embed(text))
+            if cache:
+                cache.keep([text], vectors, known)
+        return vectors[0]
 
-        The base does the same for each window before it embeds the next one, which would hold up
-        the requests, and lets pydantic check and copy each vector for the last event: half as much
-        work again as embedding them. They were checked when they were decoded; those of an
-        `embeddings_cache` are the cache's word.
-        """
-        windows = range(0, len(texts), self.embed_batch_size)
-        payload = self.to_payload()
-        vectors: list[Embedding] = []
-        with ExitStack() as callbacks:
-            events = []
-            for _ in windows:
-                dispatcher.event(EmbeddingStartEvent(model_dict=payload))
-                started = self.callback_manager.event(
-                    CBEventType.EMBEDDING, payload={EventPayload.SERIALIZED: payload}
-                )
-                events.append(callbacks.enter_context(started))
-            yield vectors
-            for event, start in zip(events, windows, strict=True):
-                window = slice(start, start + self.embed_batch_size)
-                chunks, embeddings = texts[window], vectors[window]
-                event.on_end({EventPayload.CHUNKS: chunks, EventPayload.EMBEDDINGS: embeddings})
-                dispatcher.event(
-                    EmbeddingEndEvent.model_construct(chunks=chunks, embeddings=embeddings)
-                )
+    async def _aembed_one(
+        self, text: str, role: _Role, embed: Callable[[str], Awaitable[Embedding]]
+    ) -> Embedding:
+        with emit_events(self, [text]) as vectors:
+            cache = self._find_cache(role)
+            known = await cache.afind([text]) if cache else {}
+            vectors.append(known[0] if known else await embed(text))
+            if cache:
+                await cache.akeep([text], vectors, known)
+        return vectors[0]
+
+    def _find_cache(self, role: _Role) -> CachedVectors | None:
+        if self.embeddings_cache is None:
+            return None
+        collection = f"embeddings-{self.client.cache_namespace}-{role}"
+        return CachedVectors(self.embeddings_cache, collection, self.client.dimensions)
 
     @contextmanager
-    def _shown(self, texts: list[str], show_progress: bool) -> Iterator[None]:
-        if not (texts and (show_progress or self.show_progress)):
-            yield
-            return
-        with progress_bar("Generating embeddings") as move:
-            token = _progress.set(move)
+    def _tell_batch(self, show_progress: bool, known: Mapping[int, Embedding]) -> Iterator[None]:
+        """Hand `progress` and `known` to the methods that take texts alone."""
+        with self._show_bar(show_progress or self.show_progress) as progress:
+            token = _of_batch.set({"progress": progress, "known": known})
             try:
                 yield
             finally:
-                _progress.reset(token)
+                _of_batch.reset(token)
+
+    # Nodes
+
+    def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
+        """Put a vector into each node; an error names the nodes, and the others keep theirs."""
+        with name_nodes(nodes):
+            return super().__call__(nodes, **kwargs)
+
+    async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
+        """Put a vector into each node, like `__call__`."""
+        with name_nodes(nodes):
+            return await super().acall(nodes, **kwargs)
 
 
 class AIMLAPIEmbedding(_Embedding):
@@ -386,6 +331,10 @@ class AIMLAPIEmbedding(_Embedding):
 
     _provider = "aimlapi"
 
+    if TYPE_CHECKING:
+
+        def __init__(self, **options: Unpack[EmbeddingOptions]) -> None: ...
+
 
 class NugenEmbedding(_Embedding):
     """Embedding models of Nugen.
@@ -410,3 +359,15 @@ class NugenEmbedding(_Embedding):
     """
 
     _provider = "nugen"
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **options: Unpack[EmbeddingOptions]) -> None: ...
+
+
+# So that the framework's `load_embed_model` reads what `to_dict` wrote.
+with suppress(ImportError):  # where the framework keeps its table is not documented
+    from llama_index.core.embeddings.loading import RECOGNIZED_EMBEDDINGS
+
+    for _class in (AIMLAPIEmbedding, NugenEmbedding):
+        RECOGNIZED_EMBEDDINGS.setdefault(_class.class_name(), _class)

@@ -91,6 +91,12 @@ def find_model(model: str, provider: Provider, family: str | None) -> Model:
     return _unknown_model(model, rules)
 
 
+def family_of(model: str, provider: Provider) -> Family:
+    """Tell whose rules a model gets when `family` is not given."""
+    known = [row.family for row in _known(model) if row.family.provider == provider.name]
+    return known[0] if known else _UNKNOWN[provider.name]
+
+
 def names(row: Model) -> tuple[str, ...]:
     """List the id and the aliases of a row."""
     return (row.id, *row.aliases)

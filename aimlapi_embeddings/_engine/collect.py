@@ -43,8 +43,10 @@ class Collector:
         if not delivery.rows:
             return
         size = size_of(delivery.rows[0])
+        if self.served == Served():  # which vectors that were known do not tell
+            self.served = delivery.served
         if self._size is None:
-            self._size, self.served = size, delivery.served
+            self._size = size
         elif self._size != size:
             raise ReplyError(
                 f"one reply has vectors of {self._size} numbers and another of {size}; the "

@@ -82,10 +82,16 @@ class Pacer:
             bulk and for interactive calls.
         now: A monotonic clock, in seconds.
         limiter: The user's rate limiter, or None.
+        before: A pacer that this one goes on for, with another bound or limiter. Requests in
+            flight count for both, so that the change of an option does not lift the bound.
     """
 
     def __init__(
-        self, max_concurrency: int | None, now: Callable[[], float], limiter: Limiter | None
+        self,
+        max_concurrency: int | None,
+        now: Callable[[], float],
+        limiter: Limiter | None,
+        before: Pacer | None = None,
     ) -> None:
         bulk = Bound(max_concurrency or BULK)
         self._bounds = (Bound(INTERACTIVE) if max_concurrency is None else bulk, bulk)
@@ -101,6 +107,10 @@ class Pacer:
         self._outage = False
         self._pings: dict[asyncio.AbstractEventLoop, float] = {}
         self._lock = threading.Lock()
+        if before is not None:
+            self._lock, self._tickets = before._lock, before._tickets
+            self._opens_at, self._spread = before._opens_at, before._spread
+            bulk.holders = before._bounds[Lane.BULK].holders
 
     @property
     def most(self) -> int:

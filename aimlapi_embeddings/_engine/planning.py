@@ -11,7 +11,7 @@ trips, and eight smaller ones take the same two.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -98,6 +98,7 @@ def plan_batches(
     prefix: str = "",
     titles: Sequence[str | None] | None = None,
     max_tokens: float = math.inf,
+    known: Collection[int] = (),
 ) -> Work[Plan]:
     """Decide what is sent together.
 
@@ -109,6 +110,7 @@ def plan_batches(
         prefix: Put in front of each text.
         titles: n titles or None.
         max_tokens: Most tokens that the user's rate limiter grants at once.
+        known: Places whose vectors are there already; their texts are not sent.
 
     Raises:
         InvalidInputError: A text has more tokens than the rate limiter can ever grant.
@@ -119,6 +121,8 @@ def plan_batches(
     first: dict[Any, int] = {}
     copies = []
     for i, text in enumerate(texts):
+        if i in known:
+            continue
         key = text if titles is None else (text, titles[i])
         place = first.setdefault(key, i)
         if place != i:

@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 from aimlapi_embeddings._catalog.providers import Provider
 from aimlapi_embeddings._errors import ConfigurationError
 
+_PATH = "/embeddings"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
 
 def endpoint(provider: Provider, base_url: str, *, allow_http: bool) -> str:
     """Put the URL of the endpoint together.
@@ -20,7 +23,7 @@ def endpoint(provider: Provider, base_url: str, *, allow_http: bool) -> str:
         parts.port  # noqa: B018  (raises on a port that is not a number)
     except (ValueError, AttributeError, TypeError):
         parts = urlsplit("")
-    shown = shown_url(base_url) if isinstance(base_url, str) else base_url
+    shown = _without_secrets(base_url)
     # Of the text and not of its parts, which there are none of when it cannot be read.
     if "@" in re.split("[/?#]", str(base_url).partition("//")[2], maxsplit=1)[0]:
         raise ConfigurationError("base_url holds a user name or password; pass api_key instead.")
@@ -35,14 +38,33 @@ def endpoint(provider: Provider, base_url: str, *, allow_http: bool) -> str:
             "https, or allow it by name with allow_http=True."
         )
     path = parts.path.rstrip("/") or urlsplit(provider.base_url).path
-    if not path.endswith("/embeddings"):
-        path += "/embeddings"
+    if not path.endswith(_PATH):
+        path += _PATH
     return parts._replace(path=path, fragment="").geturl()
 
 
 def shown_url(url: str) -> str:
     """Return a URL without its query string, which may hold a secret, for errors and `repr`."""
-    return url.partition("?")[0]
+    return re.split("[?#]", url, maxsplit=1)[0]
+
+
+def _without_secrets(url: object) -> object:
+    """Leave out what may be secret in something that was given as a URL and may not be one."""
+    return re.sub(r"^(\w+:/*)?.*@", r"\1", shown_url(url)) if isinstance(url, str) else url
+
+
+def location(url: str) -> str:
+    """Write a valid URL in one spelling: no query, the host in lower case, no default port."""
+    parts = urlsplit(shown_url(url))
+    host = parts.netloc.lower().removesuffix(f":{_DEFAULT_PORTS[parts.scheme]}")
+    return parts._replace(netloc=host).geturl()
+
+
+def base_of(provider: Provider, url: str) -> str:
+    """Return the shortest base URL that leads to an endpoint, in one spelling."""
+    whole = location(url)
+    short = whole.removesuffix(_PATH)
+    return short if endpoint(provider, short, allow_http=True) == whole else whole
 
 
 def is_loopback(url: str) -> bool:

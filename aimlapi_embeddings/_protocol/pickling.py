@@ -18,11 +18,16 @@ def check_picklable(owner: str, values: Mapping[str, object]) -> None:
     Raises:
         ConfigurationError: Names all values that cannot be pickled, and what to do.
     """
-    if lost := [name for name, value in values.items() if not _is_picklable(value)]:
+    if lost := unpicklable(values):
         raise ConfigurationError(
             f"{owner} cannot be pickled with {' and '.join(lost)}: connections and locks belong "
             "to one process. Leave it out where several processes work."
         )
+
+
+def unpicklable(values: Mapping[str, object]) -> list[str]:
+    """List the names of values that cannot be pickled."""
+    return [name for name, value in values.items() if not _is_picklable(value)]
 
 
 def _is_picklable(value: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,7 +11,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from aimlapi_embeddings._catalog.families import Model
+from aimlapi_embeddings._catalog.models import family_of
 from aimlapi_embeddings._errors import ConfigurationError
+from aimlapi_embeddings._protocol.endpoint import base_of, location
 from aimlapi_embeddings._protocol.options import Options, check_task_type
 from aimlapi_embeddings._types import Role, TaskType
 
@@ -38,11 +41,48 @@ def role_fields(options: Options, role: Role, task_type: str | None) -> RoleFiel
     return RoleFields(fields, family.prefixes.get(role, "") if prefix is None else prefix)
 
 
+def identity(options: Options, url: str) -> dict[str, Any]:
+    """Name what decides the vectors by option, in one spelling for all that send the same requests.
+
+    Options that can be left out without changing a request are None. The query of the URL is not
+    part of it.
+    """
+    family = options.model.family
+    return {
+        "model": options.id,
+        "base_url": base_of(options.provider, url),
+        "dimensions": options.dimensions,
+        "family": None if family is family_of(options.id, options.provider) else family.name,
+        **_shortest_roles(options),
+        "extra_body": msgspec.json.decode(msgspec.json.encode(options.extra_body, order="sorted")),
+    }
+
+
+def _shortest_roles(options: Options) -> dict[str, Any]:
+    """Find the first choice of options that sends documents and queries as the present one does."""
+    choices: dict[str, Sequence[Any]] = {
+        "too_long": (None, options.too_long),
+        "query_prefix": (None, options.query_prefix),
+        "document_prefix": (None, options.document_prefix),
+        "task_type": (None, *TaskType),
+    }
+    same = _roles(options)
+    tried = (
+        dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())
+    )
+    return next(c for c in tried if _roles(msgspec.structs.replace(options, **c)) == same)
+
+
+def _roles(options: Options) -> tuple[RoleFields, RoleFields]:
+    """Find how documents and queries are sent."""
+    return role_fields(options, "document", None), role_fields(options, "query", None)
+
+
 def cache_namespace(options: Options, url: str) -> str:
     """Name everything that decides the vectors of a text; the name is valid as a file's name."""
-    asked = (url, options.id, options.dimensions, options.encoding_format, options.extra_body)
-    roles = (role_fields(options, "document", None), role_fields(options, "query", None))
-    named = msgspec.json.encode((asked, roles), order="sorted")
+    where = location(url)
+    asked = (where, options.id, options.dimensions, options.encoding_format, options.extra_body)
+    named = msgspec.json.encode((asked, _roles(options)), order="sorted")
     digest = hashlib.blake2b(named, digest_size=12).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9.]+', '-', options.id)}-{digest}"
 

@@ -1,14 +1,16 @@
-"""What the framework adapters share. Not imported by the core."""
+"""What the framework adapters share. Not imported by the core, which does without pydantic."""
 
-from aimlapi_embeddings._engine.inputs import check_texts
-from aimlapi_embeddings._engine.progress import progress_bar
-from aimlapi_embeddings._protocol.pickling import check_picklable
 from aimlapi_embeddings.adapters._arguments import check_arguments, hide_arguments
+from aimlapi_embeddings.adapters._model import BaseURL, EmbeddingsModel, Integer, Key, Seconds
+from aimlapi_embeddings.adapters._options import Options
 
 __all__ = [
+    "BaseURL",
+    "EmbeddingsModel",
+    "Integer",
+    "Key",
+    "Options",
+    "Seconds",
     "check_arguments",
-    "check_picklable",
-    "check_texts",
     "hide_arguments",
-    "progress_bar",
 ]

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError, model_validator
 
-from aimlapi_embeddings import ConfigurationError
-from tests.support.entry_points import GOOGLE, KEY, EntryPoint
+from aimlapi_embeddings import emulator
+from tests.adapters.conftest import PACKAGES
+from tests.support.entry_points import GOOGLE, KEY, EntryPoint, FakeServer, Package
 
-API_KEY = {"langchain": "aimlapi_api_key", "llama_index": "api_key"}
+FIELDS: dict[str, dict[str, str]] = {
+    "langchain": {
+        "api_key": "aimlapi_api_key",
+        "base_url": "aimlapi_api_base",
+        "timeout": "request_timeout",
+    },
+    "llama_index": {"model": "model_name", "base_url": "api_base"},
+}
 
 
 def test_an_assigned_field_changes_the_next_request(adapter: EntryPoint, embedder: Any) -> None:
@@ -26,7 +36,7 @@ def test_an_assignment_that_changes_no_request_keeps_the_client(
     client = embedder.client
     setattr(embedder, adapter.field("show_progress"), True)
     embedder.dimensions = embedder.dimensions
-    setattr(embedder, API_KEY[adapter.name], SecretStr(KEY))
+    setattr(embedder, FIELDS[adapter.name].get("api_key", "api_key"), SecretStr(KEY))
     assert embedder.client is client
     embedder.max_retries = 1
     assert embedder.client is not client
@@ -38,16 +48,134 @@ def test_assigning_to_a_name_that_is_no_field_is_refused(embedder: Any, name: st
         setattr(embedder, name, "http://127.0.0.1:9")
 
 
-def test_nothing_is_sent_between_a_refused_assignment_and_a_valid_one(
+class NoLimit:
+    """A limiter that lets everything through."""
+
+    def acquire(self) -> None: ...
+
+    async def aacquire(self) -> None: ...
+
+
+REFUSED: list[tuple[str, Any]] = [
+    ("model", ""),
+    ("dimensions", 100_000),
+    ("dimensions", True),
+    ("task_type", "nonsense"),
+    ("encoding_format", "float16"),
+    ("batch_size", 0),
+    ("max_concurrency", 0),
+    ("max_retries", "many"),
+    ("timeout", -1.0),
+    ("base_url", "ftp://elsewhere"),
+    ("extra_body", {"model": "another"}),
+    ("headers", {"Authorization": "another"}),
+    ("api_key", "\u00e9"),
+    ("http_client", object()),
+    ("rate_limiter", object()),
+]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), REFUSED, ids=lambda v: v if isinstance(v, str) else ""
+)
+def test_a_refused_assignment_changes_nothing(
+    adapter: EntryPoint, embedder: Any, option: str, value: Any
+) -> None:
+    field = FIELDS[adapter.name].get(option, adapter.field(option))
+    before, client = dict(embedder), embedder.client
+    fields_set = set(embedder.model_fields_set)
+    with pytest.raises(ValidationError):
+        setattr(embedder, field, value)
+    assert dict(embedder) == before
+    assert embedder.model_fields_set == fields_set
+    assert embedder.client is client
+    assert len(adapter.query("q")) == 768
+
+
+def test_an_assignment_that_a_validator_of_a_subclass_refuses_changes_nothing(
     adapter: EntryPoint, embedder: Any
 ) -> None:
-    with pytest.raises(ValidationError, match="not a size"):
-        embedder.dimensions = 100_000
-    with pytest.raises(ConfigurationError, match="not a size"):
-        adapter.query("q")
-    assert adapter.fake_server.requests == []
+    class Strict(type(embedder)):  # type: ignore[misc]
+        @model_validator(mode="after")
+        def check_retries(self) -> Strict:
+            if self.max_retries > 5:
+                raise ValueError("too many")
+            return self
+
+    strict = Strict(model=GOOGLE, api_key=KEY)
+    with pytest.raises(ValidationError, match="too many"):
+        strict.max_retries = 6
+    assert strict.max_retries == 5
+
+
+def test_an_assignment_keeps_what_was_spent_so_far(adapter: EntryPoint, embedder: Any) -> None:
+    adapter.query("q")
+    first = embedder.client
     embedder.dimensions = 8
-    assert len(adapter.query("q")) == 8
+    adapter.query("q")
+    assert embedder.client is not first
+    assert embedder.client.usage.requests == 2
+    assert first.usage.requests == 2, "whoever looks at the first client sees the same"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("dimensions", 8), ("max_concurrency", 1), ("rate_limiter", NoLimit())]
+)
+@pytest.mark.parametrize("package", PACKAGES)
+def test_an_assignment_keeps_the_bound_while_calls_are_in_flight(
+    package: Package, field: str, value: Any
+) -> None:
+    server = emulator.Emulator(latency=0.05)
+    with emulator.running(server) as base_url, ThreadPoolExecutor(2) as pool:
+        adapter = EntryPoint(package, "sync", FakeServer()).make_plain(
+            model=GOOGLE, api_key=KEY, base_url=base_url, batch_size=1, max_concurrency=2
+        )
+        first = pool.submit(adapter.documents, list("abcdef"))
+        while not server.requests:
+            time.sleep(0.001)
+        setattr(adapter.embedder, field, value)
+        second = pool.submit(adapter.documents, list("ghijkl"))
+        assert [len(call.result()) for call in (first, second)] == [6, 6]
+        adapter.client.close()
+    assert server.peak_in_flight == 2
+
+
+def test_true_and_1_are_two_values_of_an_extra_field(adapter: EntryPoint, embedder: Any) -> None:
+    field = adapter.field("extra_body")
+    adapter.fake_server.answer = lambda request: emulator.answer(request, strict=False)
+    for value in (1, True):
+        setattr(embedder, field, {"extra": {"nested": value}})
+        adapter.query("q")
+    getattr(embedder, field)["extra"]["nested"] = 1  # in place
+    adapter.query("q")
+    sent = [body["extra"]["nested"] for body in adapter.fake_server.bodies]
+    assert [type(value) for value in sent] == [int, bool, int]
+
+
+def test_a_limiter_that_equals_the_last_one_is_still_another(
+    adapter: EntryPoint, embedder: Any
+) -> None:
+    class Counting:
+        def __init__(self) -> None:
+            self.asked = 0
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Counting)
+
+        __hash__ = None  # type: ignore[assignment]
+
+        def acquire(self) -> None:
+            self.asked += 1
+
+        async def aacquire(self) -> None:
+            self.asked += 1
+
+    limiters = [Counting(), Counting()]
+    for limiter in limiters:
+        embedder.rate_limiter = limiter
+        adapter.query("q")
+        assert embedder.rate_limiter is limiter, "it reads back"
+    assert [limiter.asked for limiter in limiters] == [1, 1]
 
 
 def test_a_copy_with_an_update_embeds_with_it_and_leaves_the_original(

@@ -55,7 +55,7 @@ def test_a_field_can_be_set_by_its_own_name_and_by_its_alias(
             (AIMLAPIEmbeddings, {"dimension": 8}, "did you mean 'dimensions'?"),
             (AIMLAPIEmbedding, {"batchsize": 8}, "did you mean 'batch_size'?"),
             (AIMLAPIEmbeddings, {"model_name": GOOGLE}, "no argument 'model_name'"),
-            (AIMLAPIEmbedding, {"embed_batch_size": 0}, "greater than 0"),
+            (AIMLAPIEmbedding, {"embed_batch_size": 0}, "embed_batch_size=0 is not an integer"),
             (
                 AIMLAPIEmbeddings,
                 {"api_key": KEY},

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import pickle
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.callbacks import CallbackManager
 from llama_index.core.rate_limiter import TokenBucketRateLimiter
 
 from aimlapi_embeddings import ConfigurationError, emulator
@@ -102,18 +100,11 @@ def test_pickling_with_an_http_client_of_the_user_is_refused_and_changes_nothing
     assert len(entry_point.query("q")) == 768
 
 
-def callbacks_with_a_lock() -> CallbackManager:
-    manager = CallbackManager([])
-    manager.lock = threading.Lock()
-    return manager
-
-
 @pytest.mark.parametrize(
     ("adapter", "field", "value"),
     [
         (AIMLAPIEmbeddings, "rate_limiter", InMemoryRateLimiter()),
         (AIMLAPIEmbedding, "rate_limiter", TokenBucketRateLimiter(requests_per_minute=1)),
-        (AIMLAPIEmbedding, "callback_manager", callbacks_with_a_lock()),
     ],
 )
 def test_a_field_that_cannot_be_pickled_raises_and_logs_nothing(

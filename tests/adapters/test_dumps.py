@@ -19,6 +19,7 @@ from llama_index_aimlapi_embeddings import AIMLAPIEmbedding
 from tests.support.adapter_classes import ADAPTERS, LANGCHAIN, LLAMA_INDEX, make
 from tests.support.entry_points import KEY, FakeServer
 
+PATHS = {"AIMLAPIEmbedding": "/v1", "NugenEmbedding": "/api/v3/inference"}
 SECRET_HEADERS = {"X-Proxy-Password": KEY}
 
 
@@ -143,7 +144,7 @@ def test_to_dict_holds_exactly_the_fields_that_change_the_vectors(adapter: type[
     assert embedding.to_dict() == {
         "class_name": adapter.__name__,
         "model_name": embedding.model_name,
-        "api_base": "https://elsewhere",
+        "api_base": "https://elsewhere" + PATHS[adapter.__name__],
         **shaping,
     }
     assert json.loads(embedding.to_json()) == embedding.to_dict()

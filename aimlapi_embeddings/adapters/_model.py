@@ -1,0 +1,358 @@
+"""The client as a pydantic model: what the adapters of both frameworks share.
+
+An adapter adds the fields that its framework names in its own way, says which option of the client
+each of them is, and the framework's methods.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+)
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    PlainSerializer,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
+from pydantic_core import CoreSchema
+
+from aimlapi_embeddings._catalog.providers import PROVIDERS
+from aimlapi_embeddings._client import EmbeddingsClient
+from aimlapi_embeddings._engine.progress import progress_bar
+from aimlapi_embeddings._errors import ConfigurationError
+from aimlapi_embeddings._protocol.endpoint import shown_url
+from aimlapi_embeddings._protocol.pickling import check_picklable, unpicklable
+from aimlapi_embeddings._protocol.secrets import Secret
+from aimlapi_embeddings._types import Progress, TaskType
+from aimlapi_embeddings.adapters._arguments import check_arguments, check_number, hide_arguments
+from aimlapi_embeddings.adapters._descriptions import describe_fields, describe_schema
+from aimlapi_embeddings.adapters._signature import signature_of
+from aimlapi_embeddings.adapters._validation import as_typed, refusal, rename, without_inputs
+
+
+def _number(value: object, info: ValidationInfo) -> object:
+    return check_number(str(info.field_name), value)
+
+
+Integer = Annotated[int, BeforeValidator(_number)]
+"""A field that refuses True, and takes integers of other libraries."""
+Seconds = Annotated[float, BeforeValidator(_number)]
+"""A field that refuses True."""
+Key = Annotated[SecretStr, PlainSerializer(lambda _: None, when_used="json")]
+"""A field that stays out of JSON, where it would be asterisks that could be taken for a key."""
+BaseURL = Annotated[str, PlainSerializer(shown_url)]
+"""A field that is dumped without the query of the URL, which may hold a secret."""
+
+# Options whose values are shared by copies, and compared by what they are.
+_HANDED_OVER = ("http_client", "async_http_client", "rate_limiter")
+
+
+class EmbeddingsModel(BaseModel):
+    """Options of the client as fields.
+
+    Two objects are equal when their fields are; what only watches or remembers (callbacks, caches)
+    is left out. Fields can be assigned, so the hash is that of the class. Copies share connections
+    and all that was handed over; a pickle holds the key.
+    """
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        populate_by_name=True,
+        protected_namespaces=(),
+        validate_assignment=True,
+    )
+    _provider: ClassVar[Literal["aimlapi", "nugen"]]
+    _options: ClassVar[Mapping[str, str]]
+    """Fields that the framework names, by option of the client."""
+    _caption: ClassVar[str] = "Embedding"
+    """Of progress bars."""
+    _observers: ClassVar[tuple[str, ...]] = ()
+    """Fields that change neither vectors nor limits: a pickle can do without them."""
+
+    dimensions: Integer | None = None
+    """Floats per vector; the model's own size when None."""
+    task_type: TaskType | str | None = None
+    """A `TaskType` or its name; the family's default pair when None."""
+    family: str | None = None
+    """Gives an id that is not known yet the rules of a known family."""
+    query_prefix: str | None = None
+    """Put in front of each query, instead of the family's own prefix."""
+    document_prefix: str | None = None
+    """Put in front of each document, instead of the family's own prefix."""
+    too_long: Literal["error", "truncate"] | None = None
+    """What the server does with a text over the model's limit: `"error"`, `"truncate"`, or what it
+    does by itself when None. Google's models can be asked for either."""
+    encoding_format: Literal["auto", "float", "base64"] = "auto"
+    """`"auto"` (base64 where the model documents it), `"float"` or `"base64"`."""
+    max_concurrency: Integer | None = None
+    """Most requests in flight at a time, over all calls of this client. None means 8 for calls of
+    several requests and an adaptive bound that begins at 256 for calls of one request of at most 16
+    texts, which never wait for the others. With a number, these calls go first, but count too."""
+    max_retries: Integer = 5
+    """Repeats of a request after its first attempt."""
+    max_retry_wait: Seconds = 60.0
+    """Longest wait in seconds that a server may ask for; a longer one raises."""
+    rate_limiter: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
+    """Of LangChain or LlamaIndex; asked once for each request, with its estimated tokens where it
+    takes them."""
+    default_headers: SkipJsonSchema[Mapping[str, str] | None] = Field(
+        default=None, exclude=True, repr=False
+    )
+    """Sent with each request, beside our own. They may hold secrets, and are kept out of dumps."""
+    http_client: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
+    """An `httpx.Client` to use for sync calls; it is not closed by us."""
+    allow_http: bool = False
+    """Whether the key may travel unencrypted to a host that is not this machine."""
+
+    _client: EmbeddingsClient | None = PrivateAttr(default=None)
+    _built_with: dict[str, Any] | None = PrivateAttr(default=None)
+
+    @property
+    def client(self) -> EmbeddingsClient:
+        """The shared client: `.usage` tells the cost so far, `.close()` closes connections."""
+        return self._find_client({})
+
+    def _find_client(self, typed: Mapping[str, str]) -> EmbeddingsClient:
+        """Return the client of the present fields: the last one, or one that goes on for it.
+
+        Args:
+            typed: What the caller typed, by field, for the messages.
+        """
+        fields = self._fields()
+        options = {option: getattr(self, field) for option, field in fields.items()}
+        # Both can be changed in place; and 1 == True, which are not the same in JSON.
+        settings = {**options, "headers": dict(options["headers"] or {})}
+        settings["extra_body"] = repr(options["extra_body"])
+        client, built = self._client, self._built_with
+        if built == settings and all(built[name] is settings[name] for name in _HANDED_OVER):
+            assert client is not None
+            return client
+        chosen = {name: value for name, value in options.items() if value is not None}
+        try:
+            new = EmbeddingsClient(provider=self._provider, **chosen)
+        except ConfigurationError as error:
+            known = {"api_key": "api_key"}  # the short name is the one in the documentation
+            names = {o: typed.get(field, known.get(o, field)) for o, field in fields.items()}
+            refused = rename(error, names)
+        else:
+            if client is not None:
+                new._continue(client)
+            self._client, self._built_with = new, settings
+            return new
+        raise refused
+
+    def _fields(self) -> dict[str, str]:
+        """Tell which field each option of the client comes from."""
+        return {**_FIELDS, **self._options}
+
+    def _show_bar(self, show: bool) -> AbstractContextManager[Progress | None]:
+        return progress_bar(self._caption) if show else nullcontext()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        describe_fields(cls)
+        cls.__signature__ = signature_of(cls.model_fields)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
+        return describe_schema(cls, handler.resolve_ref_schema(schema))
+
+    # Validation
+
+    # An error leaves without the one that pydantic raised, which holds what it was given, and from
+    # frames that do not hold it any more.
+
+    if not TYPE_CHECKING:  # each adapter tells checkers and editors its arguments
+
+        def __init__(self, **data: Any) -> None:
+            hide_arguments(data, self._names(), self._key_names(), _hidden)  # from pydantic's frame
+            try:
+                super().__init__(**data)
+            except ValidationError as error:
+                refused = as_typed(type(self).__name__, data, error)
+            else:
+                return
+            del data
+            raise refused
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """Build from a mapping of arguments, like the constructor."""
+        try:
+            return super().model_validate(obj, **options)
+        except ValidationError as error:
+            refused = as_typed(cls.__name__, obj, error)
+        del obj
+        raise refused
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """Build from JSON text, like the constructor."""
+        try:
+            return super().model_validate_json(json_data, **options)
+        except ValidationError as error:
+            refused = as_typed(cls.__name__, {}, error)
+        del json_data
+        raise refused
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in type(self).model_fields:
+            super().__setattr__(name, value)
+            return
+        # On a copy first: pydantic assigns before it checks the whole, and leaves a refused value.
+        trial = BaseModel.__copy__(self)
+        try:
+            BaseModel.__setattr__(trial, name, value)
+        except ValidationError as error:
+            refused = as_typed(type(self).__name__, {name: value}, error)
+        else:
+            for part in ("__dict__", "__pydantic_fields_set__", "__pydantic_private__"):
+                object.__setattr__(self, part, getattr(trial, part))
+            return
+        del trial, value
+        raise refused
+
+    @classmethod
+    def _names(cls) -> list[tuple[str, ...]]:
+        """List all names of each argument."""
+        return [
+            tuple(dict.fromkeys((name, *_aliases(field.validation_alias))))
+            for name, field in cls.model_fields.items()
+        ]
+
+    @classmethod
+    def _key_names(cls) -> set[str]:
+        key = cls._options["api_key"]
+        return {"api_key", *(name for names in cls._names() if key in names for name in names)}
+
+    @classmethod
+    def _arguments(cls, given: dict[str, Any]) -> dict[str, str]:
+        """Check arguments, hide the key among them, and read what is missing from the environment.
+
+        Returns:
+            What the caller typed, by field.
+        """
+        names = cls._names()
+        hide_arguments(given, names, cls._key_names(), _hidden)
+        check_arguments(cls.__name__, given, names)
+        typed = {known[0]: name for known in names for name in known if name in given}
+        provider = PROVIDERS[cls._provider]
+        read: tuple[tuple[str, str, Callable[[str], object]], ...] = (
+            (cls._options["api_key"], provider.api_key_variable, SecretStr),
+            (cls._options["base_url"], provider.api_base_variable, str),
+        )
+        for field, variable, wrap in read:
+            name, value = typed.get(field, field), os.environ.get(variable)
+            if value and given.get(name) in (None, "", SecretStr("")):
+                given[name] = wrap(value)
+        return typed
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _check(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        typed: dict[str, str] = {}
+        try:
+            if isinstance(given, Mapping):
+                given = dict(given)
+                typed = cls._arguments(given)
+            model = handler(given)
+            model._find_client(typed)  # which refuses options that cannot work
+        except ConfigurationError as error:
+            refused = refusal(cls.__name__, error)
+        except ValidationError as error:
+            refused = without_inputs(error, typed)
+        else:
+            return model
+        raise refused
+
+    # Copies, pickles, comparison
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        memo = {} if memo is None else memo
+        fields = self._fields()
+        names = (*self._observers, *(fields[option] for option in _HANDED_OVER))
+        shared = (self._client, self._built_with, *(getattr(self, name) for name in names))
+        memo.update((id(one), one) for one in shared)
+        return super().__deepcopy__(memo)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        watching = {name: self.__dict__[name] for name in self._observers}
+        check_picklable(
+            type(self).__name__, {n: v for n, v in self.__dict__.items() if n not in watching}
+        )
+        state = BaseModel.__getstate__(self)
+        if lost := unpicklable(watching):
+            warnings.warn(
+                f"{type(self).__name__} is pickled without {' and '.join(lost)}, which cannot be "
+                "pickled; vectors and limits stay the same.",
+                stacklevel=2,
+            )
+            fields = type(self).model_fields
+            anew = {name: fields[name].get_default(call_default_factory=True) for name in lost}
+            state = {**state, "__dict__": {**state["__dict__"], **anew}}
+        return state
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        BaseModel.__setstate__(self, state)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, EmbeddingsModel) or type(other) is not type(self):
+            return NotImplemented
+        return self._compared() == other._compared()
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def _compared(self) -> dict[str, Any]:
+        values = {n: v for n, v in self.__dict__.items() if n not in self._observers}
+        extra = self._options["extra_body"]
+        return {**values, extra: repr(values[extra])}
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        url = self._options["base_url"]
+        for name, value in super().__repr_args__():
+            yield name, shown_url(value) if name == url and value else value
+
+
+def _hidden(value: Any) -> SecretStr | Secret:
+    if isinstance(value, bytes):  # which pydantic takes for a string
+        value = value.decode(errors="replace")
+    return SecretStr(value) if isinstance(value, str) else Secret(value)  # pydantic refuses that
+
+
+def _aliases(alias: Any) -> list[str]:
+    choices = getattr(alias, "choices", [alias])
+    return [choice for choice in choices if isinstance(choice, str)]
+
+
+describe_fields(EmbeddingsModel)
+
+# Options that both frameworks call by the client's names, but for one.
+_FIELDS = {name: name for name in EmbeddingsModel.model_fields if name != "default_headers"}
+_FIELDS["headers"] = "default_headers"

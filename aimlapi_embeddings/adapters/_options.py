@@ -1,0 +1,31 @@
+"""Types of the options that both frameworks call by the client's own names.
+
+Type checkers would make the constructor of a pydantic model from its fields: with one name for each
+and `SecretStr` for the key. So each adapter tells them all its names, and a test compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypedDict
+
+from aimlapi_embeddings._types import TaskType
+
+
+class Options(TypedDict, total=False):
+    """Keyword arguments of every adapter."""
+
+    dimensions: int | None
+    task_type: TaskType | str | None
+    family: str | None
+    query_prefix: str | None
+    document_prefix: str | None
+    too_long: Literal["error", "truncate"] | None
+    encoding_format: Literal["auto", "float", "base64"]
+    max_concurrency: int | None
+    max_retries: int
+    max_retry_wait: float
+    rate_limiter: Any
+    default_headers: Mapping[str, str] | None
+    http_client: Any
+    allow_http: bool

@@ -1,0 +1,153 @@
+"""LlamaIndex: what event handlers and callbacks hear, and what they cannot change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload, LlamaDebugHandler
+from llama_index.core.instrumentation import root_dispatcher
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events import BaseEvent
+from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
+from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
+from llama_index.core.storage.kvstore import SimpleKVStore
+
+from tests.support.entry_points import EntryPoint, FakeServer, Mode
+
+
+@pytest.fixture
+def llama_index(fake_server: FakeServer, mode: Mode) -> EntryPoint:
+    return EntryPoint("llama_index", mode, fake_server)
+
+
+class Editor(BaseEventHandler):
+    """Changes all that it is shown, as a handler that redacts does."""
+
+    seen: list[BaseEvent]
+
+    def handle(self, event: BaseEvent, **_: Any) -> None:
+        self.seen.append(event)
+        if isinstance(event, EmbeddingEndEvent):
+            event.chunks[:] = ["***"] * len(event.chunks)
+            for vector in event.embeddings:
+                vector[:] = [0.0] * len(vector)
+
+
+@pytest.fixture
+def editor() -> Iterator[Editor]:
+    editor = Editor(seen=[])
+    root_dispatcher.add_event_handler(editor)
+    yield editor
+    root_dispatcher.event_handlers.remove(editor)
+
+
+@pytest.fixture
+def spans() -> Iterator[SimpleSpanHandler]:
+    spans = SimpleSpanHandler()
+    root_dispatcher.add_span_handler(spans)
+    yield spans
+    root_dispatcher.span_handlers.remove(spans)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_handler_cannot_change_what_the_caller_gets(
+    llama_index: EntryPoint, editor: Editor, cached: bool
+) -> None:
+    options = {"embeddings_cache": SimpleKVStore()} if cached else {}
+    llama_index.make(dimensions=8, **options)
+    texts = ["a", "b"]
+    for _ in range(2):
+        vectors = llama_index.documents(texts)
+        assert all(any(vector) for vector in vectors)
+        assert any(llama_index.query("q"))
+    assert texts == ["a", "b"]
+    assert editor.seen
+
+
+def test_a_callback_cannot_change_what_the_caller_gets(llama_index: EntryPoint) -> None:
+    class Editing(LlamaDebugHandler):
+        def on_event_end(self, event_type: Any, payload: Any = None, **options: Any) -> None:
+            for vector in payload[EventPayload.EMBEDDINGS]:
+                vector.clear()
+            payload[EventPayload.CHUNKS].clear()
+
+    manager = CallbackManager([Editing(print_trace_on_end=False)])
+    llama_index.make(dimensions=8, callback_manager=manager)
+    assert [len(vector) for vector in llama_index.documents(["a", "b"])] == [8, 8]
+    assert len(llama_index.query("q")) == 8
+
+
+def test_events_come_in_the_order_of_the_base_class(
+    llama_index: EntryPoint, editor: Editor
+) -> None:
+    llama_index.make(embed_batch_size=2).documents(list("abcdefgh"))
+    order = "".join(
+        "S" if isinstance(event, EmbeddingStartEvent) else "E"
+        for event in editor.seen
+        if isinstance(event, EmbeddingStartEvent | EmbeddingEndEvent)
+    )
+    assert order == ("SESESESE" if llama_index.mode == "sync" else "SSSSEEEE")
+    editor.seen.clear()
+    llama_index.documents([])
+    assert not editor.seen, "there is nothing to tell of no texts"
+
+
+def test_one_call_is_one_span_and_its_events_belong_to_it(
+    llama_index: EntryPoint, editor: Editor, spans: SimpleSpanHandler
+) -> None:
+    llama_index.make(embed_batch_size=2).documents(list("abcd"))
+    llama_index.query("q")
+    names = ["get_text_embedding_batch", "get_query_embedding"]
+    for name in names:
+        (span,) = [
+            s for s in spans.completed_spans if f".{name}-" in s.id_ or f".a{name}-" in s.id_
+        ]
+        assert [e for e in editor.seen if e.span_id == span.id_]
+
+
+def test_the_times_of_callbacks_add_up_to_that_of_the_call(llama_index: EntryPoint) -> None:
+    handler = LlamaDebugHandler(print_trace_on_end=False)
+    manager = CallbackManager([handler])
+    llama_index.make(embed_batch_size=2, max_concurrency=1, callback_manager=manager)
+    answer = llama_index.fake_server.answer
+
+    def slowly(request: Any) -> Any:
+        time.sleep(0.05)
+        return answer(request)
+
+    llama_index.fake_server.answer = slowly
+    begin = time.monotonic()
+    llama_index.documents(list("abcdef"))
+    wall = time.monotonic() - begin
+    info = handler.get_event_time_info(CBEventType.EMBEDDING)
+    assert info.total_count == 3
+    assert 0.15 <= info.total_secs <= wall
+
+
+def test_a_limiter_is_asked_once_for_each_request_and_reads_back(llama_index: EntryPoint) -> None:
+    """The base class would ask a second time."""
+
+    class Counting:
+        asked = 0
+        tokens_per_minute = None
+
+        def acquire(self, num_tokens: int = 0) -> None:
+            self.asked += 1
+
+        async def async_acquire(self, num_tokens: int = 0) -> None:
+            self.asked += 1
+
+    limiter = Counting()
+    llama_index.make(rate_limiter=limiter, batch_size=1)
+    assert llama_index.embedder.rate_limiter is limiter
+    llama_index.documents(["a", "b"])
+    llama_index.query("q")
+    embedder = llama_index.embedder
+    one = (
+        embedder.get_text_embedding if llama_index.mode == "sync" else embedder.aget_text_embedding
+    )
+    llama_index.wait(one("c"))
+    assert limiter.asked == len(llama_index.fake_server.requests) == 4

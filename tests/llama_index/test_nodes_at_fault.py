@@ -1,0 +1,72 @@
+"""LlamaIndex: an error of a pipeline names nodes and documents; others keep their vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from llama_index.core import Document
+from llama_index.core.ingestion import IngestionPipeline
+from llama_index.core.node_parser import SentenceSplitter
+from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
+
+from aimlapi_embeddings import AuthenticationError, BadRequestError, InvalidInputError, emulator
+from tests.support.entry_points import EntryPoint, FakeServer, Mode
+
+
+@pytest.fixture
+def llama_index(fake_server: FakeServer, mode: Mode) -> EntryPoint:
+    def refuse_bad(request: emulator.Request) -> emulator.Reply:
+        if b"bad" in request.body:
+            return emulator.Reply(400, {}, b'{"message": "a text was refused"}')
+        return emulator.answer(request)
+
+    fake_server.answer = refuse_bad
+    entry_point = EntryPoint("llama_index", mode, fake_server)
+    return entry_point.make(batch_size=1, max_concurrency=1, dimensions=8)
+
+
+def nodes(*texts: str) -> list[TextNode]:
+    """Nodes n0, n1, ... of documents d0, d1, ..."""
+    made = [TextNode(text=text, id_=f"n{i}") for i, text in enumerate(texts)]
+    for i, node in enumerate(made):
+        node.relationships[NodeRelationship.SOURCE] = RelatedNodeInfo(node_id=f"d{i}")
+    return made
+
+
+def call(entry_point: EntryPoint, given: Sequence[Any]) -> Any:
+    embedder = entry_point.embedder
+    return entry_point.wait((embedder if entry_point.mode == "sync" else embedder.acall)(given))
+
+
+def test_an_error_names_the_node_and_its_document(llama_index: EntryPoint) -> None:
+    given = nodes("good one", "bad", "good two")
+    with pytest.raises(BadRequestError, match="node 'n1' of document 'd1'") as caught:
+        call(llama_index, given)
+    assert caught.value.indices == (1,)
+    assert [node.embedding is not None for node in given] == [True, False, True]
+
+
+def test_a_pipeline_names_the_document(llama_index: EntryPoint) -> None:
+    documents = [Document(text=text, id_=text) for text in ("good one", "bad", "good two")]
+    pipeline = IngestionPipeline(transformations=[SentenceSplitter(), llama_index.embedder])
+    run = pipeline.run if llama_index.mode == "sync" else pipeline.arun
+    with pytest.raises(BadRequestError, match="of document 'bad'"):
+        llama_index.wait(run(documents=documents))
+
+
+def test_an_empty_node_is_named_before_anything_is_sent(llama_index: EntryPoint) -> None:
+    given = [TextNode(text="good", id_="n0"), *(TextNode(text="", id_=f"e{i}") for i in range(7))]
+    with pytest.raises(InvalidInputError, match=r"node 'e0'; .*node 'e4'; and 2 more\.$"):
+        call(llama_index, given)
+    assert llama_index.fake_server.requests == []
+
+
+def test_an_error_of_no_text_names_no_node(llama_index: EntryPoint) -> None:
+    llama_index.fake_server.will(None, emulator.Fault(401))
+    given = nodes("a", "b", "c")
+    with pytest.raises(AuthenticationError) as caught:
+        call(llama_index, given)
+    assert [node.embedding is not None for node in given] == [True, False, False]
+    assert "'n2'" not in str(caught.value)

@@ -1,0 +1,123 @@
+"""What users write, as type checkers see it: every documented name, and a string as the key.
+
+Only checked, never run. CI does so with mypy, with and without pydantic's plugin, and with
+basedpyright.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_type
+
+import httpx
+from langchain_core.embeddings import Embeddings
+from langchain_core.rate_limiters import InMemoryRateLimiter
+from langchain_core.vectorstores import InMemoryVectorStore
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.rate_limiter import TokenBucketRateLimiter
+from llama_index.core.storage.kvstore import SimpleKVStore
+from pydantic import BaseModel, SecretStr
+
+from aimlapi_embeddings import EmbeddingsClient, TaskType, Usage
+from langchain_aimlapi_embeddings import AIMLAPIEmbeddings, NugenEmbeddings
+from llama_index_aimlapi_embeddings import AIMLAPIEmbedding, NugenEmbedding
+
+langchain = AIMLAPIEmbeddings(model="m")
+AIMLAPIEmbeddings(model="m", api_key="a string")
+AIMLAPIEmbeddings(model="m", api_key=SecretStr("a secret"), base_url="https://x")
+AIMLAPIEmbeddings(model="m", aimlapi_api_key="a string", aimlapi_api_base="https://x")
+AIMLAPIEmbeddings(model="m", aimlapi_api_key=SecretStr("a secret"))
+NugenEmbeddings(model="m", api_key="a string", base_url="https://x")
+NugenEmbeddings(model="m", nugen_api_key="a string", nugen_api_base="https://x")
+AIMLAPIEmbeddings(model="m", batch_size=10, timeout=10)
+AIMLAPIEmbeddings(
+    model="m",
+    dimensions=256,
+    task_type=TaskType.CLUSTERING,
+    family="google",
+    query_prefix="q: ",
+    document_prefix="d: ",
+    too_long="truncate",
+    encoding_format="float",
+    chunk_size=10,
+    max_concurrency=None,
+    max_retries=1,
+    max_retry_wait=1,
+    request_timeout=10,
+    rate_limiter=InMemoryRateLimiter(),
+    show_progress_bar=True,
+    default_headers={"X-Team": "search"},
+    model_kwargs={"user": "me"},
+    http_client=httpx.Client(),
+    http_async_client=httpx.AsyncClient(),
+    allow_http=True,
+)
+
+llama_index = AIMLAPIEmbedding(model_name="m")
+AIMLAPIEmbedding(model="m", api_key="a string", base_url="https://x")
+AIMLAPIEmbedding(model_name="m", api_key=SecretStr("a secret"), api_base="https://x")
+NugenEmbedding(model="m", api_key="a string", base_url="https://x")
+NugenEmbedding(
+    model_name="m",
+    dimensions=256,
+    task_type="CLUSTERING",
+    family="google",
+    query_prefix="q: ",
+    document_prefix="d: ",
+    too_long="error",
+    encoding_format="base64",
+    embed_batch_size=10,
+    batch_size=10,
+    num_workers=2,
+    max_concurrency=4,
+    max_retries=1,
+    max_retry_wait=1,
+    timeout=10,
+    rate_limiter=TokenBucketRateLimiter(requests_per_minute=1),
+    show_progress=True,
+    default_headers={"X-Team": "search"},
+    additional_kwargs={"user": "me"},
+    http_client=httpx.Client(),
+    async_http_client=httpx.AsyncClient(),
+    callback_manager=CallbackManager([]),
+    embeddings_cache=SimpleKVStore(),
+    allow_http=True,
+)
+
+of_langchain: Embeddings = langchain
+of_llama_index: BaseEmbedding = llama_index
+store = InMemoryVectorStore.from_texts(["x"], embedding=langchain)
+assert_type(langchain.embed_documents(["x"], titles=["t", None]), list[list[float]])
+assert_type(langchain.embed_query("q", task_type="CLUSTERING"), list[float])
+assert_type(llama_index.get_text_embedding_batch(["x"], show_progress=True), list[list[float]])
+assert_type(langchain.client.usage, Usage)
+assert_type(llama_index.model_validate(llama_index.model_dump()), AIMLAPIEmbedding)
+
+
+class Config(BaseModel):
+    """The adapters as fields."""
+
+    embed_model: AIMLAPIEmbedding
+    embeddings: AIMLAPIEmbeddings
+
+
+class Stripped(AIMLAPIEmbeddings):
+    """A subclass of a user's."""
+
+    def embed_documents(self, texts: list[str], **kwargs: object) -> list[list[float]]:
+        """Embed without blanks around."""
+        return super().embed_documents([text.strip() for text in texts])
+
+
+async def twins() -> None:
+    """Await the async methods."""
+    assert_type(await langchain.aembed_documents(["x"]), list[list[float]])
+    assert_type(await langchain.aembed_query("q"), list[float])
+    assert_type(await llama_index.aget_query_embedding("q"), list[float])
+    assert_type(await llama_index.aget_text_embedding_batch(["x"]), list[list[float]])
+
+
+with EmbeddingsClient(model="m", api_key="k") as client:
+    texts: Sequence[str] = ("a", "b")
+    assert_type(client.embed(texts).vectors, list[list[float]])
