@@ -183,8 +183,10 @@ class Worklist:
                     cut.at_fault, cut = True, cut.parent
                 if not isinstance(error, RequestTooLargeError):
                     self._reasons[reason(error.message)] += 1
-            if not self._in_flight:  # else a request in flight may still be accepted
-                self._blame()
+            if self._request_seems_at_fault():
+                if not self._in_flight:
+                    raise self._first
+                probe = True  # a request in flight may still be accepted; no others leave till then
             return probe
 
     def cut(self, part: Part) -> None:
@@ -210,13 +212,12 @@ class Worklist:
         first, second = part.batch.cut((len(part) + 1) // 2)
         self._suspects += Part(second, cut), Part(first, cut)
 
-    def _blame(self) -> None:
-        """Raise the first refusal when no single text can be the cause of all of them."""
-        if self._accepted or self._first is None or self._texts == 1:
-            return
+    def _request_seems_at_fault(self) -> bool:
+        """Tell whether no single text can be the cause of all refusals."""
+        if self._accepted or self._texts == 1:
+            return False
         alike = max(self._reasons.values(), default=0)
-        if alike >= min(_ENOUGH_ALIKE, self._texts) or self._reasons.total() >= _ENOUGH:
-            raise self._first
+        return alike >= min(_ENOUGH_ALIKE, self._texts) or self._reasons.total() >= _ENOUGH
 
     def _next(self) -> Part | None:
         suspects, new = self._suspects, self._new

@@ -13,7 +13,6 @@ from itertools import repeat
 from pathlib import Path
 
 import pytest
-from aimlapi_embeddings._engine.slots import Slots
 
 from aimlapi_embeddings.emulator import Fault
 from tests.support.child_processes import program
@@ -198,18 +197,3 @@ def test_cancellation_ends_a_call_at_once_and_the_object_stays_usable(
 
     with interrupted_call(*[HANGS] * requests) as interrupted:
         asyncio.run(use())
-
-
-def test_the_slot_of_a_waiter_that_is_closed_goes_to_the_next_waiter() -> None:
-    async def use() -> None:
-        slots = Slots(1)
-        await slots.acquire_async()
-        waiting = slots.acquire_async()
-        waiting.send(None)
-        waiting.close()
-        next_one = asyncio.ensure_future(slots.acquire_async())
-        await asyncio.sleep(0)
-        slots.release()
-        await asyncio.wait_for(next_one, SOON)
-
-    asyncio.run(use())

@@ -1,0 +1,225 @@
+"""Is a failed request repeated, and after which wait? The failures of one request, in turn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aimlapi_embeddings import (
+    APIConnectionError,
+    APITimeoutError,
+    InternalServerError,
+    RateLimitError,
+    RequestTooLargeError,
+)
+from aimlapi_embeddings._engine.pacing import Pacer
+from aimlapi_embeddings._engine.retries import GiveUp, Retries, RetryPolicy
+from aimlapi_embeddings._engine.steps import Sleep
+from aimlapi_embeddings._protocol.retry_hints import RetryHint
+from tests.support.entry_points import Clock
+from tests.support.waiting import Request
+
+REPEATED = [408, 409, 425, 429, 500, 502, 503, 504, 520, 529, 599]
+NOT_REPEATED = [301, 401, 402, 403, 404, 405, 410, 418, 501, 505, 511]
+
+
+class Failing:
+    """One request that fails again and again."""
+
+    def __init__(self, max_retries: int = 99, max_retry_wait: float = 60.0) -> None:
+        self.pacer = Pacer(8, Clock().monotonic, None)
+        self.retries = Retries(RetryPolicy(max_retries, max_retry_wait), self.pacer)
+
+    def status(
+        self,
+        status: int,
+        *,
+        asks: float | None = None,
+        binding: bool = True,
+        outage: bool = True,
+        **details: Any,
+    ) -> float | GiveUp:
+        """Fail with a status; return the wait, or the reason for giving up."""
+        kind = RateLimitError if status == 429 else InternalServerError
+        hint = None if asks is None else RetryHint(asks, binding)
+        error = kind("x", status, **details)
+        return self.retries.after_status_error(error, hint, outage=outage)
+
+    def connection(self, error: APIConnectionError | None = None) -> float | GiveUp:
+        """Fail without a reply."""
+        return self.retries.after_connection_error(error or APIConnectionError("reset"))
+
+    def everybody_waits(self) -> float:
+        """Seconds for which no request of the client leaves, the jitter included."""
+        step = Request(self.pacer).step
+        return step.seconds if isinstance(step, Sleep) else 0.0
+
+
+@pytest.mark.parametrize("status", REPEATED)
+def test_a_temporary_failure_is_repeated(status: int) -> None:
+    assert not isinstance(Failing().status(status), GiveUp)
+
+
+@pytest.mark.parametrize("status", NOT_REPEATED)
+def test_a_lasting_failure_is_not_repeated(status: int) -> None:
+    failing = Failing()
+    assert failing.status(status, asks=1.0) == GiveUp()
+    assert failing.everybody_waits() == 0.0
+
+
+@pytest.mark.parametrize("max_retries", [0, 1, 5])
+@pytest.mark.parametrize("status", [429, 503, None], ids=["429", "503", "connection"])
+def test_attempts_are_one_more_than_max_retries(status: int | None, max_retries: int) -> None:
+    failing = Failing(max_retries)
+    waits = [failing.status(status) if status else failing.connection() for _ in range(7)]
+    assert [isinstance(wait, GiveUp) for wait in waits] == [i >= max_retries for i in range(7)]
+
+
+def test_all_kinds_of_failure_use_up_the_same_retries() -> None:
+    failing = Failing(3)
+    for fail in (failing.connection, lambda: failing.status(503), lambda: failing.status(429)):
+        assert not isinstance(fail(), GiveUp)
+    assert failing.connection(APITimeoutError("slow")) == GiveUp()
+
+
+def test_a_connection_that_can_never_succeed_is_not_repeated() -> None:
+    error = APIConnectionError("no such host")
+    error.permanent = True
+    assert Failing().connection(error) == GiveUp()
+
+
+@pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached"])
+def test_a_quota_that_is_used_up_is_not_repeated(code: str) -> None:
+    assert Failing().status(429, body={"error": {"code": code}}) == GiveUp()
+
+
+def test_a_request_that_is_too_large_is_not_repeated_whatever_the_status() -> None:
+    failing = Failing()
+    for status in (429, 500):
+        error = RequestTooLargeError("x", status)
+        assert failing.retries.after_status_error(error, None, outage=True) == GiveUp()
+
+
+# Waits of our own
+
+
+@pytest.mark.parametrize("kind", ["connection", "5xx", "429 while others get through"])
+def test_waits_are_drawn_from_all_of_a_bound_that_doubles_up_to_twenty_seconds(kind: str) -> None:
+    drawn: list[list[float]] = []
+    for _ in range(200):
+        failing = Failing()
+        act = {
+            "connection": failing.connection,
+            "5xx": lambda: failing.status(500),
+            "429 while others get through": lambda: failing.status(429, outage=False),
+        }[kind]
+        drawn.append([act() for _ in range(8)])  # type: ignore[misc]
+    bounds = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 20.0, 20.0]
+    for waits, bound in zip(zip(*drawn, strict=True), bounds, strict=True):
+        assert 0.0 <= min(waits) < 0.1 * bound
+        assert 0.9 * bound < max(waits) <= bound
+
+
+def test_waits_when_nobody_gets_through_outlast_a_minute_and_are_never_shortened() -> None:
+    drawn = []
+    for _ in range(200):
+        failing = Failing(6)
+        drawn.append([failing.status(429) for _ in range(6)])
+    for waits, least in zip(zip(*drawn, strict=True), [1, 4, 10, 20, 30, 30], strict=True):
+        assert least <= min(waits) < 1.05 * least
+        assert 1.2 * least < max(waits) <= 1.25 * least
+
+
+@given(st.floats(0, 100), st.integers(1, 40), st.booleans(), st.sampled_from([429, 500]))
+def test_no_wait_of_ours_is_longer_than_max_retry_wait(
+    longest: float, failures: int, outage: bool, status: int
+) -> None:
+    failing = Failing(max_retry_wait=longest)
+    for _ in range(failures):
+        wait = failing.status(status, outage=outage)
+        assert not isinstance(wait, GiveUp)
+        assert 0.0 <= wait <= longest
+
+
+# Waits that the server asks for
+
+
+@pytest.mark.parametrize("status", [429, 503, 408])
+@pytest.mark.parametrize("binding", [True, False])
+def test_a_wait_that_the_server_asks_for_holds_every_request(status: int, binding: bool) -> None:
+    failing = Failing()
+    assert failing.status(status, asks=8.0, binding=binding) == 0.0
+    assert 8.0 <= failing.everybody_waits() <= 10.0
+
+
+def test_a_failure_without_a_hint_holds_nobody_else() -> None:
+    failing = Failing()
+    failing.status(429)
+    failing.status(503)
+    failing.connection()
+    assert failing.everybody_waits() == 0.0
+
+
+@pytest.mark.parametrize("seconds", [0.0, -3.0, -1e9])
+def test_a_server_that_says_now_gets_the_ordinary_jittered_wait(seconds: float) -> None:
+    waits = []
+    for _ in range(100):
+        failing = Failing()
+        waits.append(failing.status(429, asks=seconds))
+        assert failing.everybody_waits() == 0.0
+    assert 0.4 < max(waits) <= 0.5  # type: ignore[type-var]
+    assert len(set(waits)) == 100
+
+
+def test_a_binding_wait_above_max_retry_wait_gives_up_and_names_both() -> None:
+    failing = Failing(max_retry_wait=10.0)
+    assert failing.status(429, asks=10.0) == 0.0
+    gave_up = failing.status(429, asks=3600.0)
+    assert gave_up == GiveUp("the server asks to wait 3,600 s, more than max_retry_wait=10")
+
+
+def test_a_reset_header_never_gives_up_and_is_capped_at_max_retry_wait() -> None:
+    failing = Failing(max_retry_wait=10.0)
+    assert failing.status(429, asks=3600.0, binding=False) == 0.0
+    assert 10.0 <= failing.everybody_waits() <= 12.5
+
+
+# What a 429 costs
+
+
+def test_a_429_costs_no_retry_while_others_get_through() -> None:
+    failing = Failing(1)
+    for _ in range(20):
+        assert not isinstance(failing.status(429, outage=False), GiveUp)
+    assert not isinstance(failing.status(429), GiveUp)
+    assert failing.status(429) == GiveUp()
+
+
+def test_a_request_that_alone_never_gets_through_ends_too() -> None:
+    failing = Failing(3)
+    waits = 0
+    while not isinstance(failing.status(429, outage=False), GiveUp):
+        waits += 1
+        assert waits < 1000
+    assert 50 <= waits <= 60
+
+
+def test_without_retries_the_first_429_ends_it() -> None:
+    assert Failing(0).status(429, outage=False) == GiveUp()
+
+
+def test_failures_that_cost_nothing_lengthen_the_ordinary_waits() -> None:
+    longest = 0.0
+    for _ in range(30):
+        failing = Failing()
+        for _ in range(9):
+            failing.status(429, outage=False)
+        wait = failing.status(503)
+        assert not isinstance(wait, GiveUp)
+        longest = max(longest, wait)
+    assert longest > 10.0
+
+
