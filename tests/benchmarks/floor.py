@@ -53,14 +53,12 @@ class Floor:
         }
         limits = httpx.Limits(max_connections=concurrency or 100)
         self.client = httpx.Client(limits=limits, **options)
-        # Of 100 connections, httpx keeps 20 by default. With tasks that is much quicker than to keep
-        # all of them. With 200 threads it fails now and then: a connection is closed as one too many
-        # while another thread reads from it (EBADF).
-        alimits = (
-            limits
-            if concurrency
-            else httpx.Limits(max_connections=100, max_keepalive_connections=20)
-        )
+        # Of 100 connections, httpx keeps 20 by default. With tasks that is much quicker than to
+        # keep all of them. With 200 threads it fails now and then: a connection is closed as one
+        # too many while another thread reads from it (EBADF).
+        alimits = limits
+        if not concurrency:
+            alimits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
         self.new_aclient = partial(httpx.AsyncClient, limits=alimits, **options)
         self.aclient: Any = None  # belongs to the loop of the first call
         self.concurrency, self.batch, self.waves = concurrency or 16, batch or 100, waves
