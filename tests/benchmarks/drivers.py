@@ -2,8 +2,8 @@
 
 A driver is a function `make(base_url, work)` that returns something with `documents(texts)`,
 `adocuments(texts)`, `query(text)` and `aquery(text)`, and, for vector stores, the framework's own
-`object`. Where the work's `concurrency` is None, the package's default holds. What a driver needs is
-imported inside, so that rivals can live in an environment of their own, which rivals.txt lists.
+`object`. Where the work's `concurrency` is None, the package's default holds. What a driver needs
+is imported inside, so that rivals can live in an environment of their own, which rivals.txt lists.
 """
 
 from __future__ import annotations

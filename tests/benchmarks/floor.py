@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 MODEL = "text-embedding-3-small"
@@ -35,7 +36,7 @@ class Floor:
 
     Args:
         base_url: Where the server is.
-        concurrency: Most requests in flight; None: 16 in bulk, and httpx's own limits otherwise.
+        concurrency: Most requests in flight; None: 16 in bulk, and 100 otherwise, as httpx has it.
         batch: Texts in a request; None: 100.
         waves: Whether to cut `concurrency` equal requests instead.
     """
@@ -45,14 +46,20 @@ class Floor:
     ) -> None:
         import httpx
 
-        self.options: dict[str, Any] = {
+        options: dict[str, Any] = {
             "base_url": base_url,
             "headers": {"Authorization": f"Bearer {KEY}"},
             "timeout": 60.0,
         }
-        if concurrency:
-            self.options["limits"] = httpx.Limits(max_connections=concurrency)
-        self.httpx, self.client = httpx, httpx.Client(**self.options)
+        limits = httpx.Limits(max_connections=concurrency or 100)
+        self.client = httpx.Client(limits=limits, **options)
+        # Of 100 connections, httpx keeps 20 by default. With tasks that is much quicker than to
+        # keep all of them. With 200 threads it fails now and then: a connection is closed as one
+        # too many while another thread reads from it (EBADF).
+        alimits = limits
+        if not concurrency:
+            alimits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+        self.new_aclient = partial(httpx.AsyncClient, limits=alimits, **options)
         self.aclient: Any = None  # belongs to the loop of the first call
         self.concurrency, self.batch, self.waves = concurrency or 16, batch or 100, waves
 
@@ -72,7 +79,7 @@ class Floor:
             return [row for rows in pool.map(self.embed, self.batches(texts)) for row in rows]
 
     async def aembed(self, texts: Sequence[str]) -> list[list[float]]:
-        self.aclient = self.aclient or self.httpx.AsyncClient(**self.options)
+        self.aclient = self.aclient or self.new_aclient()
         reply = await self.aclient.post("/embeddings", **self.body(texts))
         reply.raise_for_status()
         return decode(reply.content)

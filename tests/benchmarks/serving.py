@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from server import check, texts_for
 from works import Work
 
-_PAUSE = 0.02  # seconds from one query's answer to the next query
+_EVERY = 0.05  # seconds from one query beside an ingestion to the next
 _BEAT = 0.001  # seconds that the heartbeat sleeps
 _STALL = 0.05  # seconds; what is called a gap
 
@@ -94,49 +95,59 @@ async def _tasks(query: Callable[[str], Any], work: Work) -> list[float]:
 
 
 async def beside(embedder: Any, work: Work) -> dict[str, Any]:
-    """Ask queries, one after the other, for as long as the same object embeds many texts."""
-    sync, texts, took = work.mode == "sync", texts_for(work.texts), list[float]()
+    """Ask queries at fixed times for as long as the same object embeds many texts.
+
+    A query's time runs from the moment at which it was due, so that a loop which stands still
+    delays all queries that are due meanwhile, and not only one.
+    """
+    sync, texts = work.mode == "sync", texts_for(work.texts)
     _ = embedder.query("warm up 0") if sync else await embedder.aquery("warm up 0")
     gc.collect()
-    if sync:
-        rows, wall = _beside_thread(embedder, texts, took)
-    else:
-        rows, wall = await _beside_task(embedder, texts, took)
+    found = _beside_thread(embedder, texts) if sync else await _beside_task(embedder, texts)
+    rows, wall, took = found
     check(rows, len(texts), work.dimensions)
     return {**of_latencies(took), "asked": len(took), "wall": wall, "warmed": 1}
 
 
-async def _beside_task(embedder: Any, texts: list[str], took: list[float]) -> tuple[Any, float]:
+async def _beside_task(embedder: Any, texts: list[str]) -> tuple[Any, float, list[float]]:
     async def ingest() -> tuple[Any, float]:
-        start = time.perf_counter()
         rows = await embedder.adocuments(texts)
-        return rows, time.perf_counter() - start
+        return rows, time.perf_counter()
 
-    ingestion = asyncio.create_task(ingest())
-    await asyncio.sleep(_PAUSE)
-    while not ingestion.done() or not took:
-        start = time.perf_counter()
-        await embedder.aquery(f"query {len(took)}")
-        took.append(time.perf_counter() - start)
-        await asyncio.sleep(_PAUSE)
-    return await ingestion
+    async def ask(due: float) -> float:
+        await embedder.aquery("query 1")
+        return time.perf_counter() - due
+
+    begin = time.perf_counter()
+    ingestion, queries = asyncio.create_task(ingest()), list[asyncio.Task[float]]()
+    for due in itertools.count(begin + _EVERY, _EVERY):
+        await asyncio.sleep(max(0, due - time.perf_counter()))
+        if ingestion.done() and due > ingestion.result()[1] and queries:
+            break
+        queries.append(asyncio.create_task(ask(due)))
+    rows, end = await ingestion
+    return rows, end - begin, [await each for each in queries]
 
 
-def _beside_thread(embedder: Any, texts: list[str], took: list[float]) -> tuple[Any, float]:
+def _beside_thread(embedder: Any, texts: list[str]) -> tuple[Any, float, list[float]]:
     def ingest() -> tuple[Any, float]:
-        start = time.perf_counter()
         rows = embedder.documents(texts)
-        return rows, time.perf_counter() - start
+        return rows, time.perf_counter()
 
-    with ThreadPoolExecutor(1) as pool:
-        ingestion = pool.submit(ingest)
-        time.sleep(_PAUSE)
-        while not ingestion.done() or not took:
-            start = time.perf_counter()
-            embedder.query(f"query {len(took)}")
-            took.append(time.perf_counter() - start)
-            time.sleep(_PAUSE)
-        return ingestion.result()
+    def ask(due: float) -> float:
+        embedder.query("query 1")
+        return time.perf_counter() - due
+
+    with ThreadPoolExecutor(100) as pool:
+        begin = time.perf_counter()
+        ingestion, queries = pool.submit(ingest), list[Future[float]]()
+        for due in itertools.count(begin + _EVERY, _EVERY):
+            time.sleep(max(0, due - time.perf_counter()))
+            if ingestion.done() and due > ingestion.result()[1] and queries:
+                break
+            queries.append(pool.submit(ask, due))
+        rows, end = ingestion.result()
+        return rows, end - begin, [each.result() for each in queries]
 
 
 @contextlib.contextmanager

@@ -73,7 +73,7 @@ def of_users(
 
 
 def beside(share: float = 1.0) -> list[Case]:
-    """List the cases of W8."""
+    """List the cases of W8: a query is due every 50 ms."""
     texts = int(20_000 * share)
     return [
         Case(
