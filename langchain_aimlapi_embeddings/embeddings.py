@@ -129,7 +129,7 @@ class _Embeddings(EmbeddingsModel, Embeddings):
             result = await self.client.aembed(
                 texts, titles=titles, task_type=task_type, progress=progress
             )
-        return result.vectors
+        return await result.avectors()
 
     async def aembed_query(
         self, text: str, *, task_type: TaskType | str | None = None

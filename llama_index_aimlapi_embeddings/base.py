@@ -170,7 +170,8 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
         return self.client.embed(texts, **(_of_batch.get() or {})).vectors
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return (await self.client.aembed(texts, **(_of_batch.get() or {}))).vectors
+        result = await self.client.aembed(texts, **(_of_batch.get() or {}))
+        return await result.avectors()
 
     def get_query_embedding(self, query: str) -> Embedding:
         """Embed a text that is searched with.
