@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -12,25 +11,15 @@ import msgspec
 
 from aimlapi_embeddings._catalog.families import Model
 from aimlapi_embeddings._catalog.models import find_model, find_provider
+from aimlapi_embeddings._engine.calls import lay_out
 from aimlapi_embeddings._engine.collect import Collector
-from aimlapi_embeddings._engine.flow import Call
-from aimlapi_embeddings._engine.inputs import check_titles_fit, checking_texts
 from aimlapi_embeddings._engine.limiter import Limiter
 from aimlapi_embeddings._engine.limits import LearnedLimits
-from aimlapi_embeddings._engine.pacing import BULK, Caller, Lane, Pacer
-from aimlapi_embeddings._engine.planning import most_texts, plan_batches
-from aimlapi_embeddings._engine.refusals import Worklist
+from aimlapi_embeddings._engine.pacing import BULK, Pacer
+from aimlapi_embeddings._engine.planning import most_texts
 from aimlapi_embeddings._engine.retries import RetryPolicy
-from aimlapi_embeddings._engine.run import (
-    Clock,
-    Meter,
-    Runtime,
-    TaskCaller,
-    ThreadCaller,
-    run_tasks,
-    run_threads,
-)
-from aimlapi_embeddings._engine.steps import Deliver
+from aimlapi_embeddings._engine.run import Meter, Runtime, run_tasks, run_threads
+from aimlapi_embeddings._engine.waiting import Clock, TaskCaller, ThreadCaller
 from aimlapi_embeddings._engine.workers import Workers
 from aimlapi_embeddings._protocol.endpoint import endpoint, shown_url
 from aimlapi_embeddings._protocol.options import (
@@ -51,14 +40,12 @@ from aimlapi_embeddings._protocol.options import (
 from aimlapi_embeddings._protocol.pickling import check_picklable
 from aimlapi_embeddings._protocol.request import (
     cache_namespace,
-    check_titles,
     identity,
-    role_fields,
 )
 from aimlapi_embeddings._protocol.secrets import SecretLike, as_secret, find_key
 from aimlapi_embeddings._protocol.transport import HTTPTransport, check_http_clients
 from aimlapi_embeddings._result import EmbeddingResult
-from aimlapi_embeddings._slices import Work, at_once, in_slices
+from aimlapi_embeddings._slices import at_once, in_slices
 from aimlapi_embeddings._types import Progress, Role, TaskType, Usage, Vector
 
 
@@ -219,7 +206,7 @@ class EmbeddingsClient:
             ReplyError: The server's answer cannot be trusted.
         """
         runtime, caller = self._runtime, ThreadCaller()
-        work = self._prepare(texts, role, task_type, titles, progress, known or {}, caller)
+        work = lay_out(runtime, caller, texts, role, task_type, titles, progress, known or {})
         call, collector = at_once(work)
         with self._attach_partial(collector):
             run_threads(call, caller, runtime, collector)
@@ -239,7 +226,7 @@ class EmbeddingsClient:
         import asyncio  # which takes 20 ms that sync callers need not wait
 
         runtime, caller = self._runtime, TaskCaller(asyncio.get_running_loop())
-        work = self._prepare(texts, role, task_type, titles, progress, known or {}, caller)
+        work = lay_out(runtime, caller, texts, role, task_type, titles, progress, known or {})
         call, collector = await in_slices(work)
         with self._attach_partial(collector):
             await run_tasks(call, runtime, collector)
@@ -382,6 +369,9 @@ class EmbeddingsClient:
     def _new_runtime(self) -> Runtime:
         pacer = Pacer(self._max_concurrency, self._clock.monotonic, self._limiter)
         return Runtime(
+            options=self._options,
+            policy=self._policy,
+            url=shown_url(self._url),
             transport=HTTPTransport(
                 self._url,
                 self._key,
@@ -398,55 +388,6 @@ class EmbeddingsClient:
             meter=Meter(),
         )
 
-    def _prepare(
-        self,
-        texts: Sequence[str],
-        role: Role,
-        task_type: TaskType | str | None,
-        titles: Sequence[str | None] | None,
-        progress: Progress | None,
-        known: Mapping[int, Vector],
-        caller: Caller,
-    ) -> Work[tuple[Call, Collector]]:
-        """Check everything, and lay out the work of one call; nothing is sent yet."""
-        options, runtime = self._options, self._runtime
-        sent = role_fields(options, role, task_type)
-        texts = yield from checking_texts(texts, role)
-        if titles is not None:
-            check_titles(options, sent)
-            titles = check_titles_fit(titles, texts)
-        plan = yield from plan_batches(
-            texts,
-            options.model,
-            batch_size=options.batch_size,
-            max_concurrency=runtime.pacer.most,
-            prefix=sent.prefix,
-            titles=titles,
-            max_tokens=self._limiter.max_tokens if self._limiter else math.inf,
-            known=known,
-        )
-        batches = plan.batches
-        few = len(batches) == 1 and len(batches[0]) <= _FEW_TEXTS
-        call = Call(
-            options=options,
-            texts=texts,
-            fields=sent.fields,
-            policy=self._policy,
-            pacer=runtime.pacer,
-            lane=Lane.INTERACTIVE if few else Lane.BULK,
-            caller=caller,
-            limits=runtime.limits,
-            work=Worklist(batches, runtime.limits),
-            url=shown_url(self._url),
-            query=role == "query",
-            wall_clock=self._clock.time,
-        )
-        runtime.meter.add(Usage(deduplicated=len(plan.copies)))
-        collector = Collector(len(texts), plan, expected_size(options), progress)
-        if known:
-            collector.deliver(Deliver(Usage(), list(known), [*map(list, known.values())]))
-        return call, collector
-
     @contextmanager
     def _attach_partial(self, collector: Collector) -> Iterator[None]:
         """Attach what was finished to the error that ends a call, Ctrl-C included."""
@@ -458,7 +399,3 @@ class EmbeddingsClient:
                 with suppress(AttributeError):  # an exception of the user's with slots
                     error.partial = collector.partial()  # type: ignore[attr-defined]
             raise
-
-
-# A call of one request of at most so many texts is interactive: a person waits for it.
-_FEW_TEXTS = 16

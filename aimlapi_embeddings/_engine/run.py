@@ -1,6 +1,6 @@
 """Who performs the steps of a call: threads for sync callers, tasks for async ones.
 
-The only logic in this package that is written twice, because here the two modes differ. Threads
+The drivers are all that is written twice, because here the two modes differ. Threads
 hand what they bring to the caller's thread through a queue, so that progress and results are
 touched there alone. Tasks run in the caller's event loop and are cancelled with it.
 """
@@ -8,13 +8,11 @@ touched there alone. Tasks run in the caller's event loop and are cancelled with
 from __future__ import annotations
 
 import contextvars
-import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 
@@ -22,14 +20,17 @@ from aimlapi_embeddings._engine.flow import Call, embed_part
 from aimlapi_embeddings._engine.limiter import Limiter
 from aimlapi_embeddings._engine.limits import LearnedLimits
 from aimlapi_embeddings._engine.pacing import Pacer
+from aimlapi_embeddings._engine.retries import RetryPolicy
 from aimlapi_embeddings._engine.steps import Deliver, Flow, Send, Sleep, Wait
+from aimlapi_embeddings._engine.waiting import Clock, ThreadCaller
 from aimlapi_embeddings._engine.workers import Workers
 from aimlapi_embeddings._errors import AIMLAPIError
 from aimlapi_embeddings._protocol.attempt import Attempt, CallEnded
+from aimlapi_embeddings._protocol.options import Options
 from aimlapi_embeddings._types import Reply, Usage
 
 if TYPE_CHECKING:
-    import asyncio
+    pass
 
 
 class Transport(Protocol):
@@ -48,30 +49,6 @@ class Transport(Protocol):
         """Close what this event loop's calls opened."""
 
 
-# Seconds. A wait of the main thread ends by Ctrl-C on POSIX; elsewhere, and where a program
-# interrupts itself, Ctrl-C is heard between two waits.
-_SLICE = 0.1
-
-
-class Clock:
-    """Time, and waiting for it."""
-
-    monotonic = staticmethod(time.monotonic)
-    time = staticmethod(time.time)
-
-    def sleep(self, seconds: float, wake: threading.Event) -> None:
-        """Wait in this thread, less long when woken."""
-        ends = self.monotonic() + seconds
-        while (left := ends - self.monotonic()) > 0 and not wake.wait(min(left, _SLICE)):
-            pass
-
-    async def sleep_async(self, seconds: float) -> None:
-        """Wait in this task."""
-        import asyncio  # here and below, since it takes 20 ms that sync callers need not wait
-
-        await asyncio.sleep(seconds)
-
-
 class Meter:
     """Adds up what all calls of a client cost, as the replies come in."""
 
@@ -86,8 +63,15 @@ class Meter:
 
 
 class Runtime(msgspec.Struct, frozen=True):
-    """What all calls of one client share in one process."""
+    """What all calls of one client share in one process.
 
+    Attributes:
+        url: As it may be shown.
+    """
+
+    options: Options
+    policy: RetryPolicy
+    url: str
     transport: Transport
     pacer: Pacer
     limits: LearnedLimits
@@ -109,112 +93,14 @@ class Sink(Protocol):
         """Place vectors, add usage, move the progress bar."""
 
 
+# Seconds. Ctrl-C is heard between two waits where it does not end one.
+_SLICE = 0.1
+
 _Item: TypeAlias = Deliver | BaseException | None
 
 
 class _Stopped(BaseException):
     """The call has ended; this thread's flow is not needed any more."""
-
-
-class ThreadWaiter:
-    """Waits in a thread. A lock and not an Event, whose own lock a finalizer could meet locked."""
-
-    def __init__(self) -> None:
-        self.woken = False
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def reset(self) -> None:
-        """Forget earlier wake-ups."""
-        self.woken = False
-        self._lock.acquire(blocking=False)
-
-    def wake(self) -> None:
-        """End the wait, or the next one."""
-        self.woken = True
-        with suppress(RuntimeError):  # woken already
-            self._lock.release()
-
-    def wait(self, seconds: float) -> None:
-        """Wait for a wake-up, this many seconds at most."""
-        self._lock.acquire(timeout=seconds)
-
-
-class ThreadCaller:
-    """A sync call: its replies are awaited by threads.
-
-    Attributes:
-        over: Set when the call has ended; then nothing of it is sent any more.
-        attempts: Its requests in flight.
-    """
-
-    loop = None
-
-    def __init__(self) -> None:
-        self.blocked = running_loop()
-        self.over = threading.Event()
-        self.attempts: dict[Attempt, None] = {}
-
-    def waiter(self) -> ThreadWaiter:
-        """Make a place to wait."""
-        return ThreadWaiter()
-
-
-class TaskWaiter:
-    """Waits in a task of an event loop."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.woken = False
-        self._loop = loop
-        self._future: asyncio.Future[None] | None = None
-
-    def reset(self) -> None:
-        """Forget earlier wake-ups."""
-        self.woken = False
-
-    def wake(self) -> None:
-        """End the wait, or the next one."""
-        self.woken = True
-        if (future := self._future) is not None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
-                self._loop.call_soon_threadsafe(_resolve, future)
-
-    async def wait(self, seconds: float) -> None:
-        """Wait for a wake-up, this many seconds at most."""
-        self._future = future = self._loop.create_future()
-        if self.woken:
-            return
-        timer = self._loop.call_later(seconds, _resolve, future)
-        try:
-            await future
-        finally:
-            timer.cancel()
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-class TaskCaller:
-    """An async call: its replies are awaited by tasks of one event loop."""
-
-    blocked = None
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-
-    def waiter(self) -> TaskWaiter:
-        """Make a place to wait."""
-        return TaskWaiter(self.loop)
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs in this thread, or None."""
-    asyncio: Any = sys.modules.get("asyncio")  # not imported for sync callers
-    with suppress(RuntimeError):
-        return asyncio.get_running_loop() if asyncio else None
-    return None
 
 
 def run_threads(call: Call, caller: ThreadCaller, runtime: Runtime, sink: Sink) -> None:

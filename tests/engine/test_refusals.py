@@ -179,7 +179,9 @@ def test_one_text_that_is_refused_is_at_fault_itself() -> None:
         lambda i: f"not allowed (request id 8f3a9c{i:02}deadbeef)",
     ],
 )
-def test_words_are_compared_without_digits_ids_and_quotations(message: Callable[[int], str]) -> None:
+def test_words_are_compared_without_digits_ids_and_quotations(
+    message: Callable[[int], str],
+) -> None:
     assert blamed_after(20, message) == 4
 
 

@@ -221,5 +221,3 @@ def test_failures_that_cost_nothing_lengthen_the_ordinary_waits() -> None:
         assert not isinstance(wait, GiveUp)
         longest = max(longest, wait)
     assert longest > 10.0
-
-

@@ -1,0 +1,138 @@
+"""How a call waits: in threads or in tasks, for a wake-up or for a time."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from aimlapi_embeddings._protocol.attempt import Attempt
+
+if TYPE_CHECKING:
+    import asyncio
+
+# Seconds. A wait of the main thread ends by Ctrl-C on POSIX; elsewhere, and where a program
+# interrupts itself, Ctrl-C is heard between two waits.
+_SLICE = 0.1
+
+
+class Clock:
+    """Time, and waiting for it."""
+
+    monotonic = staticmethod(time.monotonic)
+    time = staticmethod(time.time)
+
+    def sleep(self, seconds: float, wake: threading.Event) -> None:
+        """Wait in this thread, less long when woken."""
+        ends = self.monotonic() + seconds
+        while (left := ends - self.monotonic()) > 0 and not wake.wait(min(left, _SLICE)):
+            pass
+
+    async def sleep_async(self, seconds: float) -> None:
+        """Wait in this task."""
+        import asyncio  # here and below, since it takes 20 ms that sync callers need not wait
+
+        await asyncio.sleep(seconds)
+
+
+class ThreadWaiter:
+    """Waits in a thread. A lock and not an Event, whose own lock a finalizer could meet locked."""
+
+    def __init__(self) -> None:
+        self.woken = False
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def reset(self) -> None:
+        """Forget earlier wake-ups."""
+        self.woken = False
+        self._lock.acquire(blocking=False)
+
+    def wake(self) -> None:
+        """End the wait, or the next one."""
+        self.woken = True
+        with suppress(RuntimeError):  # woken already
+            self._lock.release()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a wake-up, this many seconds at most."""
+        self._lock.acquire(timeout=seconds)
+
+
+class ThreadCaller:
+    """A sync call: its replies are awaited by threads.
+
+    Attributes:
+        over: Set when the call has ended; then nothing of it is sent any more.
+        attempts: Its requests in flight.
+    """
+
+    loop = None
+
+    def __init__(self) -> None:
+        self.blocked = running_loop()
+        self.over = threading.Event()
+        self.attempts: dict[Attempt, None] = {}
+
+    def waiter(self) -> ThreadWaiter:
+        """Make a place to wait."""
+        return ThreadWaiter()
+
+
+class TaskWaiter:
+    """Waits in a task of an event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.woken = False
+        self._loop = loop
+        self._future: asyncio.Future[None] | None = None
+
+    def reset(self) -> None:
+        """Forget earlier wake-ups."""
+        self.woken = False
+
+    def wake(self) -> None:
+        """End the wait, or the next one."""
+        self.woken = True
+        if (future := self._future) is not None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
+                self._loop.call_soon_threadsafe(_resolve, future)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for a wake-up, this many seconds at most."""
+        self._future = future = self._loop.create_future()
+        if self.woken:
+            return
+        timer = self._loop.call_later(seconds, _resolve, future)
+        try:
+            await future
+        finally:
+            timer.cancel()
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class TaskCaller:
+    """An async call: its replies are awaited by tasks of one event loop."""
+
+    blocked = None
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+
+    def waiter(self) -> TaskWaiter:
+        """Make a place to wait."""
+        return TaskWaiter(self.loop)
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, or None."""
+    asyncio: Any = sys.modules.get("asyncio")  # not imported for sync callers
+    with suppress(RuntimeError):
+        return asyncio.get_running_loop() if asyncio else None
+    return None
