@@ -133,6 +133,8 @@ class _Base:
         """Whether it is open, and the server has neither closed it nor sent anything unasked."""
         if self._socket is None or time.monotonic() - self.idle_since > _IDLE:
             return False
+        if self._socket.fileno() < 0:  # closed after its last reply, as the server asked
+            return False
         if not hasattr(select, "poll"):  # Windows
             return not select.select([self._socket], [], [], 0)[0]
         poll = select.poll()
