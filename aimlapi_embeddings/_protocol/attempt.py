@@ -39,6 +39,7 @@ class Attempt:
     Attributes:
         connected: Whether a connection was opened for it; else an idle one was used.
         sent: Whether sending has begun.
+        answered: Whether a reply has begun: its status and headers are read.
         expired: Whether it was broken off because it took too long as a whole.
         deadline: A moment of `time.monotonic` at which it is broken off.
     """
@@ -46,6 +47,7 @@ class Attempt:
     def __init__(self, is_over: Callable[[], bool] | None = None) -> None:
         self.connected = False
         self.sent = False
+        self.answered = False
         self.expired = False
         self.deadline = float("inf")
         self._is_over = is_over
@@ -92,6 +94,7 @@ class Watchdog:
         self._attempts: dict[Attempt, None] = {}
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
+        self._idle = False  # nothing was watched when the thread looked last
         self._closed = False
 
     def watch(self, attempt: Attempt, seconds: float) -> None:
@@ -104,10 +107,14 @@ class Watchdog:
             )
             with suppress(RuntimeError):  # no thread can be started: replies are read unwatched
                 thread.start()
+        elif self._idle:
+            self._wake.set()
 
     def forget(self, attempt: Attempt) -> None:
         """Leave an attempt alone; it has ended."""
         self._attempts.pop(attempt, None)
+        if self._closed:
+            self._wake.set()
 
     def close(self) -> None:
         """End the thread as soon as nothing is watched any more."""
@@ -116,6 +123,8 @@ class Watchdog:
 
     def _run(self) -> None:
         while True:
+            self._wake.clear()
+            self._idle = True  # before the look, so that whoever comes after it wakes this thread
             now = time.monotonic()
             attempts = list(self._attempts)
             for attempt in attempts:
@@ -124,10 +133,10 @@ class Watchdog:
                     attempt.shut_down()
                     self.forget(attempt)
             soonest = min((each.deadline for each in attempts if each.deadline > now), default=None)
-            if soonest is None and (self._closed or not self._wake.wait(_LINGER)):
+            if soonest is not None:
+                self._idle = False
+                self._wake.wait(min(soonest - now, _LINGER))
+            elif self._closed or not self._wake.wait(_LINGER):
                 self._thread = None
                 if not self._attempts:  # else one came in between, and saw a thread that was alive
                     return
-            elif soonest is not None:
-                self._wake.wait(soonest - now)
-            self._wake.clear()

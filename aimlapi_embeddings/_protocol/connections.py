@@ -174,6 +174,7 @@ class Connection(_Base):
     def post(self, body: bytes, attempt: Attempt) -> Response:
         """Send a body and read the whole reply."""
         response = self._start(body, attempt)
+        attempt.answered = True
         headers = _plain(response.headers)
         # Pieces that are not compressed need no decoder.
         pieces: Any = response.iter_bytes() if "content-encoding" in headers else response.stream
@@ -210,6 +211,7 @@ class AsyncConnection(_Base):
     async def post(self, body: bytes, attempt: Attempt) -> Response:
         """Send a body and read the whole reply."""
         response = await self._start(body, attempt)
+        attempt.answered = True
         headers = _plain(response.headers)
         pieces: Any = response.aiter_bytes() if "content-encoding" in headers else response.stream
         try:
