@@ -1,0 +1,120 @@
+"""Any server, any calls, any order: what the engine promises holds in all combinations.
+
+Async runs are simulated, see `tests/support/simulated_run.py`.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import strategies as st
+
+from tests.support.simulated_laws import LAWS
+from tests.support.simulated_run import CallPlan, ClientPlan, LoopPlan, Run, RunPlan
+from tests.support.simulated_server import (
+    BAD_REPLIES,
+    FINAL,
+    HINTS,
+    SIZE_WORDS,
+    TRANSIENT,
+    Connecting,
+    Fate,
+    Rate,
+    ServerPlan,
+)
+
+pytestmark = pytest.mark.usefixtures("unencrypted")
+
+_HARMLESS = (Fate.SERVED, Fate.PIECES, Fate.CLOSE_AFTER)
+
+
+def _some(values: st.SearchStrategy) -> st.SearchStrategy:  # type: ignore[type-arg]
+    """Draw None in most runs, so that each fault is seen alone too."""
+    return st.one_of(st.none(), st.none(), values)
+
+
+def _fates() -> st.SearchStrategy[tuple[Fate, ...]]:
+    repeated = sorted(TRANSIENT)
+    kinds = st.one_of(
+        st.just([Fate.SERVED]),
+        st.just(list(_HARMLESS)),
+        st.just([*_HARMLESS, *repeated]),
+        st.sampled_from(repeated).map(lambda fate: [Fate.SERVED, Fate.SERVED, fate]),
+        st.sampled_from(repeated).map(lambda fate: [fate]),
+        st.just([*[Fate.SERVED] * 8, *sorted(FINAL | BAD_REPLIES)]),
+    )
+    return kinds.flatmap(lambda fates: st.lists(st.sampled_from(fates), max_size=12)).map(tuple)
+
+
+servers = st.builds(
+    ServerPlan,
+    max_texts=_some(st.integers(1, 12)).map(lambda most: most or float("inf")),
+    max_tokens=_some(st.integers(20, 200)).map(lambda most: most or float("inf")),
+    size_words=st.sampled_from(sorted(SIZE_WORDS)),
+    one_reason=st.booleans(),
+    rate=_some(st.builds(Rate, st.sampled_from([0.5, 2.0, 10.0]), st.integers(1, 5))),
+    max_in_flight=_some(st.integers(1, 4)),
+    hint=st.sampled_from(HINTS),
+    latency=st.sampled_from([0.1, 0.0173, 0.5]),
+    per_text=st.sampled_from([0.0, 0.0, 0.0, 0.01, 0.3]),
+    fates=_fates(),
+    connecting=st.one_of(
+        st.just(()), st.lists(st.sampled_from(Connecting), max_size=4).map(tuple)
+    ),
+)
+clients = st.builds(
+    ClientPlan,
+    batch_size=st.sampled_from([8, 1, 2, 5, 16, 64]),
+    max_concurrency=st.sampled_from([1, 2, 4, 8, None]),
+    max_retries=st.sampled_from([3, 0, 1, 5]),
+    max_retry_wait=st.sampled_from([60.0, 0.0, 3.0]),
+)
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> CallPlan:
+    texts = draw(st.integers(1, 40))
+    places = st.frozensets(st.integers(0, texts - 1), max_size=8)
+    return CallPlan(
+        texts,
+        filtered=draw(st.one_of(st.just(frozenset()), places)),
+        long=draw(st.one_of(st.just(frozenset()), places)),
+        period=draw(st.sampled_from([0, 0, 3])),
+        starts=draw(st.sampled_from([0.0, 0.0, 0.05, 0.7])),
+        cancelled_after=draw(_some(st.sampled_from([0.0, 0.005, 0.1, 0.33, 2.0]))),
+        stumbles=draw(_some(st.integers(0, 4))),
+        interrupts=draw(st.booleans()),
+    )
+
+
+loops = st.builds(
+    LoopPlan,
+    calls=st.lists(calls(), min_size=1, max_size=3).map(tuple),
+    closings=st.lists(
+        st.tuples(st.sampled_from([0.0, 0.05, 0.4]), st.sampled_from(["close", "aclose"])),
+        max_size=2,
+    ).map(tuple),
+    interrupted_after=_some(st.sampled_from([0.005, 0.1, 0.27, 3.0])),
+    aclosed=st.booleans(),
+)
+runs = st.builds(
+    RunPlan,
+    server=servers,
+    client=clients,
+    loops=st.lists(loops, min_size=1, max_size=2).map(tuple),
+)
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(plan=runs)
+def test_every_law_holds_after_any_run(plan: RunPlan) -> None:
+    threads = set(threading.enumerate())
+    run = Run(plan)
+    run.go()
+    for law in LAWS:
+        law(run)
+    assert set(threading.enumerate()) <= threads

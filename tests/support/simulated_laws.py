@@ -1,0 +1,352 @@
+"""What must hold after each run, whatever was drawn.
+
+Each law is a function that raises an AssertionError. They look at what the caller got, and at what
+the server saw; never into the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Callable
+
+from aimlapi_embeddings import (
+    APIConnectionError,
+    APIStatusError,
+    BadRequestError,
+    RateLimitError,
+    ReplyError,
+)
+from tests.support.simulated_run import CallPlan, Outcome, Run, Stumbled
+from tests.support.simulated_server import (
+    FINAL,
+    QUICK,
+    READABLE,
+    TRANSIENT,
+    Fate,
+    Seen,
+    vector_of,
+)
+
+# Requests, repeats and texts at fault not counted, for each request of the fewest possible.
+MOST_REQUESTS = 6
+# Requests that a limit which is not known yet may cost besides.
+MOST_PROBES = 24
+# Single texts refused in the same words, and nothing accepted, after which a request is at fault.
+ENOUGH_ALIKE = 4
+# Seconds; floating point, over a run.
+PRECISION = 1e-6
+
+
+def each_vector_is_that_of_its_text(run: Run) -> None:
+    for outcome in run.outcomes:
+        vectors = outcome.vectors
+        assert len(vectors) == len(outcome.texts)
+        for text, vector in zip(outcome.texts, vectors, strict=True):
+            assert vector is None or vector == vector_of(text)
+        if outcome.result is not None:
+            assert None not in vectors
+
+
+def every_text_that_is_taken_has_its_vector_and_every_other_is_named(run: Run) -> None:
+    for outcome in run.outcomes:
+        refused = tuple(i for i, text in enumerate(outcome.texts) if not run.server.takes(text))
+        if outcome.result is not None:
+            assert not refused
+        elif isinstance(outcome.error, BadRequestError) and not _is_blamed(run, outcome):
+            assert outcome.error.indices == refused
+            assert tuple(outcome.error.refused) == refused
+            kept = [i for i, vector in enumerate(outcome.vectors) if vector is not None]
+            assert kept == sorted(set(range(len(outcome.texts))) - set(refused))
+
+
+def _is_blamed(run: Run, outcome: Outcome) -> bool:
+    """Tell whether a call may be given up since nothing of it seems to be acceptable."""
+    requests = run.requests_of(outcome)
+    texts = len(set(outcome.texts))
+    alone = [
+        each
+        for each in requests
+        if len(each.texts) == 1
+        and each.status in (400, 422)
+        and not (run.server.is_too_large(each.texts) and run.plan.server.size_words in READABLE)
+    ]
+    return not any(each.is_good for each in requests) and len(alone) >= min(ENOUGH_ALIKE, texts)
+
+
+def what_was_answered_is_kept(run: Run) -> None:
+    for outcome in run.outcomes:
+        if isinstance(outcome.error, asyncio.CancelledError):
+            continue
+        kept = {
+            text
+            for text, vector in zip(outcome.texts, outcome.vectors, strict=True)
+            if vector is not None
+        }
+        for each in run.requests_of(outcome):
+            if each.is_good and (each.ended or 0.0) < outcome.ended - PRECISION:
+                assert kept.issuperset(each.texts)
+
+
+def every_error_has_its_cause(run: Run) -> None:
+    for outcome in run.outcomes:
+        error, plan = outcome.error, outcome.plan
+        requests = run.requests_of(outcome)
+        if error is None or isinstance(error, BadRequestError):
+            continue
+        if isinstance(error, Stumbled):
+            assert plan.stumbles is not None
+        elif isinstance(error, KeyboardInterrupt):
+            assert plan.interrupts
+        elif isinstance(error, asyncio.CancelledError):
+            assert plan.cancelled_after is not None or _was_interrupted(run)
+        elif isinstance(error, ReplyError):
+            assert any(_fate(each) is Fate.SHORT for each in requests)
+        elif isinstance(error, APIStatusError) and _is_final(error):
+            assert error.status_code in {each.status for each in requests}
+        elif isinstance(error, RateLimitError) and _asks_too_long(run, error):
+            pass
+        elif isinstance(error, APIStatusError | APIConnectionError):
+            assert len(_failures(run, requests)) >= 1 + run.plan.client.max_retries
+        else:
+            raise AssertionError(f"an error that no call may raise: {error!r}") from error
+
+
+def _was_interrupted(run: Run) -> bool:
+    return any(
+        loop.interrupted_after is not None or any(call.interrupts for call in loop.calls)
+        for loop in run.plan.loops
+    )
+
+
+def _fate(seen: Seen) -> Fate | None:
+    return seen.answer.fate if seen.answer else None
+
+
+def _is_final(error: APIStatusError) -> bool:
+    return str(error.status_code) in {fate.value for fate in FINAL}
+
+
+def _asks_too_long(run: Run, error: RateLimitError) -> bool:
+    return (error.retry_after or 0.0) > run.plan.client.max_retry_wait
+
+
+def _failures(run: Run, requests: list[Seen]) -> list[Seen | int]:
+    """List what a call may have had to repeat: its own requests, and what cannot be told apart."""
+    unread = [each for each in run.server.seen if not each.texts]
+    own = [each for each in requests if _has_failed(each)]
+    return [*own, *unread, *range(run.server.connection_failures)]
+
+
+def _has_failed(each: Seen) -> bool:
+    """Tell whether a request has to be sent again as it is, or smaller after a timeout."""
+    return not each.whole or each.status == 429 or _fate(each) in TRANSIENT
+
+
+def usage_is_what_the_server_saw(run: Run) -> None:
+    usage, seen = run.client.usage, run.server.seen
+    assert usage.requests == len(seen)
+    answered = sum(each.tokens for each in seen if each.is_good)
+    delivered = sum(
+        each.tokens
+        for outcome in run.outcomes
+        if not isinstance(outcome.error, asyncio.CancelledError)
+        for each in run.requests_of(outcome)
+        if each.is_good and (each.ended or 0.0) < outcome.ended
+    )
+    # A reply that was sent in the very moment in which its call ended may be read or not.
+    assert delivered <= usage.total_tokens <= answered
+    if all(_ended_by_itself(outcome) for outcome in run.outcomes):
+        assert usage.total_tokens == answered
+        own = [
+            outcome.result.usage if outcome.result else outcome.error.partial.usage  # type: ignore[union-attr]
+            for outcome in run.outcomes
+        ]
+        assert usage == sum(own[1:], own[0])
+    assert usage.prompt_tokens == usage.total_tokens
+    assert usage.credits_used == 10 * usage.total_tokens
+    assert usage.usd_spent == usage.total_tokens / 1024
+    assert usage.retries <= usage.requests
+
+
+def _ended_by_itself(outcome: Outcome) -> bool:
+    """Tell whether a call ended when there was nothing left to do."""
+    return outcome.result is not None or (
+        isinstance(outcome.error, BadRequestError) and bool(outcome.error.refused)
+    )
+
+
+def nothing_is_sent_after_the_end_of_a_call(run: Run) -> None:
+    for outcome in run.outcomes:
+        for each in run.server.seen[outcome.requests :]:
+            assert not (each.texts and each.texts[0].startswith(outcome.name))
+
+
+def the_bound_holds(run: Run) -> None:
+    if run.plan.client.max_concurrency is not None:
+        assert run.server.peak_in_flight <= run.plan.client.max_concurrency
+
+
+def calls_end_in_bounded_time(run: Run) -> None:
+    """No call waits for longer than all requests take, and what failed may wait."""
+    if not run.server.seen:
+        return
+    client = run.plan.client
+    starts = {outcome.started for outcome in run.outcomes if not math.isnan(outcome.started)}
+    ends = [outcome.ended for outcome in run.outcomes if not math.isnan(outcome.ended)]
+    seen = run.server.seen
+    durations = [each.ended - each.began for each in seen if each.ended is not None]
+    work = sum(durations)
+    # Back-off, what the server may ask for and the jitter on top, and connecting.
+    failures = sum(map(_has_failed, seen)) + run.server.connection_failures
+    each_wait = max(client.max_retry_wait, 1.0) * 1.25 + 5.0
+    assert max(ends) - min(starts) <= (
+        work + failures * each_wait + 10.0 * len(run.plan.loops) + max(starts) - min(starts)
+    )
+    if client.max_concurrency is None or len(run.plan.loops) > 1 or not _is_peaceful(run):
+        return
+    # Nobody waits while a slot is free: the bound of list scheduling.
+    assert max(ends) - max(starts) <= (
+        work / client.max_concurrency + max(durations) + PRECISION
+    )
+
+
+def _is_peaceful(run: Run) -> bool:
+    """Tell whether nothing was refused, broken, cancelled or limited in a run."""
+    return (
+        all(each.is_good for each in run.server.seen)
+        and not run.server.connection_failures
+        and all(outcome.result is not None for outcome in run.outcomes)
+    )
+
+
+def what_the_server_asks_for_is_obeyed(run: Run) -> None:
+    """Nobody sends before the moment the server named, nor all at that moment."""
+    longest = run.plan.client.max_retry_wait
+    gave_up = [
+        outcome.ended for outcome in run.outcomes if isinstance(outcome.error, RateLimitError)
+    ]
+    for said, seconds in run.server.opens_at:
+        told = said + QUICK
+        if seconds > longest or any(abs(ended - told) < PRECISION for ended in gave_up):
+            continue
+        refused = [each for each in run.server.seen if each.began <= told and each.ended == told]
+        if not refused or not refused[0].whole:
+            continue  # nobody was there any more to read it
+        for each in run.server.seen:
+            assert not told + PRECISION < each.began < told + seconds - PRECISION
+            if each.texts and _began_before(run, each, said):
+                assert abs(each.began - told - seconds) > PRECISION
+
+
+def _began_before(run: Run, seen: Seen, moment: float) -> bool:
+    return any(
+        seen.texts[0].startswith(outcome.name) and outcome.started <= moment
+        for outcome in run.outcomes
+    )
+
+
+def repeats_are_spread(run: Run) -> None:
+    """Requests that failed together are not repeated together.
+
+    Where a request ends at that moment, it may have made room for several.
+    """
+    ended = {each.ended for each in run.server.seen}
+    failed: set[tuple[str, ...]] = set()
+    repeats: Counter[float] = Counter()
+    for each in run.server.seen:
+        if each.texts in failed:
+            repeats[each.began] += 1
+        if each.texts and _has_failed(each):
+            failed.add(each.texts)
+    for moment, count in repeats.items():
+        assert count == 1 or moment in ended
+
+
+def few_requests_are_wasted(run: Run) -> None:
+    plan, client = run.plan.server, run.plan.client
+    seen = run.server.seen
+    least = at_fault = 0
+    for outcome in run.outcomes:
+        texts = list(dict.fromkeys(outcome.texts))
+        bad = [text for text in texts if not run.server.takes(text)]
+        least += _fewest(run, [text for text in texts if text not in bad])
+        at_fault += len(bad)
+    spent = sum(not _has_failed(each) for each in seen)
+    depth = 2 * math.ceil(math.log2(client.batch_size)) + 2
+    unlimited = plan.max_texts == plan.max_tokens == math.inf and plan.per_text == 0
+    if unlimited and not any(_is_timeout(each) for each in seen):
+        assert spent <= least + at_fault * depth
+    else:
+        assert spent <= MOST_REQUESTS * least + at_fault * depth + MOST_PROBES
+
+
+def _is_timeout(each: Seen) -> bool:
+    return not each.whole and _fate(each) not in (
+        Fate.DIE_BEFORE,
+        Fate.DIE_IN_HEAD,
+        Fate.DIE_IN_BODY,
+        None,
+    )
+
+
+def _fewest(run: Run, texts: list[str]) -> int:
+    """Count the requests of somebody who knows the server."""
+    plan = run.plan.server
+    size = min(run.plan.client.batch_size, plan.max_texts)
+    if plan.per_text:
+        size = min(size, max(1, math.floor((1.9 - plan.latency) / plan.per_text)))
+    by_tokens = sum(_tokens(text) for text in texts) / plan.max_tokens
+    return max(math.ceil(len(texts) / size), math.ceil(2 * by_tokens))
+
+
+def _tokens(text: str) -> int:
+    return Seen(0.0, (text,)).tokens
+
+
+def nothing_is_left(run: Run) -> None:
+    assert not any(run.left_open)
+    assert not run.left_tasks
+
+
+def the_client_is_as_good_as_before(run: Run) -> None:
+    """A healthy server is asked again: each slot is free, and no size was learned from faults."""
+    client, plan = run.plan.client, run.plan.server
+    seen = run.server.seen
+    limited = any(each.status == 429 for each in seen)
+    refused = any(400 <= each.status < 500 for each in seen)
+    timeouts = any(map(_is_timeout, seen))
+    run.server.heal()
+    run.clock.advance(client.max_retry_wait + 6.0)  # until the moment that the server last named
+    run.clock.ends = run.clock.now + 1_000.0
+    # A bound that was lowered may still be at 1; else all of it is there at once.
+    count = (client.max_concurrency or 8) if not (limited or refused) else 1
+    outcomes = [run.call(CallPlan(1), f"after.{i}:") for i in range(count)]
+    before = run.clock.now
+    run.together(outcomes)
+    assert all(outcome.result is not None for outcome in outcomes)
+    assert run.clock.now - before < 1.5 * run.server.plan.latency
+    if plan.max_texts == plan.max_tokens == math.inf and not timeouts:
+        outcome = run.call(CallPlan(client.batch_size), "whole:")
+        run.together([outcome])
+        assert len(run.requests_of(outcome)) == 1
+    each_vector_is_that_of_its_text(run)
+    nothing_is_left(run)
+
+
+LAWS: tuple[Callable[[Run], None], ...] = (
+    each_vector_is_that_of_its_text,
+    every_text_that_is_taken_has_its_vector_and_every_other_is_named,
+    what_was_answered_is_kept,
+    every_error_has_its_cause,
+    usage_is_what_the_server_saw,
+    nothing_is_sent_after_the_end_of_a_call,
+    the_bound_holds,
+    calls_end_in_bounded_time,
+    what_the_server_asks_for_is_obeyed,
+    repeats_are_spread,
+    few_requests_are_wasted,
+    nothing_is_left,
+    the_client_is_as_good_as_before,  # the last one: it sends requests of its own
+)
