@@ -32,6 +32,7 @@ ROOMS = (
     "_version",
     "_warn",
     "_slices",
+    "_wake_up",
     "_types",
     "_errors",
     "_catalog",

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from aimlapi_embeddings._protocol.attempt import Attempt
+from aimlapi_embeddings._wake_up import ThreadWaiter
 
 if TYPE_CHECKING:
     import asyncio
@@ -35,30 +36,6 @@ class Clock:
         import asyncio  # here and below, since it takes 20 ms that sync callers need not wait
 
         await asyncio.sleep(seconds)
-
-
-class ThreadWaiter:
-    """Waits in a thread. A lock and not an Event, whose own lock a finalizer could meet locked."""
-
-    def __init__(self) -> None:
-        self.woken = False
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def reset(self) -> None:
-        """Forget earlier wake-ups."""
-        self.woken = False
-        self._lock.acquire(blocking=False)
-
-    def wake(self) -> None:
-        """End the wait, or the next one."""
-        self.woken = True
-        with suppress(RuntimeError):  # woken already
-            self._lock.release()
-
-    def wait(self, seconds: float) -> None:
-        """Wait for a wake-up, this many seconds at most."""
-        self._lock.acquire(timeout=seconds)
 
 
 class ThreadCaller:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from aimlapi_embeddings._errors import APIConnectionError
+from aimlapi_embeddings._wake_up import ThreadWaiter
 
 # Seconds that a watchdog waits for further attempts before its thread ends.
 _LINGER = 5.0
@@ -92,7 +93,7 @@ class Watchdog:
 
     def __init__(self) -> None:
         self._attempts: dict[Attempt, None] = {}
-        self._wake = threading.Event()
+        self._wake = ThreadWaiter()  # closed by a finalizer
         self._thread: threading.Thread | None = None
         self._idle = False  # nothing was watched when the thread looked last
         self._closed = False
@@ -108,22 +109,22 @@ class Watchdog:
             with suppress(RuntimeError):  # no thread can be started: replies are read unwatched
                 thread.start()
         elif self._idle:
-            self._wake.set()
+            self._wake.wake()
 
     def forget(self, attempt: Attempt) -> None:
         """Leave an attempt alone; it has ended."""
         self._attempts.pop(attempt, None)
         if self._closed:
-            self._wake.set()
+            self._wake.wake()
 
     def close(self) -> None:
         """End the thread as soon as nothing is watched any more."""
         self._closed = True
-        self._wake.set()
+        self._wake.wake()
 
     def _run(self) -> None:
         while True:
-            self._wake.clear()
+            self._wake.reset()
             self._idle = True  # before the look, so that whoever comes after it wakes this thread
             now = time.monotonic()
             attempts = list(self._attempts)

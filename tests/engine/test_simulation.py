@@ -60,9 +60,7 @@ servers = st.builds(
     latency=st.sampled_from([0.1, 0.0173, 0.5]),
     per_text=st.sampled_from([0.0, 0.0, 0.0, 0.01, 0.3]),
     fates=_fates(),
-    connecting=st.one_of(
-        st.just(()), st.lists(st.sampled_from(Connecting), max_size=4).map(tuple)
-    ),
+    connecting=st.one_of(st.just(()), st.lists(st.sampled_from(Connecting), max_size=4).map(tuple)),
 )
 clients = st.builds(
     ClientPlan,

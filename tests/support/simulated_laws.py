@@ -207,9 +207,7 @@ def calls_end_in_bounded_time(run: Run) -> None:
     if client.max_concurrency is None or len(run.plan.loops) > 1 or not _is_peaceful(run):
         return
     # Nobody waits while a slot is free: the bound of list scheduling.
-    assert max(ends) - max(starts) <= (
-        work / client.max_concurrency + max(durations) + PRECISION
-    )
+    assert max(ends) - max(starts) <= (work / client.max_concurrency + max(durations) + PRECISION)
 
 
 def _is_peaceful(run: Run) -> bool:

@@ -190,9 +190,7 @@ class Run:
     def _runner(self) -> Iterator[asyncio.Runner]:
         network = SimulatedNetwork(self.server, TIMEOUT)
         try:
-            with asyncio.Runner(
-                loop_factory=lambda: SimulatedLoop(self.clock, network)
-            ) as runner:
+            with asyncio.Runner(loop_factory=lambda: SimulatedLoop(self.clock, network)) as runner:
                 yield runner
         finally:
             self.left_open.append(network.open_connections())
@@ -245,7 +243,9 @@ class Run:
     def requests_of(self, outcome: Outcome) -> list[Seen]:
         """List the requests of a call that the server has read."""
         return [
-            each for each in self.server.seen if each.texts and each.texts[0].startswith(outcome.name)
+            each
+            for each in self.server.seen
+            if each.texts and each.texts[0].startswith(outcome.name)
         ]
 
 
