@@ -1,0 +1,147 @@
+"""Long work of our own gives the event loop back every few milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gc
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from aimlapi_embeddings import EmbeddingsClient
+from aimlapi_embeddings._slices import Work, at_once, in_slices
+from tests.support.entry_points import KEY, OPENAI
+
+TEXTS = 12_000
+DIMENSIONS = 1536
+VECTOR = base64.b64encode(bytes(range(64)) * (DIMENSIONS // 16)).decode()
+
+
+async def answer(request: httpx.Request) -> httpx.Response:
+    """Give each text the same vector; most of the reply is made without Python's code."""
+    texts = json.loads(request.content)["input"]
+    items = ",".join(f'{{"index":{i},"embedding":"{VECTOR}"}}' for i in range(len(texts)))
+    return httpx.Response(200, content=f'{{"data":[{items}]}}'.encode())
+
+
+async def longest_gap(work: Callable[[], Awaitable[Any]]) -> tuple[float, float]:
+    """Tell for how long other tasks could not run while it was done, and how long it took."""
+    gaps: list[float] = []
+
+    async def beat() -> None:
+        last = time.perf_counter()
+        while True:
+            await asyncio.sleep(0.001)
+            gaps.append(time.perf_counter() - last)
+            last = time.perf_counter()
+
+    heart = asyncio.create_task(beat())
+    await asyncio.sleep(0.01)
+    gaps.clear()
+    begun = time.perf_counter()
+    kept = await work()
+    took = time.perf_counter() - begun
+    await asyncio.sleep(0.01)
+    heart.cancel()
+    del kept  # freeing so many floats takes long, and nobody can slice it
+    return max(gaps), took
+
+
+def test_other_tasks_run_while_lists_of_many_vectors_are_made() -> None:
+    """At once it takes most of a second; another task waits for a small part of that."""
+
+    async def main() -> tuple[float, float]:
+        transport = httpx.MockTransport(answer)
+        async with httpx.AsyncClient(transport=transport) as http_client:
+            client = EmbeddingsClient(model=OPENAI, api_key=KEY, async_http_client=http_client)
+            result = await client.aembed([f"text {i}" for i in range(TEXTS)])
+            return await longest_gap(result.avectors)
+
+    gap, took = asyncio.run(main())
+    assert gap < took / 4
+
+
+def test_other_tasks_run_while_many_texts_are_checked_and_packed() -> None:
+    """The texts are refused at the end, so that nothing but planning is measured."""
+    texts = [f"text {i} {'word ' * 20}" for i in range(300_000)]
+
+    async def refuse(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(401, json={"message": "no"})
+
+    async def main() -> tuple[float, float]:
+        transport = httpx.MockTransport(refuse)
+        async with httpx.AsyncClient(transport=transport) as http_client:
+            client = EmbeddingsClient(model=OPENAI, api_key=KEY, async_http_client=http_client)
+
+            async def work() -> None:
+                with pytest.raises(Exception, match="401"):
+                    await client.aembed(texts)
+
+            return await longest_gap(work)
+
+    gap, took = asyncio.run(main())
+    assert gap < took / 4
+
+
+def steps(count: int, seconds: float) -> Work[str]:
+    for _ in range(count):
+        ends = time.perf_counter() + seconds
+        while time.perf_counter() < ends:
+            pass
+        yield
+    return "done"
+
+
+def test_a_slice_ends_after_some_milliseconds_and_not_after_a_number_of_steps() -> None:
+    async def interruptions(work: Work[str]) -> int:
+        count = 0
+
+        async def watch() -> None:
+            nonlocal count
+            while True:
+                count += 1
+                await asyncio.sleep(0)
+
+        watcher = asyncio.create_task(watch())
+        assert await in_slices(work) == "done"
+        watcher.cancel()
+        return count
+
+    slow = asyncio.run(interruptions(steps(40, 0.002)))
+    quick = asyncio.run(interruptions(steps(40, 0.0)))
+    assert slow >= 10
+    assert quick <= 3
+
+
+def test_the_collector_is_asked_only_where_it_is_on_and_lists_are_made() -> None:
+    seen: list[int] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            seen.append(info["generation"])
+
+    def collections(*, collect: bool) -> int:
+        gc.callbacks.append(note)
+        try:
+            seen.clear()
+            asyncio.run(in_slices(steps(20, 0.002), collect=collect))
+            return seen.count(1)
+        finally:
+            gc.callbacks.remove(note)
+
+    assert collections(collect=True) >= 5
+    assert collections(collect=False) == 0
+    gc.disable()
+    try:
+        assert collections(collect=True) == 0
+    finally:
+        gc.enable()
+
+
+def test_work_that_is_done_at_once_gives_the_same_result() -> None:
+    assert at_once(steps(3, 0.0)) == "done"
