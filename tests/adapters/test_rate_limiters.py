@@ -26,6 +26,8 @@ class OfLangChain(LangChainLimiter):
 
 
 class OfLlamaIndex(LlamaIndexLimiter):
+    tokens_per_minute = None
+
     def __init__(self) -> None:
         self.asked: list[tuple[str, int]] = []
 
