@@ -254,7 +254,7 @@ class HTTPTransport:
         if held := self._loops.get(loop):
             return held.stack
         # Nothing suspends from here to the end, so two tasks of a loop cannot both get here.
-        holder = _hold(stack := Stack())
+        holder = _hold(stack := Stack(), loop)
         await anext(holder)
         for other in list(self._loops):
             if other.is_closed():
@@ -279,12 +279,15 @@ class _Held(NamedTuple):
     holder: AsyncGenerator[None]
 
 
-async def _hold(stack: Stack) -> AsyncGenerator[None]:
+async def _hold(stack: Stack, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        for connection in stack.clear():
-            await connection.aclose()
+        # A loop that was closed without closing its generators, as nest_asyncio's are, cannot
+        # await anything any more; its sockets are closed by the collector.
+        if not loop.is_closed():
+            for connection in stack.clear():
+                await connection.aclose()
 
 
 def _let_go(loops: dict[asyncio.AbstractEventLoop, _Held]) -> None:

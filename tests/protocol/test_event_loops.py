@@ -6,6 +6,7 @@ import ast
 import asyncio
 import gc
 import inspect
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Coroutine
@@ -278,3 +279,30 @@ def test_a_program_that_closes_nothing_ends_without_open_sockets_or_warnings(
         assert len(server.requests) == (2 + 3 * 2 * 3) * REQUESTS
         assert {r.headers["authorization"] for r in server.requests} == {f"Bearer {KEY}"}
         assert OPENAI.encode() in server.requests[0].body
+
+
+def test_a_loop_that_does_not_know_its_async_generators_is_closed_without_a_message(
+    package: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under nest_asyncio, whose loops set no hooks for async generators."""
+
+    async def embed_without_hooks(embedder: Any) -> Any:
+        sys.set_asyncgen_hooks(None, None)
+        return await cell(ASYNC_CALL[package], embedder)
+
+    messages: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda it: messages.append(repr(it.exc_value)))
+    with serving() as (_, base_url):
+        entry_point = connected(package, "async", base_url)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # asyncio's, about its transports
+            for _ in range(2):
+                loop = asyncio.new_event_loop()
+                loop.run_until_complete(embed_without_hooks(entry_point.embedder))
+                loop.close()
+            del loop
+            entry_point.documents(TEXTS)
+            entry_point.client.close()
+            del entry_point
+            gc.collect()
+    assert messages == []
