@@ -21,7 +21,8 @@ _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|h|m|s))", re.I)
 _WHOLE_DURATION = re.compile(rf"(?:{_DURATION.pattern})+", re.I)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _AMOUNT = (
-    r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)\b"
+    r"(\d{1,9}(?:\.\d{1,9})?)\s*"
+    r"(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)(?![a-z])"
 )
 _WORDS = re.compile(
     rf"(?:try again|retry|wait|retrying)(?: again)? (?:in|after|for)?\s*(?:about )?"
