@@ -135,7 +135,7 @@ def test_the_requests_of_other_clients_are_answered_for_every_model(captured: Ca
         assert [len(decoded(embedding)) for embedding in embeddings] == expected, name
 
 
-def test_lists_of_token_ids_are_refused_as_no_schema_has_them() -> None:
+def test_lists_of_token_ids_are_refused() -> None:
     """langchain-openai sends them unless told check_embedding_ctx_length=False."""
     body = b'{"input": [[32, 8838]], "model": "text-embedding-3-small"}'
     request = Request("POST", PATHS["aimlapi"], {"authorization": "Bearer k"}, body)

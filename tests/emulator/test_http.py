@@ -22,14 +22,14 @@ KEY = b"Authorization: Bearer k\r\n"
 
 
 class Client:
-    """A socket that reads replies whole."""
+    """A client socket that reads whole replies."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self.file = connection.makefile("rb")
 
     def send(self, *parts: bytes) -> None:
-        """Send the parts in packets of their own."""
+        """Send each part in its own packet."""
         for part in parts:
             self.connection.sendall(part)
             if len(parts) > 1:
@@ -81,7 +81,7 @@ def chunked(body: bytes, sizes: list[int], extension: bytes = b"", trailer: byte
     return b"".join(chunks) + b"0\r\n" + trailer + b"\r\n"
 
 
-def test_a_body_in_chunks_is_put_together() -> None:
+def test_a_chunked_body_is_read() -> None:
     seen = Emulator()
     with connecting(seen) as client:
         head = post(b"Transfer-Encoding: chunked")
@@ -89,7 +89,7 @@ def test_a_body_in_chunks_is_put_together() -> None:
         assert client.reply()[0] == 200
         client.send(head + chunked(BODY, [5], b";name=value", b"Trailer: x\r\n"))
         assert client.reply()[0] == 200
-        client.send(with_length())  # the connection is still in step
+        client.send(with_length())  # the connection can be used for the next request
         assert client.reply()[0] == 200
     assert [request.body for request in seen.requests] == [BODY] * 3
 
@@ -218,7 +218,7 @@ INVALID = {
 
 
 @pytest.mark.parametrize("name", INVALID)
-def test_what_is_not_valid_http_gets_an_error_and_the_end(name: str) -> None:
+def test_invalid_http_gets_an_error_and_closes_the_connection(name: str) -> None:
     data, status = INVALID[name]
     seen = Emulator()
     with connecting(seen) as client:
@@ -244,7 +244,7 @@ def test_the_error_reaches_a_client_that_is_still_sending() -> None:
         sender.join()
 
 
-def test_the_server_lives_on_after_invalid_requests() -> None:
+def test_the_server_keeps_serving_after_invalid_requests() -> None:
     with running() as url:
         address = urlsplit(url)
         for data, status in (*INVALID.values(), (with_length(), 200)):

@@ -1,4 +1,4 @@
-"""What the emulator gives back: the shape of replies, and vectors that find shared words."""
+"""Replies of the emulator: their shape, cost and vectors."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ SENTENCE = "Laura is a DJ."
 
 
 def post(model: str, text: object = SENTENCE, **options: object) -> Request:
-    """Build a request; Nugen's models go to Nugen."""
+    """Build a request to the provider of the model."""
     path = "/api/v3/inference/embeddings" if model in (FLASH, QWEN3) else "/v1/embeddings"
     body = json.dumps({"model": model, "input": text, **options}).encode()
     return Request("POST", path, {"authorization": "Bearer k"}, body)
 
 
 def decoded(reply: Reply) -> Any:
-    """Decode a body."""
+    """Decode the JSON body of a reply."""
     return json.loads(reply.body)
 
 
 def vectors(request: Request) -> list[Any]:
-    """Get the vectors of a request that must succeed."""
+    """Return the vectors of a request that must succeed."""
     reply = answer(request)
     assert reply.status == 200, reply.body
     return [item["embedding"] for item in decoded(reply)["data"]]
@@ -61,16 +61,16 @@ USAGE = [
 
 
 @pytest.mark.parametrize(("model", "echo", "usage"), USAGE)
-def test_each_model_echoes_and_counts_in_its_own_way(
+def test_each_model_echoes_its_name_and_usage_like_its_sample(
     model: str, echo: str, usage: Mapping[str, object] | None
 ) -> None:
-    """Echoed names and usage are those of the published samples."""
+    """The echoed names and usage are those of the published samples."""
     body = decoded(answer(post(model)))
     assert (body["model"], body["usage"]) == (echo, usage)
 
 
 def test_each_model_has_the_extra_fields_of_its_sample() -> None:
-    """Ids, `meta` and the rest come where they were seen, and nowhere else."""
+    """Ids, `meta` and other fields appear exactly where the samples have them."""
     plain = {"object", "data", "model", "usage"}
     fields = {model: set(decoded(answer(post(model)))) - plain for model in (SMALL, "voyage-2")}
     assert fields == {SMALL: {"meta"}, "voyage-2": set()}
@@ -86,7 +86,7 @@ def test_each_model_has_the_extra_fields_of_its_sample() -> None:
 
 
 def test_cost_comes_in_meta_and_in_headers_of_the_gateway_only() -> None:
-    """Both say the same; Nugen says nothing."""
+    """Both give the same figures; Nugen gives none."""
     reply = answer(post(LARGE))
     assert decoded(reply)["meta"]["usage"] == {"credits_used": 2, "usd_spent": 0.000001}
     assert reply.headers["x-aimlapi-credits-used"] == "2"
@@ -139,8 +139,8 @@ def test_headers_name_the_model_where_the_reply_has_no_meta() -> None:
     assert reply.headers["x-aimlapi-model"] == "anthropic/voyage-2"
 
 
-def test_the_test_model_does_what_it_is_told() -> None:
-    """Credits and error status can be ordered."""
+def test_the_test_model_answers_with_the_requested_credits_or_status() -> None:
+    """A request can set credits and error status."""
     model = "test/dummy-embeddings"
     paid = answer(post(model, test={"credits": 7}))
     assert paid.headers["x-aimlapi-credits-used"] == "7"
@@ -151,7 +151,7 @@ NORMS = [(SMALL, 1, 1e-6), (M2, 1.471446861, 1e-6), (FLASH, 1, 1e-3), (QWEN3, 26
 
 
 @pytest.mark.parametrize(("model", "norm", "tolerance"), NORMS)
-def test_vectors_are_as_long_as_the_samples(model: str, norm: float, tolerance: float) -> None:
+def test_vectors_have_the_norms_of_the_samples(model: str, norm: float, tolerance: float) -> None:
     """Not every model gives unit vectors."""
     assert math.hypot(*vectors(post(model))[0]) == pytest.approx(norm, abs=tolerance)
 
@@ -163,7 +163,7 @@ def test_base64_carries_the_same_float32_numbers() -> None:
 
 
 def test_only_a_valid_client_request_id_is_echoed() -> None:
-    """A bad one is dropped without a word."""
+    """An invalid one is ignored."""
     for sent, echoed in (("job-7:a", True), ("no spaces", False), ("x" * 129, False)):
         request = post(SMALL)
         headers = {**request.headers, "x-client-request-id": sent}
@@ -172,7 +172,7 @@ def test_only_a_valid_client_request_id_is_echoed() -> None:
 
 
 def cosine(a: list[float], b: list[float]) -> float:
-    """Compare two unit vectors."""
+    """Return the cosine of two unit vectors."""
     return sum(x * y for x, y in zip(a, b, strict=True))
 
 
@@ -188,8 +188,8 @@ PLACES = [
     ("question", "best"),
     [("Where is the Eiffel tower?", 0), ("how to bake a bread", 1), ("popping the smallest", 2)],
 )
-def test_texts_that_share_words_are_found(question: str, best: int) -> None:
-    """Role and case do not get in the way, nor do endings of words."""
+def test_the_text_that_shares_words_with_the_question_is_nearest(question: str, best: int) -> None:
+    """Role, case and endings of words do not prevent it."""
     documents = vectors(post(GOOGLE, PLACES, task_type="RETRIEVAL_DOCUMENT"))
     [query] = vectors(post(GOOGLE, question, task_type="RETRIEVAL_QUERY"))
     scores = [cosine(query, document) for document in documents]
@@ -204,14 +204,14 @@ ASIDES = [
 
 
 @pytest.mark.parametrize(("model", "options"), ASIDES)
-def test_role_and_title_turn_a_vector_a_little(model: str, options: Mapping[str, object]) -> None:
-    """They can be seen in the reply, and do not hide the text."""
+def test_role_and_title_change_a_vector_slightly(model: str, options: Mapping[str, object]) -> None:
+    """The change is measurable, and texts keep their order."""
     [plain], [turned] = vectors(post(model)), vectors(post(model, **options))
     assert 0.9 < cosine(plain, turned) < 0.999
 
 
-def test_the_instruction_of_bge_is_not_content() -> None:
-    """A query with the instruction is near the bare text, yet not the same."""
+def test_the_instruction_of_bge_is_not_embedded_as_content() -> None:
+    """A query with the instruction is near the bare text, but not equal."""
     instruction = "Represent this sentence for searching relevant passages: "
     bare, instructed = vectors(post(BGE, [SENTENCE, instruction + SENTENCE]))
     assert 0.99 < cosine(bare, instructed) < 0.999
@@ -219,21 +219,21 @@ def test_the_instruction_of_bge_is_not_content() -> None:
 
 @settings(deadline=None)
 @given(st.text(min_size=1, max_size=40), st.integers(1, 64))
-def test_every_text_has_a_unit_vector_and_always_the_same(text: str, dimensions: int) -> None:
-    """Emoji, spaces and lone surrogates included; never all zeros."""
+def test_every_text_has_one_reproducible_unit_vector(text: str, dimensions: int) -> None:
+    """This holds for emoji, spaces and lone surrogates too; no vector is all zeros."""
     request = post(SMALL, text, dimensions=dimensions)
     assert math.hypot(*vectors(request)[0]) == pytest.approx(1)
     assert answer(request) == answer(request)
 
 
-def test_models_do_not_share_a_space() -> None:
-    """The same text is elsewhere for another model."""
+def test_each_model_has_its_own_vectors() -> None:
+    """The same text has another vector for another model."""
     [one], [other] = vectors(post("voyage-law-2")), vectors(post("voyage-finance-2"))
     assert abs(cosine(one, other)) < 0.5
 
 
 def indexes(body: Any) -> list[int | None]:
-    """List the index of each vector."""
+    """Return the index of each vector."""
     return [item.get("index") for item in body["data"]]
 
 
@@ -254,15 +254,15 @@ PAIR = post("emulated/x", ["a", "b"], dimensions=3)
 
 
 @pytest.mark.parametrize(("reshape", "spoiled"), RESHAPED)
-def test_a_good_reply_can_be_spoiled(
+def test_each_fault_function_changes_a_valid_reply(
     reshape: Callable[[Reply], Reply], spoiled: Callable[[Any], bool]
 ) -> None:
-    """Each ready-made reshaper does what its name says."""
+    """Each function does what its name says."""
     assert spoiled(decoded(reshape(answer(PAIR))))
 
 
-def test_base64_replies_are_spoiled_as_base64() -> None:
-    """The form stays, unless the fault is to change it."""
+def test_fault_functions_keep_the_encoding_of_base64_replies() -> None:
+    """The encoding stays, unless the fault changes it."""
     reply = answer(post("emulated/x", ["a", "b"], dimensions=3, encoding_format="base64"))
     short, nan, floats = (
         decoded(reshape(reply))["data"][1]["embedding"]

@@ -1,4 +1,4 @@
-"""What the emulator takes and what it refuses, without a socket."""
+"""Requests that the emulator accepts and refuses, without a socket."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ SENTENCE = "Laura is a DJ."
 def post(
     model: str, text: object = SENTENCE, *, path: str = "", key: str = "k", **options: object
 ) -> Request:
-    """Build a request; Nugen's models go to Nugen."""
+    """Build a request to the provider of the model."""
     body = json.dumps({"model": model, "input": text, **options}).encode()
     path = path or (NUGEN if model in (FLASH, QWEN3) else GATEWAY)
     return Request("POST", path, {"authorization": f"Bearer {key}"}, body)
 
 
 def decoded(reply: Reply) -> Any:
-    """Decode a body."""
+    """Decode the JSON body of a reply."""
     return json.loads(reply.body)
 
 
 def vectors(request: Request) -> list[Any]:
-    """Get the vectors of a request that must succeed."""
+    """Return the vectors of a request that must succeed."""
     reply = answer(request)
     assert reply.status == 200, reply.body
     return [item["embedding"] for item in decoded(reply)["data"]]
@@ -77,10 +77,10 @@ TAKEN = [
 
 
 @pytest.mark.parametrize(("model", "options", "size"), TAKEN)
-def test_every_listed_field_is_taken_and_sizes_the_vector(
+def test_every_listed_field_is_accepted_and_dimensions_sets_the_size(
     model: str, options: Mapping[str, Any], size: int
 ) -> None:
-    """What the contract lists for a model is accepted."""
+    """All fields that the schema lists for a model are accepted."""
     assert [len(vector) for vector in vectors(post(model, **options))] == [size]
 
 
@@ -108,10 +108,10 @@ REFUSED = [
 
 @pytest.mark.parametrize("strict", STRICTNESSES)
 @pytest.mark.parametrize(("model", "options", "hint"), REFUSED)
-def test_a_value_that_a_row_does_not_allow_is_refused_with_a_hint(
+def test_an_invalid_value_is_refused_with_the_expected_ones(
     model: str, options: Mapping[str, Any], hint: str, strict: Any
 ) -> None:
-    """A 400 names the field and what was expected."""
+    """A 400 names the field and the expected values."""
     reply = answer(post(model, path=GATEWAY, **options), strict=strict)
     first, second = decoded(reply)["message"].split("\n")
     assert (reply.status, first) == (400, "Body validation error!")
@@ -127,7 +127,7 @@ def test_an_unknown_model_is_refused_with_the_known_ones(model: str, strict: Any
     assert decoded(reply)["message"].split("\n")[1].startswith(hint)
 
 
-# What the newest schema of the model does not list, with what OpenAI's clients send among it.
+# Keys that the newest schema of the model does not list; OpenAI's clients send some of them.
 UNLISTED = [
     (SMALL, {"user": "u"}),
     (SMALL, {"task_type": "CLUSTERING"}),
@@ -148,9 +148,7 @@ UNLISTED = [
 
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize(("model", "options"), UNLISTED)
-def test_a_key_that_a_row_does_not_list_changes_nothing(
-    model: str, options: Mapping[str, Any], strict: bool
-) -> None:
+def test_an_unlisted_key_is_ignored(model: str, options: Mapping[str, Any], strict: bool) -> None:
     bare, more = (
         answer(request, strict=strict) for request in (post(model), post(model, **options))
     )
@@ -159,7 +157,7 @@ def test_a_key_that_a_row_does_not_list_changes_nothing(
 
 
 @pytest.mark.parametrize(("model", "options"), UNLISTED)
-def test_the_strictness_listed_refuses_every_key_that_a_row_does_not_list(
+def test_strictness_listed_refuses_every_unlisted_key(
     model: str, options: Mapping[str, Any]
 ) -> None:
     reply = answer(post(model, **options), strict="listed")
@@ -168,7 +166,7 @@ def test_the_strictness_listed_refuses_every_key_that_a_row_does_not_list(
 
 
 @pytest.mark.parametrize(("model", "options", "size"), TAKEN)
-def test_what_a_row_lists_is_answered_alike_in_every_strictness(
+def test_listed_keys_are_answered_alike_in_every_strictness(
     model: str, options: Mapping[str, Any], size: int
 ) -> None:
     replies = [answer(post(model, **options), strict=strict) for strict in STRICTNESSES]
@@ -193,9 +191,7 @@ ENCODED = [
 
 
 @pytest.mark.parametrize(("model", "as_base64"), ENCODED)
-def test_base64_is_given_where_it_is_asked_for_but_for_some_models(
-    model: str, as_base64: bool
-) -> None:
+def test_base64_is_returned_on_request_except_by_some_models(model: str, as_base64: bool) -> None:
     """The published vectors of those cannot have come as base64."""
     [vector] = vectors(post(model, encoding_format="base64"))
     assert isinstance(vector, str) is as_base64
@@ -203,7 +199,7 @@ def test_base64_is_given_where_it_is_asked_for_but_for_some_models(
         assert isinstance(vectors(post(model, encoding_format=numbers))[0], list)
 
 
-def test_numbers_that_json_does_not_have_are_refused() -> None:
+def test_nan_and_infinity_in_a_body_are_refused() -> None:
     for word in (b"NaN", b"Infinity", b"1e999"):
         # No other check looks at a field that is not listed, such as this one.
         name = b"dimensions" if word == b"1e999" else b"user"
@@ -237,25 +233,25 @@ BAD_INPUTS = [
 
 
 @pytest.mark.parametrize(("model", "text", "message"), BAD_INPUTS)
-def test_inputs_beyond_a_limit_are_refused_in_the_words_of_who_sets_it(
+def test_inputs_beyond_a_limit_are_refused_with_the_message_of_its_owner(
     model: str, text: object, message: str
 ) -> None:
-    """The gateway's limits name the field; the vendors' own words are handed on."""
+    """The gateway's messages name the field; those of vendors are passed on."""
     reply = answer(post(model, text))
     assert reply.status == 400
     assert decoded(reply)["message"].removeprefix("Body validation error!\n").startswith(message)
 
 
 @pytest.mark.parametrize("model", [GOOGLE, M2])
-def test_some_vendors_cut_long_texts_in_silence(model: str) -> None:
-    """What stands behind the last token that fits changes nothing."""
+def test_some_vendors_truncate_long_texts_silently(model: str) -> None:
+    """Text after the last token that fits does not change the vector."""
     limit = 2048 if model == GOOGLE else 32_768
     fits = "some " * limit
     assert vectors(post(model, fits + "more")) == vectors(post(model, fits + "else"))
 
 
-def test_google_refuses_long_texts_when_told_not_to_cut() -> None:
-    """`auto_truncate` false turns the silent cut into a 400."""
+def test_google_refuses_long_texts_with_auto_truncate_false() -> None:
+    """`auto_truncate` false turns the truncation into a 400."""
     assert answer(post(GOOGLE, "word " * 2049, auto_truncate=False)).status == 400
 
 
@@ -267,7 +263,7 @@ def test_lenient_serves_unknown_models_and_checks_everything_else() -> None:
 
 
 def test_withdrawn_models_are_not_found_by_any_name() -> None:
-    """An alias leads to the same 404."""
+    """An alias of the model gets the same 404."""
     for name in (QWEN, "text-embedding-v3"):
         assert answer(post(name), withdrawn={QWEN}).status == 404
 
@@ -282,7 +278,7 @@ UNAUTHORIZED = [
 
 @pytest.mark.parametrize(("headers", "message"), UNAUTHORIZED)
 def test_a_bad_key_is_refused(headers: Mapping[str, str], message: str) -> None:
-    """The gateway says 401 in two wordings, Nugen 403 in one."""
+    """The gateway answers 401 with two messages, Nugen 403 with one."""
     reply = answer(post(SMALL)._replace(headers=headers))
     assert reply.status == 401
     assert decoded(reply)["message"].startswith(message)
@@ -309,7 +305,7 @@ def test_error_bodies_have_the_newest_or_the_documented_shape() -> None:
     }
 
 
-def test_nugen_says_where_a_body_is_wrong() -> None:
+def test_nugen_names_the_wrong_part_of_a_body() -> None:
     """A 422 has FastAPI's list of details."""
     reply = answer(post(FLASH, ["a", 3]))
     [problem] = decoded(reply)["detail"]
@@ -322,19 +318,19 @@ PATHS = [(GATEWAY, 200), ("/embeddings", 200), ("/v2/embeddings", 200), ("/v1/ch
 
 @pytest.mark.parametrize(("path", "status"), PATHS)
 def test_each_documented_path_is_served(path: str, status: int) -> None:
-    """Anything else is not found, in the shape of whose path it looks like."""
+    """Any other path is not found; the body is that of the provider whose path is similar."""
     assert answer(post(SMALL, path=path)).status == status
 
 
 def test_unknown_paths_and_methods_are_not_found() -> None:
-    """Nugen's 404 is Nugen's."""
+    """The 404 below Nugen's path has Nugen's body."""
     assert decoded(answer(post(FLASH, path="/api/v3/other"))) == {"detail": "Not Found"}
     assert answer(post(SMALL)._replace(method="GET")).status == 404
 
 
 @pytest.mark.parametrize(("body", "field"), [(b"{", "body"), (b"[]", "body"), (b"{}", "model")])
-def test_a_body_that_is_no_order_is_refused(body: bytes, field: str) -> None:
-    """Broken JSON, another type, and missing fields are 400."""
+def test_a_body_without_model_and_input_is_refused(body: bytes, field: str) -> None:
+    """Invalid JSON, another type and missing fields get a 400."""
     reply = answer(post(SMALL)._replace(body=body))
     assert reply.status == 400
     assert decoded(reply)["message"].split("\n")[1].startswith(field)

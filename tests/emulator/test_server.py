@@ -1,4 +1,4 @@
-"""The emulator on a real socket: waiting, counting, misbehaving, ending."""
+"""The emulator on a real socket: latency, counters, faults and shutdown."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from aimlapi_embeddings.emulator import Emulator, Fault, faults, running
 
 
 class Got(NamedTuple):
-    """A reply as the client saw it."""
+    """A reply as the client received it."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def json(self) -> Any:
-        """Decode the body."""
+        """Decode the JSON body."""
         return json.loads(self.body)
 
 
@@ -42,7 +42,7 @@ Ask = Callable[..., Got]
 
 @contextmanager
 def asking(url: str) -> Iterator[Ask]:
-    """Keep one connection and ask questions over it."""
+    """Return a function that sends requests over one connection."""
     with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)) as connection:
 
         def ask(*texts: str, path: str = "/v1/embeddings", **options: object) -> Got:
@@ -57,13 +57,13 @@ def asking(url: str) -> Iterator[Ask]:
 
 @contextmanager
 def asking_with(*sequence: Fault | None, **settings: Any) -> Iterator[Ask]:
-    """Serve with these faults to come, and ask."""
+    """Serve with these faults, and return a function that sends requests."""
     with running(Emulator(faults=sequence, **settings)) as url, asking(url) as ask:
         yield ask
 
 
 def test_requests_are_recorded_in_order_of_arrival() -> None:
-    """One connection carries many; names of headers are in lower case."""
+    """One connection carries several requests; header names are in lower case."""
     seen = Emulator()
     with running(seen) as url, asking(url) as ask:
         statuses = [ask(text).status for text in "abc"]
@@ -72,8 +72,8 @@ def test_requests_are_recorded_in_order_of_arrival() -> None:
     assert seen.requests[0].headers["authorization"] == "Bearer k"
 
 
-def test_a_fault_meets_one_request_and_none_lets_one_pass() -> None:
-    """When the faults are used up, all is well."""
+def test_each_fault_applies_to_one_request_and_none_to_no_request() -> None:
+    """After the last fault all requests are answered normally."""
     with asking_with(None, Fault(500), None, Fault(429, retry_after="7")) as ask:
         replies = [ask() for _ in range(5)]
     assert [reply.status for reply in replies] == [200, 500, 200, 429, 200]
@@ -82,7 +82,7 @@ def test_a_fault_meets_one_request_and_none_lets_one_pass() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 413, 429, 500, 502, 503, 504, 529])
-def test_an_ordered_error_has_the_providers_body(status: int) -> None:
+def test_an_error_status_has_the_body_of_the_provider(status: int) -> None:
     """The gateway answers in either of its shapes, Nugen in its own."""
     with asking_with(Fault(status), error_shape="documented") as ask:
         assert ask().json()["statusCode"] == str(status)
@@ -93,15 +93,15 @@ def test_an_ordered_error_has_the_providers_body(status: int) -> None:
 
 
 def test_headers_and_body_can_be_set_freely() -> None:
-    """A fault may say anything."""
+    """A fault may set any header and body."""
     with asking_with(Fault(503, {"server": "cloudflare"}, b"over capacity")) as ask:
         reply = ask()
     assert (reply.status, reply.body) == (503, b"over capacity")
     assert reply.headers["server"] == "cloudflare"
 
 
-def test_bodies_that_are_no_json() -> None:
-    """Nothing, half of it, and a web page arrive whole as far as HTTP can tell."""
+def test_a_reply_can_have_a_body_that_is_no_json() -> None:
+    """An empty body, half of the JSON and a web page are complete HTTP replies."""
     with asking_with(
         Fault(reshape=faults.empty),
         Fault(reshape=faults.cut_short),
@@ -117,7 +117,7 @@ def test_bodies_that_are_no_json() -> None:
 
 
 def test_bodies_can_be_compressed_and_cut_short() -> None:
-    """The first inflates, the second does not."""
+    """The first can be decompressed, the second cannot."""
     with asking_with(Fault(reshape=faults.gzipped), Fault(reshape=faults.gzip_cut_short)) as ask:
         whole, half = ask(), ask()
     assert whole.headers["content-encoding"] == "gzip"
@@ -127,7 +127,7 @@ def test_bodies_can_be_compressed_and_cut_short() -> None:
 
 
 def test_a_reply_can_end_before_its_promised_length() -> None:
-    """The client sees the end of the connection, not a hang."""
+    """The client sees the connection end, and does not hang."""
     with (
         asking_with(Fault(reshape=faults.overstated_length)) as ask,
         pytest.raises(http.client.IncompleteRead),
@@ -145,7 +145,9 @@ DROPS = [
 
 
 @pytest.mark.parametrize(("fault", "error"), DROPS)
-def test_a_connection_can_break_at_any_point(fault: Fault, error: type[Exception]) -> None:
+def test_a_fault_can_break_the_connection_at_any_point(
+    fault: Fault, error: type[Exception]
+) -> None:
     """The next request over a new connection is served."""
     with running(Emulator(faults=[fault])) as url:
         with asking(url) as ask, pytest.raises(error):
@@ -154,16 +156,16 @@ def test_a_connection_can_break_at_any_point(fault: Fault, error: type[Exception
             assert ask().status == 200
 
 
-def test_a_kept_connection_can_be_closed_unannounced() -> None:
-    """The reply is whole; the next request over that connection finds nobody."""
+def test_a_kept_connection_can_be_closed_without_announcement() -> None:
+    """The reply is complete; the next request over that connection fails."""
     with asking_with(Fault(close=True)) as ask:
         assert ask().status == 200
         with pytest.raises((ConnectionError, http.client.RemoteDisconnected)):
             ask()
 
 
-def test_a_hanging_request_ends_with_the_client_and_then_no_longer_counts() -> None:
-    """The server notices that nobody waits any more."""
+def test_a_hanging_request_ends_when_the_client_disconnects() -> None:
+    """The server notices that the client has gone, and stops counting the request."""
     seen = Emulator(faults=[Fault(hang=True)])
     with running(seen) as url:
         address = urlsplit(url)
@@ -178,8 +180,8 @@ def test_a_hanging_request_ends_with_the_client_and_then_no_longer_counts() -> N
     assert seen.peak_in_flight == 1
 
 
-def test_leaving_does_not_wait_for_hanging_or_slow_requests() -> None:
-    """Whoever still waits is cut off, and no thread or socket stays."""
+def test_stopping_the_server_does_not_wait_for_hanging_or_slow_requests() -> None:
+    """Waiting clients are disconnected, and no thread or socket is left."""
     before = threading.active_count()
     with ThreadPoolExecutor(2) as pool:
         with running(Emulator(faults=[Fault(hang=True), Fault(delay=60)])) as url:
@@ -197,7 +199,7 @@ def test_leaving_does_not_wait_for_hanging_or_slow_requests() -> None:
 
 
 def test_latency_is_per_request_and_per_text() -> None:
-    """What the vectors take to compute is part of it."""
+    """The time to compute the vectors is part of it."""
     with asking_with(latency=0.05, latency_per_text=0.02) as ask:
         started = time.monotonic()
         ask("a", "b", "c")
@@ -205,8 +207,8 @@ def test_latency_is_per_request_and_per_text() -> None:
     assert 0.11 <= taken < 0.4
 
 
-def test_the_peak_counts_requests_under_way_at_once() -> None:
-    """64 connections are served side by side; kept connections at rest do not count."""
+def test_the_peak_counts_concurrent_requests() -> None:
+    """64 connections are served concurrently; idle connections do not count."""
     seen = Emulator(latency=0.3)
     everyone = threading.Barrier(64)
     with running(seen) as url, ThreadPoolExecutor(64) as pool:
@@ -226,8 +228,8 @@ def test_the_peak_counts_requests_under_way_at_once() -> None:
     assert seen.peak_in_flight == 1
 
 
-def test_above_the_bound_requests_are_refused() -> None:
-    """A server with room for two tells the third to slow down."""
+def test_requests_above_max_in_flight_are_refused() -> None:
+    """A server that takes two requests at once answers the third with a 429."""
     with running(Emulator(latency=0.3, max_in_flight=2)) as url, ThreadPoolExecutor(6) as pool:
 
         def ask_once(_: int) -> Got:
@@ -240,7 +242,7 @@ def test_above_the_bound_requests_are_refused() -> None:
 
 
 def test_the_module_serves_until_interrupted() -> None:
-    """It names its address, warns that its vectors are lexical, and ends without a traceback."""
+    """It prints its address and that its vectors are lexical, and ends without a traceback."""
     command = [sys.executable, "-X", "dev", "-W", "error", "-m", "aimlapi_embeddings.emulator"]
     with subprocess.Popen(
         [*command, "--port", "0", "--lenient"],

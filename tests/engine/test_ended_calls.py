@@ -77,7 +77,7 @@ def test_an_exception_of_the_progress_callback_ends_the_call_at_once(mode: Mode)
 
 def suspended_flows() -> list[GeneratorType[Any, Any, Any]]:
     flows = (each for each in gc.get_objects() if isinstance(each, GeneratorType))
-    return [flow for flow in flows if flow.gi_code.co_name == "embed_batch" and flow.gi_suspended]
+    return [flow for flow in flows if flow.gi_code.co_name == "embed_part" and flow.gi_suspended]
 
 
 def test_every_flow_of_an_ended_call_is_closed(mode: Mode) -> None:

@@ -82,7 +82,7 @@ def test_a_tuple_of_texts_is_accepted(entry_point: EntryPoint) -> None:
 
 
 class CaseBlind(str):
-    """Equal to any text that differs in case alone."""
+    """A string that equals any string that differs only in case."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, str) and self.lower() == other.lower()
@@ -92,7 +92,7 @@ class CaseBlind(str):
 
 
 class Hostile(str):
-    """Raises from whatever may be asked of a text."""
+    """A string whose methods raise."""
 
     def _refuse(self, *_: object) -> Any:
         raise TypeError("not a plain string")
@@ -102,7 +102,7 @@ class Hostile(str):
     encode = isascii = lower = _refuse  # type: ignore[assignment]
 
 
-def test_texts_that_call_themselves_equal_get_a_vector_each(entry_point: EntryPoint) -> None:
+def test_subclasses_of_str_that_compare_equal_get_a_vector_each(entry_point: EntryPoint) -> None:
     entry_point.make(OPENAI, dimensions=8)
     apart = entry_point.documents(["Apple", "APPLE"])
     assert entry_point.documents([CaseBlind("Apple"), CaseBlind("APPLE")]) == apart
@@ -121,7 +121,7 @@ def test_the_methods_of_a_subclass_of_str_are_never_called(
 
 
 class ReadAnew(Sequence[str]):
-    """Gives other texts each time it is read."""
+    """A sequence that gives other texts each time it is read."""
 
     def __init__(self) -> None:
         self.readings = 0

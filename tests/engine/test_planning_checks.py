@@ -64,13 +64,15 @@ def test_of_several_queries_the_bad_ones_are_named() -> None:
         ("\ud835\ud835\udc65", "a lone surrogate at character 0"),
     ],
 )
-def test_a_surrogate_pair_is_told_from_a_lone_surrogate(text: str, what: str) -> None:
+def test_a_surrogate_pair_and_a_lone_surrogate_have_different_messages(
+    text: str, what: str
+) -> None:
     with pytest.raises(InvalidInputError) as caught:
         check_texts([text])
     assert f"texts[0] has {what}" in str(caught.value)
 
 
-def test_the_cure_for_surrogate_pairs_works() -> None:
+def test_the_remedy_for_surrogate_pairs_works() -> None:
     text = "\ud835\udc65 = mc\u00b2"
     with pytest.raises(InvalidInputError) as caught:
         check_texts([text])
@@ -80,7 +82,7 @@ def test_the_cure_for_surrogate_pairs_works() -> None:
 
 
 @given(st.text(st.characters(categories=["Lu", "Cs"]), min_size=1))
-def test_a_text_is_refused_where_it_has_no_utf_8_form(text: str) -> None:
+def test_a_text_is_refused_exactly_if_utf_8_cannot_encode_it(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:

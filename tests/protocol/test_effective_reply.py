@@ -38,7 +38,7 @@ INSIDE: dict[str, tuple[int, Any]] = {
 
 
 @pytest.mark.parametrize("name", INSIDE)
-def test_an_error_inside_a_good_status_counts_as_its_own(name: str) -> None:
+def test_an_error_inside_a_200_has_the_status_that_its_body_names(name: str) -> None:
     status, body = INSIDE[name]
     reply = Reply(200, {"x-request-id": "r"}, json.dumps(body).encode())
     assert effective_reply(reply) == reply._replace(status=status)
@@ -61,24 +61,24 @@ def test_an_error_inside_a_good_status_counts_as_its_own(name: str) -> None:
         503,
     ],
 )
-def test_a_reply_with_vectors_or_without_a_status_of_an_error_stays_as_it_is(body: Any) -> None:
+def test_a_reply_with_vectors_or_without_an_error_status_is_unchanged(body: Any) -> None:
     reply = Reply(200, {}, json.dumps(body).encode())
     assert effective_reply(reply) is reply
 
 
 @pytest.mark.parametrize("status", [302, 400, 429, 500])
-def test_the_status_of_an_error_is_kept_whatever_its_body_says(status: int) -> None:
+def test_an_error_status_is_kept_whatever_the_body_says(status: int) -> None:
     reply = Reply(status, {}, json.dumps({"error": {"code": 503, "message": "no"}}).encode())
     assert effective_reply(reply) is reply
 
 
 @given(st.binary() | st.text().map(str.encode))
-def test_any_body_is_looked_at_without_an_error(body: bytes) -> None:
+def test_no_body_raises(body: bytes) -> None:
     effective_reply(Reply(200, {}, body))
 
 
 @pytest.mark.parametrize("code", [429, 502, 503])
-def test_a_failure_inside_a_good_status_is_repeated(
+def test_a_temporary_failure_inside_a_200_is_retried(
     entry_point: EntryPoint, clock: Clock, code: int
 ) -> None:
     body = json.dumps({"data": [], "error": {"message": "starting", "code": code}}).encode()
@@ -88,9 +88,7 @@ def test_a_failure_inside_a_good_status_is_repeated(
     assert len(entry_point.fake_server.requests) == 2
 
 
-def test_a_failure_inside_a_good_status_that_lasts_is_raised(
-    entry_point: EntryPoint, clock: Clock
-) -> None:
+def test_a_lasting_failure_inside_a_200_is_raised(entry_point: EntryPoint, clock: Clock) -> None:
     body = json.dumps({"error": {"message": "try later", "code": 429}}).encode()
     entry_point.make(OPENAI, max_retries=1)
     entry_point.fake_server.will(Fault(body=body), Fault(body=body))
@@ -99,7 +97,9 @@ def test_a_failure_inside_a_good_status_that_lasts_is_raised(
     assert (caught.value.status_code, caught.value.message) == (429, "try later")
 
 
-def test_an_error_without_a_status_is_shown_and_not_repeated(entry_point: EntryPoint) -> None:
+def test_an_error_without_a_status_inside_a_200_is_shown_and_not_retried(
+    entry_point: EntryPoint,
+) -> None:
     body = json.dumps({"data": None, "error": {"message": "no provider answered"}}).encode()
     entry_point.make(OPENAI)
     entry_point.fake_server.will(Fault(body=body))

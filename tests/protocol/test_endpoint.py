@@ -116,7 +116,7 @@ def test_an_invalid_base_url_is_refused_with_the_default_one(base_url: Any) -> N
 @pytest.mark.parametrize(
     "base_url", ["ftp://h/v1?key=hunter2", "h?key=hunter2", "http://example.com/v1?key=hunter2"]
 )
-def test_the_query_of_a_base_url_is_not_repeated(base_url: str) -> None:
+def test_the_message_does_not_show_the_query_of_a_base_url(base_url: str) -> None:
     said = refused(base_url, allow_http=False)
     assert base_url.partition("?")[0] in said
     assert "hunter2" not in said

@@ -1,4 +1,4 @@
-"""A model's vectors have the model's own size, also when no size was asked for."""
+"""Vectors must have the native size of the model when no size was requested."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def of_size(size: int) -> Fault:
 
 @pytest.mark.filterwarnings("ignore:.*left the list:UserWarning")
 @pytest.mark.parametrize("row", KNOWN, ids=lambda row: row.id)
-def test_another_size_than_the_models_own_is_refused(row: Any) -> None:
+def test_vectors_of_another_size_than_the_native_one_are_refused(row: Any) -> None:
     entry_point = EntryPoint("core", "sync", FakeServer())
     entry_point.make(row.id, provider=row.family.provider)
     entry_point.fake_server.will(of_size(512))
@@ -30,7 +30,7 @@ def test_another_size_than_the_models_own_is_refused(row: Any) -> None:
         entry_point.query("q")
 
 
-def test_another_size_in_a_later_call_is_refused(entry_point: EntryPoint) -> None:
+def test_vectors_of_another_size_in_a_later_call_are_refused(entry_point: EntryPoint) -> None:
     entry_point.make(OPENAI)
     entry_point.fake_server.will(None, of_size(768))
     assert len(entry_point.query("q")) == 1536
@@ -39,7 +39,7 @@ def test_another_size_in_a_later_call_is_refused(entry_point: EntryPoint) -> Non
     assert len(entry_point.fake_server.requests) == 2
 
 
-def test_the_size_that_was_asked_for_counts_before_the_models_own(entry_point: EntryPoint) -> None:
+def test_a_requested_size_overrides_the_native_one(entry_point: EntryPoint) -> None:
     entry_point.make(GOOGLE, dimensions=8)
     assert len(entry_point.query("q")) == 8
     entry_point.fake_server.will(of_size(768))
@@ -49,14 +49,14 @@ def test_the_size_that_was_asked_for_counts_before_the_models_own(entry_point: E
 
 @pytest.mark.filterwarnings("ignore:of-tomorrow is not a model:UserWarning")
 @pytest.mark.parametrize("family", [None, "openai", "google"])
-def test_an_unknown_id_has_no_size_of_its_own(entry_point: EntryPoint, family: str | None) -> None:
+def test_an_unknown_model_has_no_native_size(entry_point: EntryPoint, family: str | None) -> None:
     entry_point.make("of-tomorrow", family=family)
     entry_point.fake_server.will(of_size(5))
     assert entry_point.query("q") == [0.5] * 5
 
 
 @pytest.mark.parametrize(("asked", "given"), [(768, 768), (None, 5), ("768", 5)])
-def test_a_size_in_the_extra_body_is_the_one_that_counts(
+def test_a_size_in_the_extra_body_overrides_the_native_one(
     fake_server: FakeServer, mode: Mode, asked: object, given: int
 ) -> None:
     entry_point = EntryPoint("core", mode, fake_server)
@@ -65,7 +65,7 @@ def test_a_size_in_the_extra_body_is_the_one_that_counts(
     assert entry_point.query("q") == [0.5] * given
 
 
-def test_another_size_than_that_in_the_extra_body_is_refused(
+def test_vectors_of_another_size_than_that_in_the_extra_body_are_refused(
     fake_server: FakeServer, mode: Mode
 ) -> None:
     entry_point = EntryPoint("core", mode, fake_server)

@@ -1,4 +1,4 @@
-"""Do the options fit the model and each other?"""
+"""Options are checked against the model and against each other."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NOW = "text-embedding-3-small"
 
 
 def refused(check: Callable[..., object], *arguments: Any, **options: Any) -> str:
-    """Return what the refusal says."""
+    """Return the message of the refusal."""
     with pytest.raises(ConfigurationError) as caught:
         check(*arguments, **options)
     return str(caught.value)
@@ -49,7 +49,7 @@ def row(id: str) -> Model:
         ("nugen-flash-embed", 2**31 - 1), ("text-multilingual-embedding-002", 768),
     ],
 )  # fmt: skip
-def test_a_size_of_the_model_may_be_asked_for(model: str, dimensions: int | None) -> None:
+def test_a_size_that_the_model_has_is_accepted(model: str, dimensions: int | None) -> None:
     assert check_dimensions(row(model), dimensions) == dimensions
 
 
@@ -68,25 +68,27 @@ def test_a_size_of_the_model_may_be_asked_for(model: str, dimensions: int | None
         ("text-embedding-ada-002", 512, "gives vectors of 1536 only;"),
     ],
 )
-def test_a_size_the_model_does_not_have_is_refused_with_those_it_has(
+def test_a_size_that_the_model_does_not_have_is_refused_with_its_sizes(
     model: str, dimensions: Any, remedy: str
 ) -> None:
     assert remedy in refused(check_dimensions, row(model), dimensions)
 
 
 @pytest.mark.parametrize("task", [*TaskType, "clustering", "none"])
-def test_google_takes_every_task_type_in_any_case(task: str) -> None:
+def test_google_accepts_every_task_type_in_any_case(task: str) -> None:
     assert check_task_type(FAMILIES["google"], task) == task.upper()
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
-def test_every_family_can_be_told_to_send_no_role(family: Any) -> None:
+def test_every_family_accepts_task_type_none(family: Any) -> None:
     assert check_task_type(family, "NONE") is TaskType.NONE
     assert check_task_type(family, None) is None
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"google"}))
-def test_a_task_type_asked_of_a_family_without_any_is_refused_with_who_has_it(family: str) -> None:
+def test_a_task_type_is_refused_for_a_family_without_task_types_naming_those_that_have(
+    family: str,
+) -> None:
     said = refused(check_task_type, FAMILIES[family], "clustering")
     assert said.startswith(f"task_type='CLUSTERING' cannot be asked of the family {family!r}")
     assert said.endswith("google has. Leave it out, or use 'NONE' to send no role at all.")
@@ -102,22 +104,20 @@ def test_a_task_type_asked_of_a_family_without_any_is_refused_with_who_has_it(fa
         ("", ""),
     ],
 )
-def test_a_task_type_that_does_not_exist_is_refused_with_the_nearest_name(
-    task: Any, meant: str
-) -> None:
+def test_an_unknown_task_type_is_refused_with_the_nearest_name(task: Any, meant: str) -> None:
     said = refused(check_task_type, FAMILIES["google"], task)
     assert said.startswith(f"task_type={task!r} is not one of 'RETRIEVAL_DOCUMENT', ")
     assert f"'FACT_VERIFICATION', 'NONE'; did you mean '{meant}" in said
 
 
 @pytest.mark.parametrize("task", ["NONSENSE", "none at all", "NON", "nil", ""])
-def test_no_role_at_all_is_never_suggested(task: str) -> None:
+def test_task_type_none_is_never_suggested(task: str) -> None:
     said = refused(check_task_type, FAMILIES["google"], task)
     assert "did you mean 'NONE'" not in said
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"google"}))
-def test_a_task_type_that_does_not_exist_asked_of_a_family_without_any(family: str) -> None:
+def test_an_unknown_task_type_is_refused_for_a_family_without_task_types(family: str) -> None:
     said = refused(check_task_type, FAMILIES[family], "NONSENSE")
     assert said == (
         f"task_type='NONSENSE' cannot be asked of the family {family!r}, which has no task types; "
@@ -133,7 +133,7 @@ def test_a_task_type_that_does_not_exist_asked_of_a_family_without_any(family: s
         ("google", "auto", None), ("nugen", "auto", None),
     ],
 )  # fmt: skip
-def test_the_encoding_format_is_what_the_family_documents_unless_told_otherwise(
+def test_the_encoding_format_defaults_to_that_of_the_family(
     family: str, asked: str, sent: str | None
 ) -> None:
     assert check_encoding_format(FAMILIES[family], asked) == sent
@@ -141,14 +141,14 @@ def test_the_encoding_format_is_what_the_family_documents_unless_told_otherwise(
 
 @pytest.mark.parametrize("asked", ["float", "base64"])
 @pytest.mark.parametrize("family", ["google", "voyage", "bge", "m2-bert", "qwen", "nugen"])
-def test_an_encoding_format_asked_of_a_family_without_the_field_is_refused(
+def test_an_encoding_format_is_refused_for_a_family_without_the_field(
     family: str, asked: str
 ) -> None:
     said = refused(check_encoding_format, FAMILIES[family], asked)
     assert said.endswith(f"{family!r}, which has no such field. Leave it at 'auto'.")
 
 
-def test_an_encoding_format_that_does_not_exist_is_refused_with_the_nearest_name() -> None:
+def test_an_unknown_encoding_format_is_refused_with_the_nearest_name() -> None:
     said = refused(check_encoding_format, FAMILIES["openai"], "base-64")
     assert said.endswith("is not one of 'auto', 'float', 'base64'; did you mean 'base64'?")
 
@@ -156,7 +156,7 @@ def test_an_encoding_format_that_does_not_exist_is_refused_with_the_nearest_name
 @pytest.mark.parametrize(
     ("too_long", "able"), [("error", "google, openai, bge, qwen"), ("truncate", "google")]
 )
-def test_too_long_asked_of_a_family_that_cannot_is_refused_with_those_that_can(
+def test_too_long_is_refused_for_a_family_without_it_naming_those_that_have(
     too_long: str, able: str
 ) -> None:
     said = refused(check_too_long, FAMILIES["nugen"], too_long)
@@ -164,11 +164,11 @@ def test_too_long_asked_of_a_family_that_cannot_is_refused_with_those_that_can(
 
 
 @pytest.mark.parametrize("too_long", ["error", "truncate", None])
-def test_google_takes_every_value_of_too_long(too_long: str | None) -> None:
+def test_google_accepts_every_value_of_too_long(too_long: str | None) -> None:
     assert check_too_long(FAMILIES["google"], too_long) == too_long
 
 
-def test_a_value_of_too_long_that_does_not_exist_is_refused_with_the_nearest() -> None:
+def test_an_unknown_value_of_too_long_is_refused_with_the_nearest_one() -> None:
     said = refused(check_too_long, FAMILIES["google"], "cut")
     assert said.startswith("too_long='cut' is not one of 'error', 'truncate'; did you mean")
 
@@ -176,7 +176,7 @@ def test_a_value_of_too_long_that_does_not_exist_is_refused_with_the_nearest() -
 @pytest.mark.parametrize(
     "value", [0, -1, True, False, 1.0, "1", None, math.nan, math.inf, [1], np.True_]
 )
-def test_what_is_no_integer_of_the_least_size_is_refused_by_name(value: Any) -> None:
+def test_a_value_that_is_no_integer_or_below_the_least_is_refused_by_name(value: Any) -> None:
     said = f"batch_size={value!r} is not an integer of 1 or more."
     assert refused(check_integer, "batch_size", value, 1) == said
 
@@ -189,12 +189,12 @@ INTEGERS = [1, 10**30, np.int64(256), np.uint8(7), np.int32(1), Small.TWO]
 
 
 @pytest.mark.parametrize("value", INTEGERS, ids=repr)
-def test_integers_of_any_kind_are_taken_as_plain_ones(value: Any) -> None:
+def test_integers_of_any_type_become_plain_ones(value: Any) -> None:
     taken = check_integer("max_retries", value, 1)
     assert (taken, type(taken)) == (int(value), int)
 
 
-def test_the_least_integer_is_taken() -> None:
+def test_the_least_integer_is_accepted() -> None:
     assert check_integer("max_retries", 0, 0) == 0
 
 
@@ -209,7 +209,7 @@ def test_a_size_that_is_no_integer_is_refused(value: Any) -> None:
     assert "is not a size of" in refused(check_dimensions, row(NOW), value)
 
 
-def test_a_timeout_may_be_left_to_the_http_client() -> None:
+def test_a_timeout_of_none_is_left_to_the_http_client() -> None:
     assert check_timeout(None) is None
     assert check_timeout(5) == 5.0
     assert refused(check_timeout, 0) == "timeout=0 is not a positive number of seconds."
@@ -221,12 +221,14 @@ HUGE = pytest.param(10**400, id="more than a float holds")
 
 @pytest.mark.parametrize("allow_zero", [False, True])
 @pytest.mark.parametrize("value", [*NO_SECONDS, HUGE])
-def test_what_is_no_number_of_seconds_is_refused_by_name(value: Any, allow_zero: bool) -> None:
+def test_a_value_that_is_no_number_of_seconds_is_refused_by_name(
+    value: Any, allow_zero: bool
+) -> None:
     said = refused(check_seconds, "timeout", value, allow_zero=allow_zero)
     assert said == f"timeout={value!r} is not a positive number of seconds."
 
 
-def test_no_seconds_at_all_are_only_taken_where_that_makes_sense() -> None:
+def test_zero_seconds_are_accepted_only_where_allowed() -> None:
     assert check_seconds("max_retry_wait", 0, allow_zero=True) == 0.0
     assert refused(check_seconds, "timeout", 0)
 
@@ -238,23 +240,23 @@ def test_no_seconds_at_all_are_only_taken_where_that_makes_sense() -> None:
     | st.integers(1, 10**9).map(np.int64)
     | st.floats(1, 2, width=32).map(np.float32)
 )
-def test_positive_seconds_are_taken_as_a_float(value: float) -> None:
+def test_positive_seconds_become_a_float(value: float) -> None:
     seconds = check_seconds("timeout", value)
     assert (seconds, type(seconds)) == (value, float)
 
 
 @pytest.mark.parametrize("prefix", [None, "", "query: ", "日本"])
-def test_a_prefix_is_any_text_that_can_be_sent(prefix: str | None) -> None:
+def test_a_prefix_is_any_text_that_utf_8_can_encode(prefix: str | None) -> None:
     assert check_prefix("query_prefix", prefix, None) == prefix
 
 
 @pytest.mark.parametrize("prefix", [5, b"q", ["q"], "\ud800"])
-def test_a_prefix_that_cannot_be_sent_is_refused_by_name(prefix: Any) -> None:
+def test_a_prefix_that_utf_8_cannot_encode_is_refused_by_name(prefix: Any) -> None:
     said = "query_prefix is not a string that can be sent."
     assert refused(check_prefix, "query_prefix", prefix, None) == said
 
 
-def test_a_prefix_beside_the_task_type_that_sends_none_is_refused() -> None:
+def test_a_prefix_with_task_type_none_is_refused() -> None:
     said = refused(check_prefix, "document_prefix", "d: ", TaskType.NONE)
     assert said.endswith("leave out document_prefix.")
 
@@ -262,50 +264,50 @@ def test_a_prefix_beside_the_task_type_that_sends_none_is_refused() -> None:
 @pytest.mark.parametrize(
     "headers", [None, {}, {"X-Team": "search"}, {"x_y-z.1": ""}, {"X": "! \t~"}]
 )
-def test_headers_of_the_users_join_ours(headers: dict[str, str] | None) -> None:
+def test_headers_of_the_user_are_added_to_ours(headers: dict[str, str] | None) -> None:
     joined = check_headers(headers)
     assert joined.pop("User-Agent").startswith("aimlapi-embeddings/")
     assert joined == (headers or {})
 
 
 @pytest.mark.parametrize("name", ["User-Agent", "user-agent", "USER-AGENT"])
-def test_a_header_of_the_users_goes_over_ours_in_any_case(name: str) -> None:
+def test_a_header_of_the_user_replaces_ours_in_any_case(name: str) -> None:
     assert check_headers({name: "mine"}) == {name: "mine"}
 
 
 @pytest.mark.parametrize("name", ["Authorization", "authorization", "AUTHORIZATION"])
-def test_the_keys_own_header_cannot_be_given_in_any_case(name: str) -> None:
+def test_an_authorization_header_is_refused_in_any_case(name: str) -> None:
     assert refused(check_headers, {name: "Bearer x"}).endswith("pass api_key instead.")
 
 
 @pytest.mark.parametrize("name", ["Content-Length", "content-length", "Transfer-Encoding"])
-def test_headers_that_follow_from_the_body_cannot_be_given(name: str) -> None:
+def test_headers_that_describe_the_body_are_refused(name: str) -> None:
     assert refused(check_headers, {name: "3"}) == (
         f"headers cannot hold {name}, which follows from the body."
     )
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x:y", "é", "X\n", 5, None])
-def test_a_header_name_that_http_does_not_allow_is_shown(name: Any) -> None:
+def test_an_invalid_header_name_is_refused_and_shown(name: Any) -> None:
     assert refused(check_headers, {name: "v"}).endswith(f"does not allow: {name!r}.")
 
 
 @pytest.mark.parametrize(
     "value", ["hidden\nX: 1", "hidden\x00", "hiddén", b"hidden", None, " hidden", "hidden\t", " "]
 )
-def test_a_header_value_that_http_does_not_allow_is_not_shown(value: Any) -> None:
+def test_an_invalid_header_value_is_refused_and_not_shown(value: Any) -> None:
     said = refused(check_headers, {"X-Token": value})
     assert said == "headers has a value for 'X-Token' that HTTP does not allow."
 
 
 @pytest.mark.parametrize("given", [[], "x", [("a", "b")], 5])
-def test_headers_and_extra_body_are_mappings(given: Any) -> None:
+def test_headers_and_extra_body_must_be_mappings(given: Any) -> None:
     assert "is not a mapping" in refused(check_headers, given)
     assert refused(check_extra_body, given) == "extra_body is not a mapping."
 
 
 @pytest.mark.parametrize("extra", [{}, {"user": "u"}, {"dimensions": 5, "x": [None, {"y": 1.5}]}])
-def test_extra_body_is_anything_that_json_can_say(extra: dict[str, Any]) -> None:
+def test_extra_body_accepts_any_json(extra: dict[str, Any]) -> None:
     assert check_extra_body(extra) == extra
 
 
@@ -321,9 +323,7 @@ def test_no_extra_body_adds_nothing() -> None:
         ({"model": 1, "input": 1}, "input and model"),
     ],
 )
-def test_extra_body_cannot_take_the_place_of_model_and_input(
-    extra: dict[str, Any], ours: str
-) -> None:
+def test_model_and_input_in_extra_body_are_refused(extra: dict[str, Any], ours: str) -> None:
     assert refused(check_extra_body, extra) == f"extra_body cannot hold {ours}."
 
 
@@ -332,7 +332,7 @@ ENDLESS.append(ENDLESS)
 
 
 @pytest.mark.parametrize("value", [object(), 1j, "\ud800", {None: 1}, ENDLESS])
-def test_extra_body_that_json_cannot_say_is_refused(value: Any) -> None:
+def test_extra_body_that_json_cannot_represent_is_refused(value: Any) -> None:
     assert refused(check_extra_body, {"x": value}).startswith(
         "extra_body cannot be written as JSON"
     )

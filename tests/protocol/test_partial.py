@@ -1,4 +1,4 @@
-"""What was finished before an error is kept, costs no more memory than a result, and pickles."""
+"""A partial result keeps the finished vectors, takes no more memory than a result, and pickles."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_vectors_are_read_like_a_list() -> None:
         vectors[4]
 
 
-def test_an_array_has_a_mask_of_what_is_there() -> None:
+def test_an_array_has_a_mask_of_the_finished_vectors() -> None:
     kept = partial()
     array = kept.array()
     assert (array.shape, array.dtype) == ((4, 2), np.dtype(np.float32))
@@ -59,7 +59,7 @@ def test_an_array_has_a_mask_of_what_is_there() -> None:
     assert kept.vectors == [None, [2.0, -1.0], None, [4.0, -1.0]]
 
 
-def test_nothing_finished_is_an_array_of_no_numbers() -> None:
+def test_without_finished_vectors_the_array_is_empty() -> None:
     kept = PartialResult(VectorBuffer(3), Usage())
     assert (kept.array().shape, kept.mask.tolist()) == ((3, 0), [False] * 3)
     assert kept.vectors == [None] * 3
@@ -79,12 +79,12 @@ def test_a_copy_is_equal(clone: Callable[[PartialResult], PartialResult], viewed
     assert kept != partial(done=(1,))
 
 
-def test_it_shows_how_much_is_there_and_no_numbers() -> None:
+def test_repr_shows_how_many_vectors_are_finished_and_no_numbers() -> None:
     shown = repr(partial())
     assert shown.startswith("PartialResult(2 of 4 vectors, usage=Usage(")
 
 
-def test_reading_the_vectors_of_an_error_one_by_one_keeps_none_of_them() -> None:
+def test_reading_vectors_one_by_one_keeps_none_in_memory() -> None:
     rows = 2_000
     buffer = VectorBuffer(rows)
     buffer.place(range(rows), [packed([1.0] * SIZE)] * rows)
@@ -98,7 +98,7 @@ def test_reading_the_vectors_of_an_error_one_by_one_keeps_none_of_them() -> None
     assert peak < 50 * SIZE * 8  # all lists at once take 2,000 times as much as one
 
 
-def test_an_error_of_a_call_keeps_what_was_finished(entry_point: EntryPoint) -> None:
+def test_an_error_of_a_call_holds_the_finished_vectors(entry_point: EntryPoint) -> None:
     entry_point.make(OPENAI, dimensions=4, batch_size=2, max_concurrency=1)
     expected = entry_point.documents(["a", "b"])
     entry_point.fake_server.will(None, Fault(401))

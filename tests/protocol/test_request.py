@@ -1,4 +1,4 @@
-"""Family, role, options and texts -> the JSON body, byte for byte."""
+"""The JSON body for family, role, options and texts, byte for byte."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ROLES: list[tuple[str, str, dict[str, str], str]] = [  # model, role, fields, pr
 
 
 @pytest.mark.parametrize(("id", "role", "fields", "prefix"), ROLES)
-def test_a_role_is_what_the_family_makes_of_it(
+def test_a_role_becomes_the_fields_and_prefix_of_the_family(
     id: str, role: Any, fields: dict[str, str], prefix: str
 ) -> None:
     assert role_fields(options(id), role, None) == (fields, prefix)
@@ -72,7 +72,7 @@ def test_task_type_none_sends_neither_role_nor_prefix(id: str, role: Any) -> Non
         ("NONE", "RETRIEVAL_DOCUMENT", "RETRIEVAL_DOCUMENT", "RETRIEVAL_QUERY"),
     ],
 )
-def test_the_task_type_of_a_call_goes_before_the_clients(
+def test_the_task_type_of_a_call_overrides_that_of_the_client(
     of_client: str | None, of_call: str | None, document: str, query: str
 ) -> None:
     google = options(GOOGLE, task_type=of_client and TaskType(of_client))
@@ -80,13 +80,13 @@ def test_the_task_type_of_a_call_goes_before_the_clients(
     assert role_fields(google, "query", of_call).fields == {"task_type": query}
 
 
-def test_a_task_type_that_the_family_lacks_is_refused_in_a_call_too() -> None:
+def test_a_task_type_that_the_family_lacks_is_refused_in_a_call() -> None:
     with pytest.raises(ConfigurationError, match="cannot be asked of the family 'voyage'"):
         role_fields(options(VOYAGE), "document", "CLUSTERING")
 
 
 @pytest.mark.parametrize("role", ["documents", "Query", "", None, 1])
-def test_another_role_is_refused(role: Any) -> None:
+def test_an_unknown_role_is_refused(role: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"is neither 'document' nor 'query'\."):
         role_fields(options(OPENAI), role, None)
 
@@ -100,7 +100,7 @@ def test_another_role_is_refused(role: Any) -> None:
         (BGE, "query", ""),
     ],
 )
-def test_a_prefix_of_the_users_goes_before_the_familys(id: str, role: Any, prefix: str) -> None:
+def test_a_prefix_of_the_user_replaces_that_of_the_family(id: str, role: Any, prefix: str) -> None:
     mine = {f"{role}_prefix": prefix}
     assert role_fields(options(id, **mine), role, None).prefix == prefix
 
@@ -133,13 +133,13 @@ BODIES = [
 
 
 @pytest.mark.parametrize(("id", "changes", "rest"), BODIES)
-def test_a_body_has_only_the_familys_fields_in_a_fixed_order(
+def test_a_body_has_only_the_fields_of_the_family_in_a_fixed_order(
     id: str, changes: dict[str, Any], rest: str
 ) -> None:
     assert body(id, ["a", "b"], **changes) == f'{{"model":"{id}",{rest}}}'
 
 
-def test_a_field_of_extra_body_goes_over_our_own_at_its_place() -> None:
+def test_a_field_of_extra_body_replaces_ours_at_its_place() -> None:
     extra = {"dimensions": 7, "encoding_format": "float"}
     changes = {"dimensions": 64, "encoding_format": "base64", "extra_body": extra}
     assert body(OPENAI, ["a"], **changes) == (
@@ -147,7 +147,7 @@ def test_a_field_of_extra_body_goes_over_our_own_at_its_place() -> None:
     )
 
 
-def test_the_model_is_called_as_the_user_calls_it() -> None:
+def test_the_model_is_sent_as_the_user_spells_it() -> None:
     assert json.loads(body("openai/text-embedding-3-small", ["a"]))["model"] == (
         "openai/text-embedding-3-small"
     )
@@ -173,7 +173,7 @@ def test_an_input_is_a_string_only_where_an_array_would_be_refused(
 
 @FUZZ
 @given(st.lists(st.text(min_size=1), min_size=1))
-def test_any_text_arrives_as_it_is(texts: list[str]) -> None:
+def test_any_text_is_sent_unchanged(texts: list[str]) -> None:
     assert json.loads(body(OPENAI, texts))["input"] == texts
 
 
@@ -184,12 +184,12 @@ def test_a_body_is_utf_8_without_escapes_beyond_ascii(text: str) -> None:
     assert all(character in written for character in text if ord(character) > 127)
 
 
-def test_titles_go_where_the_family_has_a_field_for_them() -> None:
+def test_titles_are_sent_in_the_field_of_the_family() -> None:
     assert check_titles(options(GOOGLE), role_fields(options(GOOGLE), "document", None)) == "title"
 
 
 @pytest.mark.parametrize("id", [OPENAI, VOYAGE, BGE, QWEN, NUGEN, M2_32K])
-def test_titles_are_refused_by_a_family_without_such_a_field(id: str) -> None:
+def test_titles_are_refused_for_a_family_without_the_field(id: str) -> None:
     with pytest.raises(ConfigurationError, match="titles cannot be given to the family '"):
         check_titles(options(id), role_fields(options(id), "document", None))
 
@@ -198,14 +198,16 @@ def test_titles_are_refused_by_a_family_without_such_a_field(id: str) -> None:
     ("role", "task_type"),
     [("query", None), ("document", "CLUSTERING"), ("document", "NONE"), ("query", "NONE")],
 )
-def test_titles_are_refused_beside_another_role_or_task(role: Any, task_type: str | None) -> None:
+def test_titles_are_refused_with_another_role_or_task_type(
+    role: Any, task_type: str | None
+) -> None:
     google = options(GOOGLE)
     with pytest.raises(ConfigurationError, match="documents that are embedded for retrieval"):
         check_titles(google, role_fields(google, role, task_type))
 
 
 @pytest.mark.parametrize("task_type", ["QUESTION_ANSWERING", "FACT_VERIFICATION"])
-def test_titles_go_with_documents_that_questions_are_asked_of(task_type: str) -> None:
+def test_titles_are_accepted_for_documents_of_retrieval_tasks(task_type: str) -> None:
     google = options(GOOGLE)
     assert check_titles(google, role_fields(google, "document", task_type)) == "title"
 

@@ -1,4 +1,4 @@
-"""Reply -> vectors in input order, or a ReplyError; never a shifted vector or a wrong number."""
+"""A reply gives its vectors in input order or a ReplyError, never a shifted or wrong vector."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def items(*embeddings: Any) -> list[dict[str, Any]]:
 
 
 def indexed(*indexes: Any) -> list[dict[str, Any]]:
-    """Vectors that say the index they come with, counted from 1."""
+    """Make vectors that hold their index, counted from 1."""
     return [{"embedding": [(i or 0) + 1.0], "index": i} for i in indexes]
 
 
@@ -52,7 +52,7 @@ def vectors(answer: Reply, expected: int) -> list[list[float]]:
 
 
 def refused(answer: Reply, expected: int, **options: Any) -> str:
-    """Return why a reply is not trusted."""
+    """Return the message with which a reply is refused."""
     with pytest.raises(ReplyError) as caught:
         parse_reply(answer, expected, **options)
     return str(caught.value)
@@ -79,7 +79,7 @@ def test_vectors_are_placed_by_their_index(order: list[int]) -> None:
 
 
 @pytest.mark.parametrize("absent", [{}, {"index": None}], ids=["missing", "null"])
-def test_without_any_index_the_order_counts(absent: dict[str, None]) -> None:
+def test_without_indexes_the_order_of_the_reply_counts(absent: dict[str, None]) -> None:
     data = [{"embedding": [1.0], **absent}, {"embedding": [2.0], **absent}]
     assert vectors(reply(data), 2) == [[1.0], [2.0]]
 
@@ -88,17 +88,17 @@ def test_without_any_index_the_order_counts(absent: dict[str, None]) -> None:
     "indexes",
     [(0, 0), (1, 1), (0, 2), (1, 2), (0, -1), (None, 0), (0, None), (1, None), (0, 10**18)],
 )
-def test_indexes_that_are_not_each_place_once_are_refused(indexes: tuple[int | None, ...]) -> None:
+def test_repeated_or_missing_indexes_are_refused(indexes: tuple[int | None, ...]) -> None:
     said = refused(reply(indexed(*indexes)), 2)
     assert said == f"the vectors' indexes are not 0 to 1, each once: {list(indexes)}."
 
 
 @pytest.mark.parametrize("index", ["0", 0.5, True, [0], 10**400])
-def test_an_index_that_is_no_number_of_a_place_is_refused(index: Any) -> None:
+def test_an_index_that_is_no_integer_in_range_is_refused(index: Any) -> None:
     assert refused(reply([{"embedding": [1.0], "index": index}]), 1)
 
 
-def test_of_many_wrong_indexes_only_the_first_are_shown() -> None:
+def test_only_the_first_wrong_indexes_are_shown() -> None:
     assert len(refused(reply(indexed(*[7] * 1000)), 1000)) < 200
 
 
@@ -115,13 +115,13 @@ def test_a_ragged_reply_is_refused(ragged: Any) -> None:
 
 
 @pytest.mark.parametrize("vector", [[1.0, 2.0], in_base64([1.0, 2.0])])
-def test_another_size_than_was_expected_is_refused(vector: Any) -> None:
+def test_a_vector_of_another_size_than_expected_is_refused(vector: Any) -> None:
     said = refused(reply(items(vector)), 1, size=3)
     assert said == "vector 0 of the reply has 2 numbers, but 3 were expected."
 
 
 @pytest.mark.parametrize("size", [None, 2])
-def test_the_size_that_was_expected_is_taken(size: int | None) -> None:
+def test_a_vector_of_the_expected_size_is_accepted(size: int | None) -> None:
     assert parse_reply(reply(items([1.0, 2.0])), 1, size=size).rows == [[1.0, 2.0]]
 
 
@@ -140,13 +140,13 @@ def test_base64_that_is_not_four_bytes_a_number_is_refused(count: int) -> None:
     "embedding",
     [None, True, 1.0, {}, [None], ["1.0"], [True], [[1.0]], *NO_BASE64],
 )
-def test_what_is_no_vector_is_refused(embedding: Any) -> None:
+def test_a_value_that_is_no_vector_is_refused(embedding: Any) -> None:
     assert "is not a list of embeddings" in refused(reply(items(embedding)), 1)
 
 
 @pytest.mark.parametrize("place", [0, 1, 767])
 @pytest.mark.parametrize("bad", [NAN, -NAN, INFINITY, -INFINITY])
-def test_nan_and_infinity_in_base64_are_refused_wherever_they_stand(bad: float, place: int) -> None:
+def test_nan_and_infinity_in_base64_are_refused_at_any_position(bad: float, place: int) -> None:
     vector = [1e38] * 768  # large numbers share most of the bits
     vector[place] = bad
     said = refused(reply(items([1.0] * 768, in_base64(vector))), 2)
@@ -180,14 +180,14 @@ def test_huge_and_tiny_numbers_are_finite(row: Row) -> None:
 @example([0x7F80_0001])
 @example([0xFFFF_FFFF])
 @example([0x7F7F_FFFF, 0xFF7F_FFFF])
-def test_base64_is_finite_where_each_of_its_numbers_is(patterns: list[int]) -> None:
+def test_packed_numbers_are_finite_exactly_if_each_is(patterns: list[int]) -> None:
     row = struct.pack(f"<{len(patterns)}I", *patterns)
     assert is_finite(row) is all(map(math.isfinite, floats(row)))
 
 
 @FUZZ
 @given(st.lists(st.floats()))
-def test_numbers_are_finite_where_each_of_them_is(row: list[float]) -> None:
+def test_listed_numbers_are_finite_exactly_if_each_is(row: list[float]) -> None:
     assert is_finite(row) is all(map(math.isfinite, row))
 
 
@@ -201,18 +201,18 @@ def test_the_size_of_a_row_is_its_count_of_numbers(row: Row) -> None:
     [b"", b"<html></html>", b"{}", b"[]", b"null", b'{"data":null}', b'{"data":{}}', b'{"data":[',
      b'{"data":[1]}', b'{"data":[{}]}', b'{"data":"\xff"}', b'{"error":{"message":"no"}}'],
 )  # fmt: skip
-def test_a_body_that_is_no_list_of_embeddings_is_shown_and_refused(body: bytes) -> None:
+def test_a_body_without_a_list_of_embeddings_is_refused_and_shown(body: bytes) -> None:
     said = refused(Reply(201, {}, body), 1)
     assert said.startswith("the reply (status 201) is not a list of embeddings: ")
     assert said.endswith(f"it starts {body[:80]!r}. Check base_url, or ask the provider.")
 
 
-def test_of_a_long_body_only_the_start_is_shown() -> None:
+def test_only_the_start_of_a_long_body_is_shown() -> None:
     assert len(refused(Reply(200, {}, b"<" * 100_000), 1)) < 400
 
 
 @pytest.mark.parametrize("depth", [1_000, 100_000])
-def test_a_deeply_nested_body_is_refused_or_read(depth: int) -> None:
+def test_a_deeply_nested_body_is_read_or_refused(depth: int) -> None:
     nested = b"[" * depth + b"]" * depth
     for body in (nested, b'{"data":[{"embedding":[1.0]}],"usage":' + nested + b"}"):
         try:
@@ -233,7 +233,7 @@ JSON = st.recursive(
 
 @FUZZ
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()), st.integers(1, 3))
-def test_whatever_comes_is_read_or_a_reply_error(body: bytes, expected: int) -> None:
+def test_any_body_is_read_or_a_reply_error(body: bytes, expected: int) -> None:
     try:
         rows = parse_reply(Reply(200, {}, body), expected).rows
     except ReplyError:
@@ -243,7 +243,7 @@ def test_whatever_comes_is_read_or_a_reply_error(body: bytes, expected: int) -> 
 
 @FUZZ
 @given(st.lists(st.fixed_dictionaries({"embedding": JSON}, optional={"index": JSON}), max_size=3))
-def test_whatever_stands_in_data_is_read_or_a_reply_error(data: list[Any]) -> None:
+def test_any_value_of_data_is_read_or_a_reply_error(data: list[Any]) -> None:
     try:
         rows = parse_reply(reply(data), 1).rows
     except ReplyError:

@@ -1,4 +1,4 @@
-"""What a reply may not hold, and what is read although it is written another way."""
+"""Vectors that are refused, unusual spellings that are accepted, and what a refusal shows."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_vector_of_zeros_is_refused_in_either_form(zero: float, count: int) ->
     st.binary(min_size=1).map(lambda row: row * 4)
     | st.lists(st.sampled_from([0, 0x80]), min_size=4).map(bytes).map(lambda row: row * 4)
 )
-def test_a_packed_vector_is_zero_where_each_of_its_numbers_is(row: bytes) -> None:
+def test_a_packed_vector_is_zero_exactly_if_each_number_is(row: bytes) -> None:
     assert is_zero(row) is not any(floats_of(row))
 
 
@@ -60,7 +60,7 @@ def test_numbers_of_another_width_are_refused_by_their_size(count: int, kind: st
     assert f"float{8 * struct.calcsize(kind)}" in said
 
 
-def test_another_size_names_the_model_that_answered() -> None:
+def test_the_refusal_of_another_size_names_the_model_that_answered() -> None:
     said = refused(reply(VECTOR, model="another"), size=3)
     assert said == (
         "vector 0 of the reply has 5 numbers, but 3 were expected; the server names the model "
@@ -78,7 +78,7 @@ SPELLINGS = {
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_base64_is_read_however_it_is_spelled(spelling: str) -> None:
+def test_all_spellings_of_base64_are_read(spelling: str) -> None:
     [row] = parse_reply(reply(SPELLINGS[spelling]), 1).rows
     assert floats(row) == VECTOR * (len(row) // len(PACKED))
 
@@ -118,30 +118,30 @@ ERRORS_INSIDE = {
 
 
 @pytest.mark.parametrize("name", ERRORS_INSIDE)
-def test_the_servers_message_inside_a_good_status_is_shown(name: str) -> None:
+def test_the_servers_message_inside_a_200_is_shown(name: str) -> None:
     said = refused(Reply(200, {}, json.dumps(ERRORS_INSIDE[name]).encode()))
     assert "; the server says 'the engine is starting'" in said
 
 
-def test_a_short_reply_with_a_message_shows_it() -> None:
+def test_the_refusal_of_a_short_reply_shows_the_servers_message() -> None:
     body = json.dumps({"data": [{"embedding": [1.0]}], "error": {"message": "half failed"}})
     with pytest.raises(ReplyError, match="but 1 vectors came back; the server says 'half failed'"):
         parse_reply(Reply(200, {}, body.encode()), 2)
 
 
-def test_the_title_of_a_page_is_shown() -> None:
+def test_the_refusal_of_a_web_page_shows_its_title() -> None:
     page = b"<html><title>Sign in to the network</title></html>"
     assert "the server says 'Sign in to the network'" in refused(Reply(200, {}, page))
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, br", "aes128gcm"])
-def test_a_body_in_an_encoding_that_was_not_asked_for_is_named(encoding: str) -> None:
+def test_an_encoding_that_was_not_requested_is_named(encoding: str) -> None:
     answer = Reply(200, {"content-encoding": encoding}, b"\x0b\x02\x80hello\x03")
     assert f"its content-encoding is {encoding!r}" in refused(answer)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity", "GZIP", ""])
-def test_an_encoding_that_was_asked_for_is_not_blamed(encoding: str) -> None:
+def test_an_encoding_that_was_requested_is_not_named(encoding: str) -> None:
     answer = Reply(200, {"content-encoding": encoding}, b"no JSON")
     assert "content-encoding" not in refused(answer)
 
@@ -159,7 +159,7 @@ def test_an_encoding_that_was_asked_for_is_not_blamed(encoding: str) -> None:
         ({"model": "m", "meta": "none"}, {}, Served("m")),
     ],
 )  # fmt: skip
-def test_a_reply_tells_who_answered(
+def test_model_and_provider_that_answered_are_read(
     more: dict[str, Any], headers: dict[str, str], served: Served
 ) -> None:
     assert parse_reply(reply(VECTOR, headers, **more), 1).served == served

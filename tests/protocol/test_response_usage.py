@@ -1,4 +1,4 @@
-"""What did a reply cost? Read with patience, wherever it is told."""
+"""The tokens and cost of a reply, in every place and shape in which services state them."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def money(meta: Any = None, headers: Any = None, per_usd: int | None = None) -> 
         (6, (0, 0)),
     ],
 )
-def test_tokens_are_read_in_every_shape_that_was_seen(
+def test_tokens_are_read_in_every_known_shape(
     usage: Any, prompt_and_total: tuple[int, int]
 ) -> None:
     assert tokens(usage) == prompt_and_total
 
 
 @pytest.mark.parametrize("value", NONSENSE)
-def test_a_figure_that_makes_no_sense_counts_as_untold(value: Any) -> None:
+def test_an_invalid_figure_counts_as_missing(value: Any) -> None:
     assert tokens({"prompt_tokens": 5, "total_tokens": value}) == (5, 5)
     assert tokens({"prompt_tokens": value}) == (0, 0)
     assert money({"usage": {"credits_used": value, "usd_spent": value}}) == (0, 0.0)
@@ -80,11 +80,11 @@ def test_the_cost_is_read_from_meta_else_from_the_headers(
     assert money(meta, headers, 2_000_000) == credits_and_usd
 
 
-def test_dollars_are_not_made_up_where_credits_have_no_price() -> None:
+def test_dollars_stay_zero_where_credits_have_no_price() -> None:
     assert money({"usage": {"credits_used": 2}}) == (2, 0.0)
 
 
-def test_the_usage_of_a_reply_counts_no_request_of_its_own() -> None:
+def test_the_usage_of_a_reply_does_not_count_the_request() -> None:
     body = (
         b'{"data":[{"embedding":[1.0]}],"usage":{"prompt_tokens":null,"total_tokens":6},'
         b'"meta":{"usage":{"credits_used":2}}}'
@@ -104,7 +104,7 @@ ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() |
         {"usage": st.dictionaries(st.sampled_from(["credits_used", "usd_spent"]), ANYTHING)}
     ),
 )
-def test_whatever_is_told_about_cost_is_a_usage_of_nothing_or_more(usage: Any, meta: Any) -> None:
+def test_any_cost_gives_a_usage_without_negative_figures(usage: Any, meta: Any) -> None:
     read = read_usage(usage, meta, {}, 2_000_000)
     figures = (read.prompt_tokens, read.total_tokens, read.credits_used, read.usd_spent)
     assert all(0 <= figure < float("inf") for figure in figures)

@@ -102,7 +102,7 @@ NO_KEYS = {
 
 @pytest.mark.parametrize("name", NO_KEYS)
 @pytest.mark.parametrize("from_environment", [False, True])
-def test_what_is_no_key_is_refused_with_the_reason_and_not_shown(
+def test_an_invalid_key_is_refused_with_the_reason_and_not_shown(
     monkeypatch: pytest.MonkeyPatch, package: Package, name: str, from_environment: bool
 ) -> None:
     key, why = NO_KEYS[name]
@@ -116,7 +116,7 @@ def test_what_is_no_key_is_refused_with_the_reason_and_not_shown(
 
 
 @pytest.mark.parametrize("key", ["k", "a b", "a-key-with-<>-inside", "bearers-key", "a$b", "a*b"])
-def test_a_key_of_unusual_letters_is_sent_as_it_is(entry_point: EntryPoint, key: str) -> None:
+def test_a_key_of_unusual_characters_is_sent_unchanged(entry_point: EntryPoint, key: str) -> None:
     entry_point.make(OPENAI, api_key=key).query("q")
     assert entry_point.fake_server.requests[0].headers["authorization"] == f"Bearer {key}"
 

@@ -1,4 +1,4 @@
-"""Which error is this reply, and what can be done about it?"""
+"""The error of a reply: its class, attributes and remedy."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("status", "kind", "phrase", "step"), ERRORS)
-def test_a_status_has_its_error_and_its_next_step(
+def test_a_status_gives_its_error_class_and_remedy(
     status: int, kind: type[APIStatusError], phrase: str, step: str
 ) -> None:
     made = error(status, b'{"message": "no"}')
@@ -90,48 +90,48 @@ def test_a_status_has_its_error_and_its_next_step(
     assert str(made).endswith(f": no [{context}] {step}")
 
 
-def test_an_error_knows_status_content_texts_and_request_id() -> None:
+def test_an_error_holds_status_content_indices_and_request_id() -> None:
     made = error(503, b"down", {"x-inference-id": "inf-1", "x-request-id": "req-1"})
     assert (made.status_code, made.content, made.request_id) == (503, b"down", "inf-1")
     assert made.indices == (3, 4)
 
 
-def test_the_request_id_is_looked_for_in_both_headers() -> None:
+def test_the_request_id_is_read_from_both_headers() -> None:
     made = error(503, headers={"x-request-id": "req-1"})
     assert made.request_id == "req-1"
     assert "; request id req-1]" in str(made)
 
 
-def test_an_error_tells_how_long_the_server_asked_to_wait() -> None:
+def test_an_error_holds_the_wait_that_the_server_asked_for() -> None:
     assert error(429, retry_after=7.0).retry_after == 7.0
     assert error(429).retry_after is None
 
 
-def test_only_the_start_of_a_long_body_is_kept() -> None:
+def test_content_holds_only_the_start_of_a_long_body() -> None:
     assert error(500, b"x" * 1_000_000).content == b"x" * 4096
 
 
-def test_a_server_that_gives_no_reason_is_quoted_so() -> None:
+def test_a_message_says_when_the_server_gave_no_reason() -> None:
     assert str(error(500)).startswith("500 Internal Server Error: the server gave no reason [")
 
 
-def test_a_redirect_tells_the_target() -> None:
+def test_a_redirect_names_its_target() -> None:
     assert str(error(307, headers={"location": "https://new/v2"})).endswith(": https://new/v2.")
 
 
-def test_the_next_step_names_the_providers_own_variable() -> None:
+def test_the_remedy_names_the_variable_of_the_provider() -> None:
     assert "NUGEN_API_KEY" in str(error(401, provider="nugen"))
 
 
 @pytest.mark.parametrize("status", [400, 422])
-def test_a_refusal_that_speaks_of_size_is_a_request_that_is_too_large(status: int) -> None:
+def test_a_refusal_with_a_message_about_size_is_a_request_too_large(status: int) -> None:
     made = error(status, b'{"message": "input: Array must contain at most 250 element(s)"}')
     assert type(made) is RequestTooLargeError
     assert str(made).endswith(SHORTEN)
 
 
 @pytest.mark.parametrize("status", [302, 401, 403, 404, 408, 409])
-def test_a_status_that_is_not_about_the_request_is_not_too_large(status: int) -> None:
+def test_a_message_about_size_with_another_status_is_not_a_request_too_large(status: int) -> None:
     assert not isinstance(error(status, b'{"message": "too many tokens"}'), RequestTooLargeError)
 
 
@@ -181,16 +181,16 @@ NOT_TOO_LARGE = [
 
 
 @pytest.mark.parametrize("message", TOO_LARGE)
-def test_a_message_that_a_smaller_request_would_cure_speaks_of_size(message: str) -> None:
+def test_a_message_that_asks_for_a_smaller_request_is_about_size(message: str) -> None:
     assert speaks_of_size(message)
 
 
 @pytest.mark.parametrize("message", NOT_TOO_LARGE)
-def test_a_message_that_a_smaller_request_would_not_cure_does_not(message: str) -> None:
+def test_any_other_message_is_not_about_size(message: str) -> None:
     assert not speaks_of_size(message)
 
 
-def test_the_next_step_shows_the_url_without_its_query() -> None:
+def test_the_remedy_shows_the_url_without_its_query() -> None:
     made = error_of(
         Reply(404, {}, b""),
         provider=PROVIDERS["aimlapi"],
@@ -202,7 +202,7 @@ def test_the_next_step_shows_the_url_without_its_query() -> None:
     assert "hunter2" not in str(made)
 
 
-def test_a_message_in_an_encoding_that_was_not_asked_for_names_the_encoding() -> None:
+def test_an_error_body_in_an_encoding_that_was_not_requested_names_the_encoding() -> None:
     made = error(502, b"\x0b\x02\x80hello\x03", {"content-encoding": "br"})
     assert "502 Bad Gateway: the message cannot be read, since its content-encoding is 'br'" in str(
         made

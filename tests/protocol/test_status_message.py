@@ -1,4 +1,4 @@
-"""What does the server say? The human word of an error body, whatever its shape."""
+"""The server's message is found in an error body of any shape."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ FASTAPI = [
         (["no", "yes"], "no; yes"),
     ],
 )  # fmt: skip
-def test_the_message_is_found_wherever_it_is(value: Any, message: str) -> None:
+def test_the_message_is_found_in_every_known_shape(value: Any, message: str) -> None:
     assert said(value) == message
 
 
 @pytest.mark.parametrize("value", [{}, [], None, 5, True, {"code": 5}, {"message": 5}, "", [[[]]]])
-def test_json_without_a_message_says_nothing(value: Any) -> None:
+def test_json_without_a_message_gives_an_empty_one(value: Any) -> None:
     assert said(value) == ""
 
 
@@ -78,7 +78,7 @@ def test_json_without_a_message_says_nothing(value: Any) -> None:
         (b'\xef\xbb\xbf{"message": "after a mark"}', "after a mark"),
     ],
 )  # fmt: skip
-def test_what_is_no_json_is_read_as_text_or_by_its_html_title(
+def test_a_body_that_is_no_json_gives_its_text_or_html_title(
     body: bytes | str, message: str
 ) -> None:
     assert find_message(body.encode() if isinstance(body, str) else body) == message
@@ -89,7 +89,7 @@ def test_a_long_message_is_cut() -> None:
     assert said({"message": "a" * 500}) == "a" * 500
 
 
-def test_a_message_of_many_brackets_is_a_message() -> None:
+def test_a_message_may_hold_many_brackets() -> None:
     assert said({"message": "[" * 100_000}) == "[" * 499 + "…"
 
 
@@ -108,13 +108,13 @@ DEEP = 100_000
     ],
     ids=["open", "closed", "errors", "many errors", "in a message", "errors in a message"],
 )
-def test_deeply_nested_json_does_not_blow_the_stack(body: bytes) -> None:
+def test_deeply_nested_json_does_not_exceed_the_recursion_limit(body: bytes) -> None:
     assert len(find_message(body)) <= 500
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.binary() | st.text().map(str.encode))
-def test_any_body_has_a_message_of_one_short_line(body: bytes) -> None:
+def test_any_body_gives_a_message_of_one_short_line(body: bytes) -> None:
     message = find_message(body)
     assert len(message.splitlines()) <= 1
     assert len(message) <= 500

@@ -48,7 +48,7 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """The least of three, in CPU time of this thread."""
+    """Return the shortest of three runs, in CPU time of this thread."""
     spent = []
     for _ in range(3):
         start = time.thread_time()
@@ -68,9 +68,9 @@ def classify(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_a_body_of_twice_the_size_takes_no_more_than_about_twice_the_time(kind: str) -> None:
+def test_the_time_to_read_a_body_grows_linearly_with_its_size(kind: str) -> None:
     half, whole = HOSTILE[kind](500_000), HOSTILE[kind](1_000_000)
-    # Quadratic time is 4 times as long and takes minutes; 50 ms cover what does not grow.
+    # Quadratic time would be 4 times as long, and minutes; 50 ms cover the constant part.
     assert seconds(lambda: classify(whole)) < 3 * seconds(lambda: classify(half)) + 0.05
     assert seconds(lambda: classify(whole)) < 2
 
@@ -91,7 +91,7 @@ def test_the_text_of_a_page_is_read_without_its_tags(page: str, message: str) ->
     assert find_message(page.encode()) == message
 
 
-def test_a_number_of_thousands_of_digits_is_read_like_any_entity() -> None:
+def test_an_entity_of_thousands_of_digits_is_read() -> None:
     assert find_message(b"down &#" + b"9" * 10_000 + b";").startswith("down")
 
 
@@ -105,12 +105,12 @@ def error(body: bytes, status: int = 500) -> APIStatusError:
     )
 
 
-def test_an_error_has_the_servers_message_alone() -> None:
+def test_message_holds_the_servers_message_only() -> None:
     assert error(b'{"error": {"message": "it\\n is  down"}}').message == "it is down"
     assert error(b"").message == ""
 
 
-def test_the_message_is_read_from_the_whole_body_and_not_from_what_is_kept_of_it() -> None:
+def test_the_message_is_read_from_the_whole_body() -> None:
     made = error(json.dumps({"input": "x" * 10_000, "message": "at the end"}).encode())
     assert made.message == "at the end"
     assert len(made.content) == 4096
@@ -131,7 +131,7 @@ def test_the_body_is_the_decoded_json(body: bytes, decoded: Any) -> None:
     assert error(body).body == decoded
 
 
-def test_a_body_that_is_cut_in_content_is_still_decoded_whole() -> None:
+def test_body_is_decoded_from_the_whole_body() -> None:
     body = {"detail": "x" * 10_000}
     assert error(json.dumps(body).encode()).body == body
 
@@ -162,7 +162,9 @@ def test_json_that_is_too_deep_or_too_large_is_not_kept(body: bytes) -> None:
         ('refused: "one of many that was cu…', 'refused: "another that was longer and cu…'),
     ],
 )
-def test_one_reason_reads_the_same_for_each_text(one: str, other: str) -> None:
+def test_messages_that_differ_in_ids_digits_and_quotes_have_one_reason(
+    one: str, other: str
+) -> None:
     assert reason(one) == reason(other) != ""
 
 
@@ -174,10 +176,10 @@ def test_one_reason_reads_the_same_for_each_text(one: str, other: str) -> None:
         ("content filter: hate", "content filter: violence"),
     ],
 )
-def test_two_reasons_read_differently(one: str, other: str) -> None:
+def test_messages_about_different_things_have_different_reasons(one: str, other: str) -> None:
     assert reason(one) != reason(other)
 
 
 @given(st.text())
-def test_no_reason_holds_a_number(message: str) -> None:
+def test_a_reason_holds_no_digits(message: str) -> None:
     assert not any(letter.isdecimal() for letter in reason(message))

@@ -1,4 +1,4 @@
-"""After which replies is the same request sent again?"""
+"""Which error replies are retried."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def error(status: int, body: Any = None, retry_after: float | None = None) -> AP
 
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 520, 529, 599])
-def test_a_fault_that_may_pass_is_repeated(status: int) -> None:
+def test_a_temporary_status_is_retried(status: int) -> None:
     assert is_repeated(error(status))
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 402, 403, 404, 407, 413, 422, 501, 505, 511])
-def test_a_fault_that_lasts_is_not_repeated(status: int) -> None:
+def test_a_permanent_status_is_not_retried(status: int) -> None:
     assert not is_repeated(error(status))
 
 
@@ -38,7 +38,7 @@ def test_a_fault_that_lasts_is_not_repeated(status: int) -> None:
     ("status", "message"),
     [(500, "input (992 tokens) is too large to process"), (429, "Limit 400, Requested 1040")],
 )
-def test_a_refusal_for_size_keeps_its_status_and_is_not_repeated(status: int, message: str) -> None:
+def test_a_refusal_for_size_keeps_its_status_and_is_not_retried(status: int, message: str) -> None:
     made = error(status, {"error": {"message": message}})
     assert type(made) is RequestTooLargeError
     assert made.status_code == status
@@ -69,9 +69,7 @@ USED_UP = {
 
 @pytest.mark.parametrize("name", USED_UP)
 @pytest.mark.parametrize("status", [402, 403, 429])
-def test_a_quota_that_is_used_up_is_not_repeated_and_the_balance_is_named(
-    status: int, name: str
-) -> None:
+def test_a_used_up_quota_is_not_retried_and_the_balance_is_named(status: int, name: str) -> None:
     made = error(status, USED_UP[name])
     assert is_quota_exhausted(made)
     assert not is_repeated(made)
@@ -99,14 +97,14 @@ PASSING = {
 
 
 @pytest.mark.parametrize("name", PASSING)
-def test_a_budget_that_fills_up_again_is_repeated(name: str) -> None:
+def test_a_rate_limit_is_retried(name: str) -> None:
     assert is_repeated(error(429, PASSING[name]))
 
 
-def test_words_of_a_quota_beside_a_wait_that_the_server_names_are_repeated() -> None:
+def test_a_quota_message_with_a_wait_is_retried() -> None:
     assert is_repeated(error(429, {"message": CURRENT}, retry_after=20.0))
     assert not is_repeated(error(429, USED_UP["OpenAI's code"], retry_after=20.0))
 
 
-def test_words_of_a_quota_with_another_status_are_not_about_the_account() -> None:
+def test_a_quota_message_with_another_status_is_not_a_used_up_quota() -> None:
     assert is_repeated(error(503, USED_UP["OpenAI's code"]))

@@ -1,4 +1,4 @@
-"""Which refusals are for size, whatever their status?"""
+"""Which refusals are for size, whatever their status."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ NOT_TOO_LARGE = [
 
 
 @pytest.mark.parametrize(("status", "message"), TOO_LARGE)
-def test_a_refusal_that_a_smaller_request_cures_is_one_for_size(status: int, message: str) -> None:
+def test_a_refusal_that_asks_for_a_smaller_request_is_for_size(status: int, message: str) -> None:
     assert is_too_large(status, message)
 
 
 @pytest.mark.parametrize(("status", "message"), NOT_TOO_LARGE)
-def test_a_refusal_that_a_smaller_request_does_not_cure_is_none(status: int, message: str) -> None:
+def test_any_other_refusal_is_not_for_size(status: int, message: str) -> None:
     assert not is_too_large(status, message)

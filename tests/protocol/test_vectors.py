@@ -46,7 +46,7 @@ def test_an_array_is_a_view_of_the_buffer() -> None:
     assert np.shares_memory(buffer.array(), buffer.array())
 
 
-def test_an_array_outlives_the_lists_made_after_it() -> None:
+def test_an_array_stays_valid_after_the_lists_are_made() -> None:
     rows = [[float(i), -1.0] for i in range(1000)]
     buffer = filled([packed(row) for row in rows])
     array = buffer.array()
@@ -73,9 +73,7 @@ def test_a_copied_row_is_independent_of_its_original(form: Any) -> None:
     assert first is not third
 
 
-def test_numbers_that_do_not_fit_float32_are_kept_to_the_last_bit(
-    fake_server: FakeServer, mode: Mode
-) -> None:
+def test_numbers_beyond_float32_keep_every_bit(fake_server: FakeServer, mode: Mode) -> None:
     sent = [0.1, 1e-50, 1e300]
     fake_server.answer = lambda request: _reply(sent)
     entry_point = EntryPoint("core", mode, fake_server).make("qwen3-embedding-8b", provider="nugen")
@@ -108,7 +106,7 @@ def test_missing_rows_of_an_array_are_nan(forms: Any) -> None:
     assert buffer.vectors() == [None, [1.0, 2.0], None, [1.0, 2.0]]
 
 
-def test_an_array_that_was_given_out_keeps_its_memory_and_the_lists_are_made_once() -> None:
+def test_a_returned_array_keeps_its_memory_and_the_lists_are_made_once() -> None:
     rows = [[float(i), -1.0] for i in range(1000)]
     buffer = filled([packed(row) for row in rows])
     array = buffer.array()
@@ -118,7 +116,7 @@ def test_an_array_that_was_given_out_keeps_its_memory_and_the_lists_are_made_onc
     assert np.shares_memory(array, buffer.array())
 
 
-def test_a_row_that_is_placed_after_the_lists_were_made_is_among_them() -> None:
+def test_a_row_placed_after_the_lists_were_made_is_added_to_them() -> None:
     buffer = VectorBuffer(2)
     buffer.place([0], [packed([1.0])])
     assert buffer.vectors() == [[1.0], None]
@@ -140,6 +138,6 @@ def test_a_number_beyond_float32_is_refused_by_an_array_and_kept_by_the_lists(
 
 
 @pytest.mark.parametrize("size", [None, 5])
-def test_an_array_without_vectors_has_the_size_that_is_known(size: int | None) -> None:
+def test_an_array_without_vectors_has_the_known_size(size: int | None) -> None:
     assert VectorBuffer(0, size).array().shape == (0, size or 0)
     assert VectorBuffer(2, size).array().shape == (2, size or 0)
