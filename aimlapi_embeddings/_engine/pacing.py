@@ -117,6 +117,11 @@ class Pacer:
         """Most requests of bulk calls in flight, for packing and for worker threads."""
         return self._bounds[Lane.BULK].most
 
+    @property
+    def got_through(self) -> int:
+        """How many requests brought vectors so far."""
+        return self._succeeded
+
     def leave(self, lane: Lane, tokens: int, caller: Caller) -> Generator[Step, Any, Leave]:
         """Wait until a request of so many tokens may be sent."""
         if self._limiter is not None:

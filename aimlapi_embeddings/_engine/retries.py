@@ -59,12 +59,17 @@ class Retries(msgspec.Struct):
         pacer: Of the client.
         failures: Attempts that failed.
         counted: Those that cost one of the retries.
+        got_through: How many requests of the client had brought vectors at the last failure.
     """
 
     policy: RetryPolicy
     pacer: Pacer
     failures: int = 0
     counted: int = 0
+    got_through: int = -1
+
+    def __post_init__(self) -> None:
+        self.got_through = self.pacer.got_through
 
     def after_connection_error(self, error: APIConnectionError) -> float | GiveUp:
         """Say how many seconds to wait after a lost connection."""
@@ -81,7 +86,9 @@ class Retries(msgspec.Struct):
         Args:
             error: What the server answered.
             hint: When it wants to be asked again.
-            outage: For a 429, whether nobody got through since the refusals before.
+            outage: For a 429, whether nobody got through since the refusals before. It counts as
+                one only when nobody got through since this request's own last failure either:
+                a slow server refuses often between two successes.
         """
         self.failures += 1
         if not is_repeated(error):
@@ -93,6 +100,9 @@ class Retries(msgspec.Struct):
                 f"max_retry_wait={longest:g}"
             )
         limited = error.status_code == 429
+        got_through = self.pacer.got_through
+        outage = outage and got_through == self.got_through
+        self.got_through = got_through
         counts = outage or not limited or self.failures - self.counted > _MOST_UNCOUNTED
         if (counts or self.policy.max_retries == 0) and self._is_used_up():
             return GiveUp()

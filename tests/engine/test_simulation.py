@@ -8,11 +8,18 @@ from __future__ import annotations
 import threading
 
 import pytest
-from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from tests.support.simulated_laws import LAWS
-from tests.support.simulated_run import CallPlan, ClientPlan, LoopPlan, Run, RunPlan
+from tests.support.simulated_laws import LAWS, LAWS_OF_THREADS
+from tests.support.simulated_run import (
+    CallPlan,
+    ClientPlan,
+    LoopPlan,
+    Outcome,
+    Run,
+    RunPlan,
+)
 from tests.support.simulated_server import (
     BAD_REPLIES,
     FINAL,
@@ -23,7 +30,9 @@ from tests.support.simulated_server import (
     Fate,
     Rate,
     ServerPlan,
+    vector_of,
 )
+from tests.support.threaded_run import Actor, ThreadedPlan, ThreadedRun, settle
 
 pytestmark = pytest.mark.usefixtures("unencrypted")
 
@@ -116,3 +125,74 @@ def test_every_law_holds_after_any_run(plan: RunPlan) -> None:
     for law in LAWS:
         law(run)
     assert set(threading.enumerate()) <= threads
+
+
+_PASSING = (Fate.SERVED, Fate.SERVED, Fate.SERVED, Fate.CLOSE_AFTER)
+_BREAKING = (Fate.DIE_BEFORE, Fate.DIE_IN_HEAD, Fate.DIE_IN_BODY, Fate.S500, Fate.S503, Fate.S409)
+
+actors = st.builds(
+    Actor,
+    kind=st.sampled_from(["thread", "loop", "on a loop", "joined by a loop", "close"]),
+    calls=st.lists(
+        st.builds(
+            CallPlan,
+            texts=st.integers(1, 20),
+            filtered=st.one_of(st.just(frozenset()), st.frozensets(st.integers(0, 19), max_size=3)),
+            cancelled_after=_some(st.sampled_from([0.005, 0.03])),
+            stumbles=_some(st.integers(0, 4)),
+            interrupts=st.booleans(),
+        ),
+        min_size=2,
+        max_size=3,
+    ).map(tuple),
+)
+threaded = st.builds(
+    ThreadedPlan,
+    server=st.builds(
+        ServerPlan,
+        max_texts=_some(st.integers(1, 8)).map(lambda most: most or float("inf")),
+        size_words=st.sampled_from(sorted(SIZE_WORDS)),
+        rate=_some(st.just(Rate(10.0, 5))),
+        hint=st.sampled_from(["none", "seconds"]),
+        latency=st.just(0.02),
+        fates=st.lists(st.sampled_from([*_PASSING, *_BREAKING]), max_size=10).map(tuple),
+    ),
+    client=st.builds(
+        ClientPlan,
+        batch_size=st.sampled_from([1, 4, 16]),
+        max_concurrency=st.sampled_from([1, 2, 8, None]),
+        max_retries=st.just(5),
+    ),
+    actors=st.lists(actors, min_size=1, max_size=4).map(tuple),
+)
+
+
+@settings(
+    max_examples=15,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@example(
+    plan=ThreadedPlan(
+        ServerPlan(latency=0.02),
+        ClientPlan(batch_size=1, max_concurrency=1),
+        (Actor("on a loop", (CallPlan(3), CallPlan(3))),),
+    )
+)
+@example(
+    plan=ThreadedPlan(
+        ServerPlan(latency=0.02),
+        ClientPlan(batch_size=1, max_concurrency=1),
+        (Actor("joined by a loop", (CallPlan(3), CallPlan(3))),),
+    )
+)
+@given(plan=threaded)
+def test_every_law_holds_for_threads_and_event_loops_together(plan: ThreadedPlan) -> None:
+    run = ThreadedRun(plan)
+    with run.going():
+        for law in LAWS_OF_THREADS:
+            settle(lambda law=law: law(run))  # type: ignore[misc]
+        run.server.heal()
+        last = Outcome.of(CallPlan(1), "last:")
+        last.result = run.client.embed(last.texts)
+        assert last.vectors == [vector_of(last.texts[0])]

@@ -18,7 +18,7 @@ from aimlapi_embeddings import (
     RateLimitError,
     ReplyError,
 )
-from tests.support.simulated_run import CallPlan, Outcome, Run, Stumbled
+from tests.support.simulated_run import CallPlan, Observed, Outcome, Run, Stumbled, requests_of
 from tests.support.simulated_server import (
     FINAL,
     QUICK,
@@ -30,16 +30,16 @@ from tests.support.simulated_server import (
 )
 
 # Requests, repeats and texts at fault not counted, for each request of the fewest possible.
-MOST_REQUESTS = 6
+MOST_REQUESTS = 3
 # Requests that a limit which is not known yet may cost besides.
-MOST_PROBES = 24
+MOST_PROBES = 4
 # Single texts refused in the same words, and nothing accepted, after which a request is at fault.
 ENOUGH_ALIKE = 4
 # Seconds; floating point, over a run.
 PRECISION = 1e-6
 
 
-def each_vector_is_that_of_its_text(run: Run) -> None:
+def each_vector_is_that_of_its_text(run: Observed) -> None:
     for outcome in run.outcomes:
         vectors = outcome.vectors
         assert len(vectors) == len(outcome.texts)
@@ -49,7 +49,7 @@ def each_vector_is_that_of_its_text(run: Run) -> None:
             assert None not in vectors
 
 
-def every_text_that_is_taken_has_its_vector_and_every_other_is_named(run: Run) -> None:
+def every_text_that_is_taken_has_its_vector_and_every_other_is_named(run: Observed) -> None:
     for outcome in run.outcomes:
         refused = tuple(i for i, text in enumerate(outcome.texts) if not run.server.takes(text))
         if outcome.result is not None:
@@ -61,16 +61,16 @@ def every_text_that_is_taken_has_its_vector_and_every_other_is_named(run: Run) -
             assert kept == sorted(set(range(len(outcome.texts))) - set(refused))
 
 
-def _is_blamed(run: Run, outcome: Outcome) -> bool:
+def _is_blamed(run: Observed, outcome: Outcome) -> bool:
     """Tell whether a call may be given up since nothing of it seems to be acceptable."""
-    requests = run.requests_of(outcome)
+    requests = requests_of(run, outcome)
     texts = len(set(outcome.texts))
     alone = [
         each
         for each in requests
         if len(each.texts) == 1
         and each.status in (400, 422)
-        and not (run.server.is_too_large(each.texts) and run.plan.server.size_words in READABLE)
+        and not (run.server.is_too_large(each.texts) and run.server.plan.size_words in READABLE)
     ]
     return not any(each.is_good for each in requests) and len(alone) >= min(ENOUGH_ALIKE, texts)
 
@@ -84,15 +84,15 @@ def what_was_answered_is_kept(run: Run) -> None:
             for text, vector in zip(outcome.texts, outcome.vectors, strict=True)
             if vector is not None
         }
-        for each in run.requests_of(outcome):
+        for each in requests_of(run, outcome):
             if each.is_good and (each.ended or 0.0) < outcome.ended - PRECISION:
                 assert kept.issuperset(each.texts)
 
 
-def every_error_has_its_cause(run: Run) -> None:
+def every_error_has_its_cause(run: Observed) -> None:
     for outcome in run.outcomes:
         error, plan = outcome.error, outcome.plan
-        requests = run.requests_of(outcome)
+        requests = requests_of(run, outcome)
         if error is None or isinstance(error, BadRequestError):
             continue
         if isinstance(error, Stumbled):
@@ -100,7 +100,7 @@ def every_error_has_its_cause(run: Run) -> None:
         elif isinstance(error, KeyboardInterrupt):
             assert plan.interrupts
         elif isinstance(error, asyncio.CancelledError):
-            assert plan.cancelled_after is not None or _was_interrupted(run)
+            assert plan.cancelled_after is not None or run.was_interrupted
         elif isinstance(error, ReplyError):
             assert any(_fate(each) is Fate.SHORT for each in requests)
         elif isinstance(error, APIStatusError) and _is_final(error):
@@ -108,16 +108,9 @@ def every_error_has_its_cause(run: Run) -> None:
         elif isinstance(error, RateLimitError) and _asks_too_long(run, error):
             pass
         elif isinstance(error, APIStatusError | APIConnectionError):
-            assert len(_failures(run, requests)) >= 1 + run.plan.client.max_retries
+            assert len(_failures(run, requests)) >= 1 + run.options.max_retries
         else:
             raise AssertionError(f"an error that no call may raise: {error!r}") from error
-
-
-def _was_interrupted(run: Run) -> bool:
-    return any(
-        loop.interrupted_after is not None or any(call.interrupts for call in loop.calls)
-        for loop in run.plan.loops
-    )
 
 
 def _fate(seen: Seen) -> Fate | None:
@@ -128,11 +121,11 @@ def _is_final(error: APIStatusError) -> bool:
     return str(error.status_code) in {fate.value for fate in FINAL}
 
 
-def _asks_too_long(run: Run, error: RateLimitError) -> bool:
-    return (error.retry_after or 0.0) > run.plan.client.max_retry_wait
+def _asks_too_long(run: Observed, error: RateLimitError) -> bool:
+    return (error.retry_after or 0.0) > run.options.max_retry_wait
 
 
-def _failures(run: Run, requests: list[Seen]) -> list[Seen | int]:
+def _failures(run: Observed, requests: list[Seen]) -> list[Seen | int]:
     """List what a call may have had to repeat: its own requests, and what cannot be told apart."""
     unread = [each for each in run.server.seen if not each.texts]
     own = [each for each in requests if _has_failed(each)]
@@ -144,7 +137,7 @@ def _has_failed(each: Seen) -> bool:
     return not each.whole or each.status == 429 or _fate(each) in TRANSIENT
 
 
-def usage_is_what_the_server_saw(run: Run) -> None:
+def usage_is_what_the_server_saw(run: Observed) -> None:
     usage, seen = run.client.usage, run.server.seen
     assert usage.requests == len(seen)
     answered = sum(each.tokens for each in seen if each.is_good)
@@ -152,7 +145,7 @@ def usage_is_what_the_server_saw(run: Run) -> None:
         each.tokens
         for outcome in run.outcomes
         if not isinstance(outcome.error, asyncio.CancelledError)
-        for each in run.requests_of(outcome)
+        for each in requests_of(run, outcome)
         if each.is_good and (each.ended or 0.0) < outcome.ended
     )
     # A reply that was sent in the very moment in which its call ended may be read or not.
@@ -170,6 +163,21 @@ def usage_is_what_the_server_saw(run: Run) -> None:
     assert usage.retries <= usage.requests
 
 
+def usage_counts_late_replies_too(run: Observed) -> None:
+    """Of threads: what is in flight when a call ends is counted when it arrives, and once."""
+    usage, seen = run.client.usage, run.server.seen
+    assert usage.requests == len(seen)
+    answered = sum(each.tokens for each in seen if each.is_good)
+    # The requests of a call that ends early are broken off in tasks, and by Ctrl-C in threads.
+    broken_off = any(
+        isinstance(outcome.error, asyncio.CancelledError | KeyboardInterrupt)
+        or (outcome.in_task and not _ended_by_itself(outcome))
+        for outcome in run.outcomes
+    )
+    assert usage.total_tokens <= answered
+    assert broken_off or usage.total_tokens == answered
+
+
 def _ended_by_itself(outcome: Outcome) -> bool:
     """Tell whether a call ended when there was nothing left to do."""
     return outcome.result is not None or (
@@ -184,15 +192,15 @@ def nothing_is_sent_after_the_end_of_a_call(run: Run) -> None:
 
 
 def the_bound_holds(run: Run) -> None:
-    if run.plan.client.max_concurrency is not None:
-        assert run.server.peak_in_flight <= run.plan.client.max_concurrency
+    if run.options.max_concurrency is not None:
+        assert run.server.peak_in_flight <= run.options.max_concurrency
 
 
 def calls_end_in_bounded_time(run: Run) -> None:
     """No call waits for longer than all requests take, and what failed may wait."""
     if not run.server.seen:
         return
-    client = run.plan.client
+    client = run.options
     starts = {outcome.started for outcome in run.outcomes if not math.isnan(outcome.started)}
     ends = [outcome.ended for outcome in run.outcomes if not math.isnan(outcome.ended)]
     seen = run.server.seen
@@ -221,7 +229,7 @@ def _is_peaceful(run: Run) -> bool:
 
 def what_the_server_asks_for_is_obeyed(run: Run) -> None:
     """Nobody sends before the moment the server named, nor all at that moment."""
-    longest = run.plan.client.max_retry_wait
+    longest = run.options.max_retry_wait
     gave_up = [
         outcome.ended for outcome in run.outcomes if isinstance(outcome.error, RateLimitError)
     ]
@@ -263,7 +271,7 @@ def repeats_are_spread(run: Run) -> None:
 
 
 def few_requests_are_wasted(run: Run) -> None:
-    plan, client = run.plan.server, run.plan.client
+    plan, client = run.plan.server, run.options
     seen = run.server.seen
     least = at_fault = 0
     for outcome in run.outcomes:
@@ -292,7 +300,7 @@ def _is_timeout(each: Seen) -> bool:
 def _fewest(run: Run, texts: list[str]) -> int:
     """Count the requests of somebody who knows the server."""
     plan = run.plan.server
-    size = min(run.plan.client.batch_size, plan.max_texts)
+    size = min(run.options.batch_size, plan.max_texts)
     if plan.per_text:
         size = min(size, max(1, math.floor((1.9 - plan.latency) / plan.per_text)))
     by_tokens = sum(_tokens(text) for text in texts) / plan.max_tokens
@@ -310,25 +318,25 @@ def nothing_is_left(run: Run) -> None:
 
 def the_client_is_as_good_as_before(run: Run) -> None:
     """A healthy server is asked again: each slot is free, and no size was learned from faults."""
-    client, plan = run.plan.client, run.plan.server
+    client, plan = run.options, run.plan.server
     seen = run.server.seen
     limited = any(each.status == 429 for each in seen)
-    refused = any(400 <= each.status < 500 for each in seen)
+    refused = any(each.status in (400, 422) or run.server.is_too_large(each.texts) for each in seen)
     timeouts = any(map(_is_timeout, seen))
     run.server.heal()
     run.clock.advance(client.max_retry_wait + 6.0)  # until the moment that the server last named
     run.clock.ends = run.clock.now + 1_000.0
     # A bound that was lowered may still be at 1; else all of it is there at once.
     count = (client.max_concurrency or 8) if not (limited or refused) else 1
-    outcomes = [run.call(CallPlan(1), f"after.{i}:") for i in range(count)]
+    outcomes = [Outcome.of(CallPlan(1), f"after.{i}:") for i in range(count)]
     before = run.clock.now
     run.together(outcomes)
     assert all(outcome.result is not None for outcome in outcomes)
     assert run.clock.now - before < 1.5 * run.server.plan.latency
     if plan.max_texts == plan.max_tokens == math.inf and not timeouts:
-        outcome = run.call(CallPlan(client.batch_size), "whole:")
+        outcome = Outcome.of(CallPlan(client.batch_size), "whole:")
         run.together([outcome])
-        assert len(run.requests_of(outcome)) == 1
+        assert len(requests_of(run, outcome)) == 1
     each_vector_is_that_of_its_text(run)
     nothing_is_left(run)
 
@@ -347,4 +355,11 @@ LAWS: tuple[Callable[[Run], None], ...] = (
     few_requests_are_wasted,
     nothing_is_left,
     the_client_is_as_good_as_before,  # the last one: it sends requests of its own
+)
+
+LAWS_OF_THREADS: tuple[Callable[[Observed], None], ...] = (
+    each_vector_is_that_of_its_text,
+    every_text_that_is_taken_has_its_vector_and_every_other_is_named,
+    every_error_has_its_cause,
+    usage_counts_late_replies_too,
 )

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from aimlapi_embeddings import EmbeddingsClient
 from aimlapi_embeddings._result import EmbeddingResult
@@ -108,6 +108,7 @@ class Outcome:
         result: What it returned.
         error: What it raised.
         requests: How many requests the server had seen by then.
+        in_task: Whether it is an async call.
     """
 
     plan: CallPlan
@@ -118,6 +119,12 @@ class Outcome:
     result: EmbeddingResult | None = None
     error: BaseException | None = None
     requests: int = 0
+    in_task: bool = True
+
+    @classmethod
+    def of(cls, plan: CallPlan, name: str) -> Outcome:
+        """Prepare a call."""
+        return cls(plan, name, texts_of(plan, name))
 
     @property
     def vectors(self) -> list[list[float] | None]:
@@ -138,9 +145,50 @@ def texts_of(plan: CallPlan, name: str) -> list[str]:
     return kinds
 
 
+def client_of(plan: ClientPlan, clock: Any, base_url: str) -> EmbeddingsClient:
+    """Make the client of a run, with a clock of its own."""
+    kind: Any = type("Client", (EmbeddingsClient,), {"_clock": clock})
+    client: EmbeddingsClient = kind(
+        model=OPENAI,
+        api_key=KEY,
+        base_url=base_url,
+        dimensions=4,
+        encoding_format="float",
+        timeout=TIMEOUT,
+        batch_size=plan.batch_size,
+        max_concurrency=plan.max_concurrency,
+        max_retries=plan.max_retries,
+        max_retry_wait=plan.max_retry_wait,
+    )
+    return client
+
+
+class Observed(Protocol):
+    """What came of a run, in simulated or in real time."""
+
+    outcomes: list[Outcome]
+    client: EmbeddingsClient
+    server: Server
+
+    @property
+    def options(self) -> ClientPlan:
+        """Of the client."""
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether Ctrl-C has cancelled calls."""
+
+
+def requests_of(run: Observed, outcome: Outcome) -> list[Seen]:
+    """List the requests of a call that the server has read."""
+    return [
+        each for each in run.server.seen if each.texts and each.texts[0].startswith(outcome.name)
+    ]
+
+
 @dataclass
 class Run:
-    """A run and what came of it."""
+    """A run in simulated time and what came of it."""
 
     plan: RunPlan
     clock: SimulatedClock = field(default_factory=SimulatedClock)
@@ -151,30 +199,23 @@ class Run:
     def __post_init__(self) -> None:
         self.clock.ends = self.clock.now + LONGEST_RUN
         self.server = Server(self.plan.server, self.clock.monotonic)
-        options = self.plan.client
-        kind: Any = type("Client", (EmbeddingsClient,), {"_clock": self.clock})
-        self.client: EmbeddingsClient = kind(
-            model=OPENAI,
-            api_key=KEY,
-            base_url="http://127.0.0.1:1",
-            dimensions=4,
-            encoding_format="float",
-            timeout=TIMEOUT,
-            batch_size=options.batch_size,
-            max_concurrency=options.max_concurrency,
-            max_retries=options.max_retries,
-            max_retry_wait=options.max_retry_wait,
+        self.client = client_of(self.plan.client, self.clock, "http://127.0.0.1:1")
+
+    @property
+    def options(self) -> ClientPlan:
+        return self.plan.client
+
+    @property
+    def was_interrupted(self) -> bool:
+        return any(
+            loop.interrupted_after is not None or any(call.interrupts for call in loop.calls)
+            for loop in self.plan.loops
         )
 
     def go(self) -> None:
         """Run all loops."""
         for i, plan in enumerate(self.plan.loops):
             self._loop(plan, f"{i}")
-        self.seen = list(self.server.seen)
-
-    def call(self, plan: CallPlan, name: str) -> Outcome:
-        """Prepare a call."""
-        return Outcome(plan, name, texts_of(plan, name))
 
     def together(self, outcomes: list[Outcome]) -> None:
         """Make calls at the same moment, in a loop of their own that ends with them."""
@@ -204,7 +245,7 @@ class Run:
         loop = asyncio.get_running_loop()
         if plan.interrupted_after is not None:
             loop.call_later(plan.interrupted_after, _interrupt)
-        outcomes = [self.call(call, f"{name}.{i}:") for i, call in enumerate(plan.calls)]
+        outcomes = [Outcome.of(call, f"{name}.{i}:") for i, call in enumerate(plan.calls)]
         self.outcomes += outcomes
         closings = [asyncio.ensure_future(self._close(*closing)) for closing in plan.closings]
         calls = [asyncio.ensure_future(self._call(outcome)) for outcome in outcomes]
@@ -231,7 +272,7 @@ class Run:
         outcome.started = self.clock.now
         try:
             outcome.result = await self.client.aembed(
-                outcome.texts, progress=_progress(outcome.plan)
+                outcome.texts, progress=progress_of(outcome.plan)
             )
         except BaseException as error:
             # Not raised again: KeyboardInterrupt has left the loop already where a task met it.
@@ -240,6 +281,7 @@ class Run:
             outcome.ended = self.clock.now
             outcome.requests = len(self.server.seen)
 
+<<<<<<< HEAD
     def requests_of(self, outcome: Outcome) -> list[Seen]:
         """List the requests of a call that the server has read."""
         return [
@@ -248,12 +290,15 @@ class Run:
             if each.texts and each.texts[0].startswith(outcome.name)
         ]
 
+=======
+>>>>>>> 8c54d9bb7f98538fb00e6dda4426836955081262
 
 def _interrupt() -> None:
     raise KeyboardInterrupt
 
 
-def _progress(plan: CallPlan) -> Callable[[int, int], None] | None:
+def progress_of(plan: CallPlan) -> Callable[[int, int], None] | None:
+    """Make the progress callback of a call, where it is to raise."""
     if plan.stumbles is None:
         return None
     left = plan.stumbles
