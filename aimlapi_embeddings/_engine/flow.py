@@ -109,7 +109,6 @@ def embed_part(part: Part, call: Call) -> Flow:
                 if part.timeouts == _TIMEOUTS_BEFORE_CUT:
                     work.cut(part)
                     return
-            work.failed(part)
             wait = retries.after_connection_error(failure)
             if isinstance(wait, GiveUp):
                 raise _with_place(failure, part, call, attempts)
@@ -124,7 +123,6 @@ def embed_part(part: Part, call: Call) -> Flow:
                 pacer.probe()
             return
         else:
-            work.failed(part)
             wait = retries.after_status_error(failure, hint, outage=outage)
             if isinstance(wait, GiveUp):
                 raise _error(reply, hint, part, call, attempts, wait.reason)

@@ -44,10 +44,13 @@ class LearnedLimits:
         self._trying = False
         self._lock = threading.Lock()
 
-    def fit(self, batch: Batch) -> Fit:
+    def fit(self, batch: Batch, *, begin: bool) -> Fit:
         """Cut a batch to the learned size, or to twice that when it is time for a trial.
 
-        A trial is over when it is reported with `succeeded`, `refused` or `abandoned`.
+        Args:
+            batch: To be cut.
+            begin: Whether it is sent now, so that a trial begins. One is in flight at a time;
+                `end_trial` says that it has ended.
         """
         if len(batch) <= self.max_texts and (
             self.max_tokens == math.inf or sum(batch.tokens) <= self.max_tokens
@@ -57,6 +60,7 @@ class LearnedLimits:
             trial = self._successes >= self._patience and not self._trying
             factor = 2 if trial else 1
             first = next(batch.cut(self.max_texts * factor, self.max_tokens * factor))
+            trial = trial and begin
             self._trying = self._trying or trial
         return Fit(first, trial)
 
@@ -66,7 +70,6 @@ class LearnedLimits:
             return
         with self._lock:
             if trial:
-                self._trying = False
                 self.max_texts *= 2
                 self.max_tokens *= 2
                 self._successes = 0
@@ -77,14 +80,12 @@ class LearnedLimits:
         """Note a request of several texts that was refused."""
         if trial:
             with self._lock:
-                self._trying = False
                 self._successes = 0
                 self._patience = min(2 * self._patience, _MOST_PATIENCE)
 
-    def abandoned(self, *, trial: bool) -> None:
-        """Note a request that told nothing about its size."""
-        if trial:
-            self._trying = False
+    def end_trial(self) -> None:
+        """Note that a trial is not in flight any more. Takes no lock: a finalizer may call it."""
+        self._trying = False
 
     def learn(self, max_texts: float, max_tokens: float) -> None:
         """Lower the limits to what was accepted where more was refused."""

@@ -118,12 +118,12 @@ class Worklist:
         """Take the part to be sent next; None when there is none now."""
         with self._lock:
             part = self._next()
-            return None if part is None else self._fit(part)
+            return None if part is None else self._fit(part, begin=False)
 
     def start(self, part: Part) -> Part:
         """Begin to send a part: cut it once more, to what was learned while it waited."""
         with self._lock:
-            part = self._fit(part)
+            part = self._fit(part, begin=True)
             self._in_flight[id(part)] = part
             return part
 
@@ -134,6 +134,8 @@ class Worklist:
     def end(self, part: Part) -> None:
         """Note that a part is not in flight any more. Takes no lock: a finalizer may call it."""
         self._in_flight.pop(id(part), None)
+        if part.trial:
+            self._limits.end_trial()
 
     def embedded(self, part: Part) -> None:
         """Note that the vectors of a part are there, and learn from it."""
@@ -150,11 +152,8 @@ class Worklist:
                         cut.most_texts if cut.of_texts else math.inf,
                         cut.most_tokens if cut.of_tokens else math.inf,
                     )
+                    self._believed_texts = self._believed_tokens = math.inf  # proof replaces it
                 cut = cut.parent
-
-    def failed(self, part: Part) -> None:
-        """Note that an attempt told nothing about the size of a part."""
-        self._limits.abandoned(trial=part.trial)
 
     def refuse(self, part: Part, error: BadRequestError) -> bool:
         """Note a refusal: cut the part, or note the text at fault.
@@ -230,11 +229,11 @@ class Worklist:
                 return suspects.pop(i)
         return new.popleft() if new else None
 
-    def _fit(self, part: Part) -> Part:
+    def _fit(self, part: Part, *, begin: bool) -> Part:
         """Cut a part to what is known or believed about the server, and put the rest back."""
         if part.trial or len(part) == 1:
             return part
-        batch, trial = self._limits.fit(part.batch)
+        batch, trial = self._limits.fit(part.batch, begin=begin)
         if not trial and min(self._believed_texts, self._believed_tokens) < math.inf:
             batch = next(batch.cut(self._believed_texts, self._believed_tokens))
         if len(batch) == len(part):

@@ -281,17 +281,6 @@ class Run:
             outcome.ended = self.clock.now
             outcome.requests = len(self.server.seen)
 
-<<<<<<< HEAD
-    def requests_of(self, outcome: Outcome) -> list[Seen]:
-        """List the requests of a call that the server has read."""
-        return [
-            each
-            for each in self.server.seen
-            if each.texts and each.texts[0].startswith(outcome.name)
-        ]
-
-=======
->>>>>>> 8c54d9bb7f98538fb00e6dda4426836955081262
 
 def _interrupt() -> None:
     raise KeyboardInterrupt
