@@ -15,6 +15,7 @@ from aimlapi_embeddings.emulator import Fault
 from tests.support.emulator_server import calls_of, connected, serving
 from tests.support.entry_points import KEY, Mode, Package
 from tests.support.proxies import Minimal, MinimalAsync
+from tests.support.sockets import SOON
 
 TEXTS = ["a", "b", "c"]
 REQUESTS = 2  # to embed TEXTS
@@ -99,17 +100,29 @@ def test_our_timeout_and_redirect_settings_override_those_of_a_users_client(
             serving(faults=[away] * REQUESTS) as (_, base_url),
             pytest.raises(AIMLAPIError, match="Redirects are not followed"),
         ):
-            with_client("core", mode, base_url, make)
+            with_client("core", mode, base_url, make, timeout=SOON)
     assert target.requests == []
 
 
-def test_a_users_client_of_the_other_mode_is_not_used(mode: Mode, library: Library) -> None:
+@pytest.mark.parametrize("library", sorted(LIBRARIES.keys() - {"minimal"}), indirect=True)
+def test_a_users_client_keeps_its_timeout_unless_one_is_given(mode: Mode, library: Library) -> None:
+    with (
+        serving(faults=[Fault(delay=SOON)]) as (_, base_url),
+        pytest.raises(APITimeoutError),
+    ):
+        with_client("core", mode, base_url, lambda: library.make[mode](timeout=0.05), max_retries=0)
+
+
+def test_a_users_client_of_the_other_mode_is_not_used_but_a_warning_is_given(
+    mode: Mode, library: Library
+) -> None:
     other: Mode = "async" if mode == "sync" else "sync"
     with serving() as (server, base_url):
         entry_point = connected(
             "core", mode, base_url, **{KINDS[other]: library.make[other](headers=THEIRS)}
         )
-        entry_point.documents(TEXTS)
+        with pytest.warns(UserWarning, match=f"Pass {KINDS[mode]} too"):
+            entry_point.documents(TEXTS)
         entry_point.client.close()
     assert len(server.requests) == REQUESTS
     assert "x-theirs" not in server.requests[0].headers

@@ -83,8 +83,8 @@ def test_no_outcome_of_a_request_shows_the_key(
             entry_point.documents(["a", "b", "c"])
         except AIMLAPIError as error:
             shown.append(key_exposure.all_of(error))
-        else:
-            assert fault is None
+        else:  # a connection that breaks before the reply is taken for one that was idle too long
+            assert fault is None or fault.drop in ("before_headers", "in_headers")
         shown += [
             repr(entry_point.embedder),
             repr(entry_point.client),

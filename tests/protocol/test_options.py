@@ -267,12 +267,15 @@ def test_a_prefix_with_task_type_none_is_refused() -> None:
 def test_headers_of_the_user_are_added_to_ours(headers: dict[str, str] | None) -> None:
     joined = check_headers(headers)
     assert joined.pop("User-Agent").startswith("aimlapi-embeddings/")
+    assert joined.pop("Content-Type") == "application/json"
     assert joined == (headers or {})
 
 
-@pytest.mark.parametrize("name", ["User-Agent", "user-agent", "USER-AGENT"])
+@pytest.mark.parametrize("name", ["User-Agent", "user-agent", "content-type", "CONTENT-TYPE"])
 def test_a_header_of_the_user_replaces_ours_in_any_case(name: str) -> None:
-    assert check_headers({name: "mine"}) == {name: "mine"}
+    joined = {key.lower(): value for key, value in check_headers({name: "mine"}).items()}
+    assert len(joined) == len(check_headers({name: "mine"})) == 2
+    assert joined[name.lower()] == "mine"
 
 
 @pytest.mark.parametrize("name", ["Authorization", "authorization", "AUTHORIZATION"])

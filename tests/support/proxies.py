@@ -114,8 +114,8 @@ class Minimal:
         content: bytes,
         headers: Mapping[str, str],
         auth: Callable[[Any], Any],
-        timeout: float,
         follow_redirects: bool,
+        timeout: float | None = None,
     ) -> Any:
         self.asked.append({"timeout": timeout, "follow_redirects": follow_redirects})
         merged = httpx.Headers(self._headers)
