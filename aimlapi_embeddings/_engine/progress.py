@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from aimlapi_embeddings._types import Progress
 
 
 @contextmanager
 def progress_bar(description: str = "Embedding") -> Iterator[Progress]:
-    """Show a tqdm bar, in texts; one line, in a terminal and in Jupyter.
+    """Show a tqdm bar, in texts, from the first callback on; in a terminal and in Jupyter.
 
     Raises:
         ImportError: tqdm is not installed.
@@ -22,10 +22,13 @@ def progress_bar(description: str = "Embedding") -> Iterator[Progress]:
             'a progress bar needs tqdm: pip install "aimlapi-embeddings[langchain]" '
             "(or [llama-index]), or pass a callback"
         ) from error
-    with tqdm(desc=description, unit=" texts") as bar:
+    with ExitStack() as stack:
+        bar = None
 
         def move(done: int, total: int) -> None:
-            bar.total = total
+            nonlocal bar
+            if bar is None:  # tqdm draws a widget made without a total as a stub, always full
+                bar = stack.enter_context(tqdm(desc=description, total=total, unit=" texts"))
             bar.update(done - bar.n)
 
         yield move
