@@ -81,7 +81,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-extras",
         action="store_true",
-        help="fail instead of skipping where an extra is not installed",
+        help="fail where an extra is not installed, or where a test is skipped",
     )
 
 
@@ -94,6 +94,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """When recording, run the tests that record first, then those that read the cassettes."""
     if config.getoption("--record-mode") not in (None, "none"):
         items.sort(key=lambda item: item.get_closest_marker("vcr") is None)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With `--all-extras`, a skipped test fails the session."""
+    reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
+    if optional_imports.required and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(

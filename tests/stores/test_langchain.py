@@ -1,4 +1,4 @@
-"""LangChain's vector stores that run in this process and keep their data on disk."""
+"""LangChain's vector stores that keep their data on disk: in this process, or in a server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import optional_imports
+from tests.support import chroma_server, optional_imports
 from tests.support.store_laws import StoreLaws
 from tests.support.vector_stores import (
     CHROMA,
@@ -22,15 +22,22 @@ class LangChainChroma(LangChainStore):
 
     def open(self) -> None:
         chroma = optional_imports.need("langchain_chroma", "stores")
-        self.client = chroma_client(self.folder)
+        self.client = self.connect()
         self.store = chroma.Chroma(
             client=self.client,
             embedding_function=self.embedder,
             collection_configuration=CHROMA,
         )
 
+    def connect(self) -> Any:
+        return chroma_client(self.folder)
+
     def release(self) -> None:
         self.client.close()
+
+
+class LangChainChromaServer(chroma_server.OnServer, LangChainChroma):
+    pass
 
 
 class LangChainFAISS(LangChainStore):
@@ -108,6 +115,7 @@ community = pytest.mark.filterwarnings("ignore:`langchain-community` is being su
     "kind",
     [
         LangChainChroma,
+        LangChainChromaServer,
         pytest.param(LangChainFAISS, marks=community),
         LangChainQdrant,
         pytest.param(LangChainLanceDB, marks=community),

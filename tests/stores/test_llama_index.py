@@ -1,15 +1,22 @@
-"""LlamaIndex's vector stores that run in this process and keep their data on disk."""
+"""LlamaIndex's vector stores that keep their data on disk: in this process, or in a server."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from llama_index.core import StorageContext, VectorStoreIndex, load_index_from_storage
 
-from tests.support import optional_imports
+from tests.support import chroma_server, optional_imports
 from tests.support.store_laws import BEES, CORPUS, QUESTION, LlamaIndexLaws
-from tests.support.vector_stores import CHROMA, LlamaIndexStore, Passage, chroma_client, of_square
+from tests.support.vector_stores import (
+    CHROMA,
+    LlamaIndexStore,
+    Passage,
+    chroma_client,
+    of_square,
+)
 
 
 class LlamaIndexChroma(LlamaIndexStore):
@@ -17,14 +24,21 @@ class LlamaIndexChroma(LlamaIndexStore):
 
     def open(self) -> None:
         stores = optional_imports.need("llama_index.vector_stores.chroma", "stores")
-        self.client = chroma_client(self.folder)
+        self.client = self.connect()
         collection = self.client.get_or_create_collection(
             "passages", configuration=CHROMA, embedding_function=None
         )
         self.index = self.over(stores.ChromaVectorStore(chroma_collection=collection))
 
+    def connect(self) -> Any:
+        return chroma_client(self.folder)
+
     def release(self) -> None:
         self.client.close()
+
+
+class LlamaIndexChromaServer(chroma_server.OnServer, LlamaIndexChroma):
+    pass
 
 
 class LlamaIndexQdrant(LlamaIndexStore):
@@ -89,6 +103,7 @@ of_the_integration = pytest.mark.filterwarnings(
     "kind",
     [
         LlamaIndexChroma,
+        LlamaIndexChromaServer,
         pytest.param(LlamaIndexQdrant, marks=of_the_integration),
         pytest.param(LlamaIndexLanceDB, marks=of_the_integration),
         LlamaIndexSimple,

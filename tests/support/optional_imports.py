@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -11,16 +13,24 @@ required = False
 """Whether a missing module is a failure; set by `--all-extras`."""
 
 
-def absent(what: str, remedy: str) -> NoReturn:
-    """Skip the test, or the module that is being imported, and say how to enable it."""
-    pytest.skip(f"{what} is not installed: {remedy}", allow_module_level=True)
-
-
 def need(module: str, extra: str) -> Any:
     """Import a module that an extra of this project installs."""
     try:
         return importlib.import_module(module)
-    except ModuleNotFoundError:
-        if required:
-            raise
-        absent(module, f"pip install 'aimlapi-embeddings[{extra}]'")
+    except ModuleNotFoundError as error:
+        _absent(error, extra)
+
+
+def folder(package: str, extra: str) -> Path:
+    """Find the folder of a package that an extra of this project installs; do not import it."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        _absent(ModuleNotFoundError(f"No module named {package!r}"), extra)
+    return Path(spec.origin).parent
+
+
+def _absent(error: ModuleNotFoundError, extra: str) -> NoReturn:
+    """Skip the test, or the module that is being imported, and say how to enable it."""
+    if required:
+        raise error
+    pytest.skip(f"{error}: pip install 'aimlapi-embeddings[{extra}]'", allow_module_level=True)
