@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.docs.code_blocks import ROOT
-from tests.quick import choose_tests, rooms
+from tests.quick import Budget, choose_tests, rooms
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 ENDINGS = ("py", "md", "txt", "yaml", "toml", "ipynb")
@@ -48,7 +50,7 @@ def test_the_commands_exist(command: str) -> None:
     ("name", "chosen"),
     [
         ("aimlapi_embeddings/_engine/pacing.py", {"tests/engine/test_pacing.py"}),
-        ("aimlapi_embeddings/_engine/flow.py", {"tests/engine"}),
+        ("aimlapi_embeddings/_catalog/providers.py", {"tests/catalog"}),
         ("aimlapi_embeddings/_client.py", {"tests/protocol"}),
         ("aimlapi_embeddings/emulator/_server.py", {"tests/emulator/test_server.py"}),
         ("tests/faults/test_fuzz.py", {"tests/faults/test_fuzz.py"}),
@@ -60,3 +62,16 @@ def test_the_commands_exist(command: str) -> None:
 def test_the_quick_answer_runs_the_tests_of_what_has_changed(name: str, chosen: set[str]) -> None:
     assert (ROOT / name).exists()
     assert set(choose_tests([name], rooms())) == chosen
+
+
+@pytest.mark.parametrize(("seconds", "over"), [(-1, True), (3600, False)])
+def test_the_quick_answer_stops_between_two_tests_when_its_time_is_over(
+    seconds: float, over: bool
+) -> None:
+    session = SimpleNamespace(shouldstop=False)
+    item: Any = SimpleNamespace(session=session)
+    budget = Budget(seconds)
+    budget.pytest_runtest_teardown(item, None)
+    assert not session.shouldstop, "nothing is left out after the last test"
+    budget.pytest_runtest_teardown(item, item)
+    assert bool(session.shouldstop) == budget.over == over
