@@ -151,25 +151,17 @@ class AIMLAPIEmbeddings(_Embeddings):
         export AIMLAPI_API_KEY="your-api-key"
         ```
 
-    Key init args — embedding params:
-        model:
-            Id of the model, such as `text-multilingual-embedding-002`.
-        dimensions:
-            Floats per vector, where the model lets one choose.
-        task_type:
-            What the vectors are for, where the model knows task types (Google's).
+    Key init args - embedding params:
+        - `model`: Id of the model, such as `text-multilingual-embedding-002`.
+        - `dimensions`: Floats per vector, where the model lets one choose.
+        - `task_type`: What the vectors are for, where the model knows task types (Google's).
 
-    Key init args — client params:
-        api_key:
-            The key; else `AIMLAPI_API_KEY`.
-        base_url:
-            The host; else `AIMLAPI_API_BASE`, else the AI/ML API's own.
-        chunk_size:
-            Most texts in a request.
-        max_concurrency:
-            Most requests under way at a time.
-        max_retries:
-            Repeats of a request after its first attempt.
+    Key init args - client params:
+        - `api_key`: The key; else `AIMLAPI_API_KEY`.
+        - `base_url`: The host; else `AIMLAPI_API_BASE`, else the AI/ML API's own.
+        - `chunk_size`: Most texts in a request.
+        - `max_concurrency`: Most requests in flight at a time.
+        - `max_retries`: Repeats of a request after its first attempt.
 
     See the fields below for all of them.
 
@@ -234,17 +226,13 @@ class NugenEmbeddings(_Embeddings):
         export NUGEN_API_KEY="your-api-key"
         ```
 
-    Key init args — embedding params:
-        model:
-            Id of the model, such as `nugen-flash-embed`.
-        dimensions:
-            Floats per vector.
+    Key init args - embedding params:
+        - `model`: Id of the model, such as `nugen-flash-embed`.
+        - `dimensions`: Floats per vector.
 
-    Key init args — client params:
-        api_key:
-            The key; else `NUGEN_API_KEY`.
-        base_url:
-            The host; else `NUGEN_API_BASE`, else Nugen's own.
+    Key init args - client params:
+        - `api_key`: The key; else `NUGEN_API_KEY`.
+        - `base_url`: The host; else `NUGEN_API_BASE`, else Nugen's own.
 
     See the fields below for all of them.
 

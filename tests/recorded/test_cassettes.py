@@ -21,7 +21,8 @@ from vcr import VCR
 from vcr.errors import CannotOverwriteExistingCassetteException
 
 from aimlapi_embeddings import supported_models
-from tests.docs.readme_tables import README, recordings
+from tests.docs.code_blocks import ROOT
+from tests.docs.tables import recordings
 from tests.support.entry_points import KEY, EntryPoint
 from tests.support.recorded_models import RECORDED_MODELS
 from tests.support.recording import (
@@ -132,7 +133,7 @@ def test_the_cassettes_stay_below_their_total_size_limit(cassettes: Path) -> Non
     assert sum(path.stat().st_size for path in cassettes.rglob("*.yaml")) < LIMIT
 
 
-def test_each_reply_names_its_origin_and_the_readme_counts_them(
+def test_each_reply_names_its_origin_and_the_manual_counts_them(
     loaded: dict[str, list[Exchange]], exchanges: list[Exchange], cassettes: Path
 ) -> None:
     origins = Counter(exchange.origin for exchange in exchanges)
@@ -140,7 +141,7 @@ def test_each_reply_names_its_origin_and_the_readme_counts_them(
     assert origins["documentation"] == 1
     assert sum((counts.origins for counts in count(loaded).values()), Counter()) == origins
     assert all(f"{origins[origin]} {origin}" in summary(cassettes) for origin in ORIGINS)
-    assert recordings(cassettes) in README.read_text(encoding="utf-8")
+    assert recordings(cassettes) in (ROOT / "docs/testing.md").read_text(encoding="utf-8")
 
 
 def test_a_scenario_that_cannot_be_served_live_is_never_labelled_live(

@@ -1,19 +1,19 @@
-"""Generates the README's tables; `python -m tests.docs.readme_tables` rewrites them."""
+"""Generates tables of the documentation; `python -m tests.docs.tables` rewrites them."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
 
-from aimlapi_embeddings import Model, TaskType, supported_models
+from aimlapi_embeddings import EmbeddingsClient, Model, TaskType, supported_models
+from tests.docs.code_blocks import PAGES
 from tests.support.fault_matrix import MATRIX
 from tests.support.fault_rows import Row
 from tests.support.recording import CASSETTES, ORIGINS, count, read_all
-
-README = Path(__file__).parents[2] / "README.md"
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -134,24 +134,89 @@ def _outcome(row: Row) -> str:
     return f"`{row.error.__name__}`{kept}"
 
 
+# Options of the client that an adapter calls otherwise. A name that is not listed is the same.
+LANGCHAIN_NAMES = {
+    "api_key": ("api_key", "aimlapi_api_key"),
+    "base_url": ("base_url", "aimlapi_api_base"),
+    "batch_size": ("chunk_size", "batch_size"),
+    "timeout": ("timeout", "request_timeout"),
+    "headers": ("default_headers",),
+    "extra_body": ("model_kwargs",),
+    "async_http_client": ("http_async_client",),
+    "provider": (),
+}
+LLAMA_INDEX_NAMES = {
+    "model": ("model_name", "model"),
+    "base_url": ("api_base", "base_url"),
+    "max_concurrency": ("max_concurrency", "num_workers"),
+    "headers": ("default_headers",),
+    "extra_body": ("additional_kwargs",),
+    "provider": (),
+}
+
+
+def options() -> str:
+    described = dict(
+        re.findall(
+            r"^    (\w+): (.*?)(?=^    \w|\Z)",
+            (inspect.getdoc(EmbeddingsClient) or "").split("Args:\n")[1].split("\nRaises:")[0],
+            re.M | re.S,
+        )
+    )
+    parameters = inspect.signature(EmbeddingsClient).parameters
+    assert described.keys() == parameters.keys()
+    return table(
+        ["client", "LangChain", "LlamaIndex", "default", "meaning"],
+        (
+            [
+                f"`{name}`",
+                _names(name, LANGCHAIN_NAMES),
+                _names(name, LLAMA_INDEX_NAMES),
+                _default(parameters[name].default),
+                " ".join(described[name].split()),
+            ]
+            for name in described
+        ),
+    )
+
+
+def _names(name: str, others: Mapping[str, tuple[str, ...]]) -> str:
+    return ", ".join(f"`{other}`" for other in others[name]) or "-" if name in others else "="
+
+
+def _default(value: object) -> str:
+    if value is inspect.Parameter.empty:
+        return "required"
+    return f"{value:g}" if isinstance(value, int | float) and value is not False else f"`{value!r}`"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "models": models,
     "tasks": tasks,
     "roles": roles,
     "recordings": recordings,
     "faults": faults,
+    "options": options,
 }
 
 
 def renewed(text: str) -> str:
-    """Return the text of a README with current tables."""
+    """Return the text of a page with current tables."""
     for name, write in TABLES.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        pattern = re.compile(f"{begin}.*?{end}", re.S)
-        assert len(pattern.findall(text)) == 1, f"the README has no place for {name}"
-        text = pattern.sub(lambda _, n=name, w=write: f"<!-- {n} -->\n{w()}\n<!-- /{n} -->", text)  # type: ignore[misc]
+        if begin in text:
+            before, rest = text.split(begin)
+            after = rest.split(end)[1]
+            text = f"{before}{begin}\n{write()}\n{end}{after}"
     return text
 
 
+def missing(names: Iterable[str], pages: Iterable[str]) -> set[str]:
+    """Tell which tables stand on no page."""
+    everything = "".join(pages)
+    return {name for name in names if f"<!-- {name} -->" not in everything}
+
+
 if __name__ == "__main__":
-    README.write_text(renewed(README.read_text()))
+    for page in PAGES:
+        page.write_text(renewed(page.read_text()))
