@@ -50,8 +50,6 @@ def pause(mode: Mode, seconds: float) -> Callable[[], Any]:
     return lambda: time.sleep(seconds) if mode == "sync" else asyncio.sleep(seconds)
 
 
-
-
 # Which connection is used
 
 

@@ -27,9 +27,7 @@ def said(message: str) -> RetryHint | None:
 
 
 def reset(value: str, budget: str = "-requests", remaining: str = "0") -> RetryHint | None:
-    return read(
-        {f"x-ratelimit-remaining{budget}": remaining, f"x-ratelimit-reset{budget}": value}
-    )
+    return read({f"x-ratelimit-remaining{budget}": remaining, f"x-ratelimit-reset{budget}": value})
 
 
 def binding(seconds: float) -> RetryHint:
