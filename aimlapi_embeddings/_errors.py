@@ -33,8 +33,9 @@ class AIMLAPIError(Exception):
     """Base of all errors of this package.
 
     Attributes:
-        partial: Vectors and usage of what was finished before the error, or None when the call
-            had not begun.
+        partial: Vectors and usage of what was finished before the error; of an error that a call
+            raises before its first request, as many places without a vector as there are texts.
+            None only where no call was made: for an error of a constructor.
     """
 
     partial: PartialResult | None = None
@@ -45,7 +46,7 @@ class ConfigurationError(AIMLAPIError, ValueError):
 
 
 class InvalidInputError(AIMLAPIError, ValueError):
-    """Texts that cannot be embedded. Raised before any request.
+    """Texts that cannot be embedded. Raised before any request; `partial` holds no vectors.
 
     Attributes:
         indices: Positions of all bad texts in the list that was passed.
@@ -161,3 +162,26 @@ class InternalServerError(APIStatusError):
 
 class ReplyError(AIMLAPIError):
     """A reply with a good status whose vectors cannot be trusted: wrong count, order or numbers."""
+
+
+class ShortTraceback:
+    """Leaves out of a traceback what is below the `with` statement, for errors of this package.
+
+    They say what to do; the frames that found it out would only push the caller's own out of sight.
+    Errors of any other class keep theirs.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        link = error
+        while isinstance(link, AIMLAPIError):  # an error of ours may be caused by another one
+            link.__traceback__ = None
+            link = link.__cause__
+
+
+# Tracebacks and pickles name an error as it is imported.
+for _each in list(globals().values()):
+    if isinstance(_each, type) and issubclass(_each, AIMLAPIError):
+        _each.__module__ = "aimlapi_embeddings"

@@ -15,7 +15,14 @@ from pydantic import SerializerFunctionWrapHandler as Handler
 from pydantic.json_schema import SkipJsonSchema
 
 from aimlapi_embeddings import AIMLAPIError, ConfigurationError, TaskType
-from aimlapi_embeddings.adapters import EmbeddingsModel, Integer, Options, Seconds
+from aimlapi_embeddings.adapters import (
+    EmbeddingsModel,
+    Integer,
+    Options,
+    ShortTraceback,
+    Timeout,
+    TimeoutLike,
+)
 from llama_index_aimlapi_embeddings._cache import CachedVectors
 from llama_index_aimlapi_embeddings._events import emit_events
 from llama_index_aimlapi_embeddings._nodes import name_nodes
@@ -41,7 +48,7 @@ class EmbeddingOptions(Options, total=False):
     embed_batch_size: int
     batch_size: int | None
     num_workers: int | None
-    timeout: float | None
+    timeout: TimeoutLike | None
     show_progress: bool
     additional_kwargs: dict[str, Any]
     async_http_client: Any
@@ -66,6 +73,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
         "extra_body": "additional_kwargs",
         "async_http_client": "async_http_client",
     }
+    _classes: ClassVar[dict[str, str]] = {"aimlapi": "AIMLAPIEmbedding", "nugen": "NugenEmbedding"}
     _caption: ClassVar[str] = "Generating embeddings"
     _observers: ClassVar[tuple[str, ...]] = ("callback_manager", "embeddings_cache")
 
@@ -89,10 +97,11 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
     num_workers: Integer | None = None
     """Most requests in flight at a time, over all calls of this object. The smaller of this and
     `max_concurrency` holds."""
-    timeout: Seconds | None = None
-    """Seconds that connecting, sending, and each wait for more of a reply may take; 60 when None.
-    An attempt as a whole may take three times as long. A client of your own keeps the timeout it
-    was made with, unless one is given here."""
+    timeout: Timeout | None = None
+    """Seconds that connecting, sending, and each wait for more of a reply may take; 60 when None. A
+    pair `(connect, read)` or an `httpx.Timeout` tells them apart. An attempt as a whole may take
+    three times as long as one wait for a reply. A client of your own keeps the timeout it was made
+    with, unless one is given here."""
     show_progress: bool = False
     """Whether batches show a bar, also inside an `IngestionPipeline`."""
     async_http_client: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
@@ -229,7 +238,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
             cache = self._find_cache("document")
             known = cache.find(texts) if cache else {}
             try:
-                with self._tell_batch(show_progress, known):
+                with ShortTraceback(), self._tell_batch(show_progress, known):
                     vectors += self._get_text_embeddings(texts)
             except AIMLAPIError as error:
                 if cache and error.partial:
@@ -247,7 +256,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
             cache = self._find_cache("document")
             known = await cache.afind(texts) if cache else {}
             try:
-                with self._tell_batch(show_progress, known):
+                with ShortTraceback(), self._tell_batch(show_progress, known):
                     vectors += await self._aget_text_embeddings(texts)
             except AIMLAPIError as error:
                 if cache and error.partial:
@@ -258,7 +267,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
         return vectors
 
     def _embed_one(self, text: str, role: _Role, embed: Callable[[str], Embedding]) -> Embedding:
-        with emit_events(self, [text]) as vectors:
+        with ShortTraceback(), emit_events(self, [text]) as vectors:
             cache = self._find_cache(role)
             known = cache.find([text]) if cache else {}
             vectors.append(known[0] if known else embed(text))
@@ -269,7 +278,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
     async def _aembed_one(
         self, text: str, role: _Role, embed: Callable[[str], Awaitable[Embedding]]
     ) -> Embedding:
-        with emit_events(self, [text]) as vectors:
+        with ShortTraceback(), emit_events(self, [text]) as vectors:
             cache = self._find_cache(role)
             known = await cache.afind([text]) if cache else {}
             vectors.append(known[0] if known else await embed(text))

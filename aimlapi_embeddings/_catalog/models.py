@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from html import escape
+from typing import Any
 
 from aimlapi_embeddings._catalog.families import (
     ANY_SIZE,
@@ -19,20 +21,55 @@ from aimlapi_embeddings._catalog.providers import PROVIDERS, Provider
 from aimlapi_embeddings._errors import ConfigurationError
 from aimlapi_embeddings._warn import warn_user
 
+# Share of two names that has to agree: one that is less alike would be a guess.
+_NEAR = 0.6
 _UNKNOWN = {"aimlapi": GENERIC, "nugen": NUGEN}
 
 
-def supported_models() -> tuple[Model, ...]:
+class Models(tuple[Model, ...]):
+    """Models, which a notebook shows as a table."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        """Return the table that notebooks show."""
+        columns: dict[str, Callable[[Model], Any]] = {
+            "model": lambda row: escape(row.id),
+            "family": lambda row: row.family.name,
+            "dimensions": lambda row: _shown(row.native_dimensions),
+            "texts per request": lambda row: _shown(row.max_texts_per_request),
+            "tokens per text": lambda row: _shown(row.max_tokens_per_text),
+            "$ per million tokens": lambda row: row.usd_per_million_tokens or "",
+            "retired": lambda row: row.retired or "",
+        }
+        head = "".join(f"<th>{name}</th>" for name in columns)
+        rows = ("".join(f"<td>{cell(row)}</td>" for cell in columns.values()) for row in self)
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _shown(figure: int | None) -> str:
+    return "" if figure is None else f"{figure:,}"
+
+
+def supported_models() -> Models:
     """Tell which models are known, with their family, sizes and limits.
 
     Other ids work too: they get a plain OpenAI-shaped request, or the rules of `family=`.
     """
-    return MODELS
+    return Models(MODELS)
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Find the name that was most likely meant."""
-    return difflib.get_close_matches(name, list(names), n=1, cutoff=0.0)[0]
+def nearest(name: object, names: Iterable[str]) -> str | None:
+    """Find the name that was most likely meant; None when none is near."""
+    found = difflib.get_close_matches(str(name), list(names), n=1, cutoff=_NEAR)
+    return found[0] if found else None
+
+
+def did_you_mean(name: object, names: Iterable[str]) -> str:
+    """End a sentence with the name that was most likely meant, where one is near."""
+    meant = nearest(name, names)
+    return "." if meant is None else f"; did you mean {meant!r}?"
 
 
 def one_of(what: str, value: object, choices: Iterable[str]) -> str:
@@ -41,8 +78,8 @@ def one_of(what: str, value: object, choices: Iterable[str]) -> str:
     if isinstance(value, str) and value in choices:
         return str(value)
     raise ConfigurationError(
-        f"{what}={value!r} is not one of {', '.join(map(repr, choices))}; "
-        f"did you mean {nearest(str(value), choices)!r}?"
+        f"{what}={value!r} is not one of {', '.join(map(repr, choices))}"
+        f"{did_you_mean(value, choices)}"
     )
 
 
@@ -81,12 +118,17 @@ def find_model(model: str, provider: Provider, family: str | None) -> Model:
             )
         return row
     if rules is None:
+        if elsewhere := _known(model):
+            other = elsewhere[0].family.provider
+            raise ConfigurationError(
+                f"model={model!r} is a model of {other} and not of {provider.name}: use "
+                f"provider={other!r}."
+            )
         rules = _UNKNOWN[provider.name]
-        ids = [id for row in MODELS if row.family.provider == provider.name for id in names(row)]
         warn_user(
             f"{model} is not a model this version knows for {provider.name}; it gets a plain "
-            f"request without a role. The nearest known id is {nearest(model, ids)}. "
-            f"If it follows the rules of a known family, say so with family=..."
+            f"request without a role. {suggest(model, provider)} If it follows the rules of a "
+            "known family, say so with family=..."
         )
     return _unknown_model(model, rules)
 
@@ -95,6 +137,19 @@ def family_of(model: str, provider: Provider) -> Family:
     """Tell whose rules a model gets when `family` is not given."""
     known = [row.family for row in _known(model) if row.family.provider == provider.name]
     return known[0] if known else _UNKNOWN[provider.name]
+
+
+def suggest(model: str, provider: Provider) -> str:
+    """Name the nearest id of a provider, or those that it lists."""
+    rows = [row for row in MODELS if row.family.provider == provider.name]
+    if near := nearest(model, [name for row in rows for name in names(row)]):
+        return f"Did you mean {near}?"
+    return f"Known ids are {', '.join(row.id for row in rows if not row.retired)}."
+
+
+def is_known(model: Model, provider: Provider) -> bool:
+    """Tell whether a row is of the table, or an unknown id that `family` gave rules to."""
+    return model in MODELS or model.family is not _UNKNOWN[provider.name]
 
 
 def names(row: Model) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -42,7 +43,7 @@ _ERRORS: dict[int, type[APIStatusError]] = {
 
 _NEXT_STEPS = {
     400: "Compare the options with what the model takes: supported_models() lists it.",
-    401: "Check the key in {variable}; keys are made at {keys_page}.",
+    401: "Check {key}; keys are made at {keys_page}.",
     402: "Top up the balance: {keys_page}.",
     403: "Top up the balance, or use a key that may embed: {keys_page}.",
     404: "Check model and base_url ({url}); a model that was withdrawn answers like this too.",
@@ -64,6 +65,7 @@ _QUOTA_STEP = (
     "up the balance or change the plan, see {keys_page}."
 )
 
+_SPEAKS_OF_THE_MODEL = re.compile(r"\bmodel\b", re.I)
 _SHOWN_PLACES = 10
 _KEPT_CONTENT = 4096  # bytes
 
@@ -87,20 +89,26 @@ def error_of(
     reply: Reply,
     *,
     provider: Provider,
+    key: str,
     url: str,
     where: str,
     indices: tuple[int, ...],
     retry_after: float | None = None,
+    advice: str = "",
+    unknown_model: str = "",
 ) -> APIStatusError:
     """Make the error of a reply.
 
     Args:
         reply: Its status is not 2xx.
-        provider: Names the variable and the page of the key.
+        provider: Names the page of the key.
+        key: The argument or the variable that holds the key.
         url: Where the request went.
         where: A phrase that says which texts the request carried.
         indices: Their positions.
         retry_after: Seconds the server asked to wait, or None.
+        advice: The next step, instead of the status's own.
+        unknown_model: What to do if the model is at fault; "" for one that is known.
 
     Returns:
         An error that says status, the server's message, request id, texts and the next step. A
@@ -111,18 +119,23 @@ def error_of(
     found = read_error(content)
     step = _NEXT_STEPS.get(status, _BY_CLASS.get(status // 100, _BY_CLASS[4]))
     kind = _ERRORS.get(status, InternalServerError if status >= 500 else APIStatusError)
+    told = ""
     if quota_exhausted(status, found, retry_after):
         step = step if status in (402, 403) else _QUOTA_STEP  # theirs name the balance too
     elif is_too_large(status, found.message):
         kind, step = RequestTooLargeError, _NEXT_STEPS[413]
-    step = step.format(
-        variable=provider.api_key_variable,
+    elif advice:
+        told = advice
+    elif unknown_model and (status == 404 or _SPEAKS_OF_THE_MODEL.search(found.message)):
+        told = unknown_model
+    step = told or step.format(
+        key=key,
         keys_page=provider.keys_page,
         url=shown_url(url),
         location=headers.get("location", "not told"),
     )
-    request_id = headers.get("x-inference-id") or headers.get("x-request-id")
-    context = f"{where}; request id {request_id or 'not told'}"
+    quoted = request_id(reply)
+    context = f"{where}; request id {quoted or 'not told'}"
     shown = found.message or "the server gave no reason"
     encoding = content_encoding(reply)
     if encoding and not _is_text(content):
@@ -133,10 +146,15 @@ def error_of(
         found.message,
         content[:_KEPT_CONTENT],
         found.data if len(content) <= READ_BODY else None,
-        request_id,
+        quoted,
         retry_after,
         indices,
     )
+
+
+def request_id(reply: Reply) -> str | None:
+    """Return what to quote to the provider's support, or None."""
+    return reply.headers.get("x-inference-id") or reply.headers.get("x-request-id")
 
 
 def several_refused(errors: Mapping[int, BadRequestError], total: int) -> BadRequestError:

@@ -15,7 +15,7 @@ from aimlapi_embeddings import APIConnectionError, APITimeoutError, ReplyError
 from aimlapi_embeddings.emulator import Fault, faults
 from tests.support.emulator_server import connected, serving
 from tests.support.entry_points import Clock, EntryPoint, Mode, Package
-from tests.support.raw_server import RawServer, raw_server, reply
+from tests.support.raw_server import raw_server, reply
 from tests.support.sockets import SOON, eventually, ports_to
 
 pytestmark = pytest.mark.usefixtures("unencrypted")
