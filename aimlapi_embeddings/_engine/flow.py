@@ -8,7 +8,7 @@ is (`refusals`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from aimlapi_embeddings._engine.limits import LearnedLimits
 from aimlapi_embeddings._engine.pacing import Caller, Lane, Pacer
 from aimlapi_embeddings._engine.refusals import Part, Worklist
 from aimlapi_embeddings._engine.retries import GiveUp, Retries, RetryPolicy
-from aimlapi_embeddings._engine.steps import Deliver, Flow, Send, Sleep
+from aimlapi_embeddings._engine.steps import Deliver, Flow, Send, Sleep, Step
 from aimlapi_embeddings._errors import (
     APIConnectionError,
     APIStatusError,
@@ -62,91 +62,134 @@ class Call(msgspec.Struct, frozen=True):
     monotonic: Callable[[], float]
 
 
+class _Outcome(msgspec.Struct):
+    """What came of one attempt.
+
+    Attributes:
+        part: As it was sent: it may have been cut while it waited.
+        encoding_format: That was asked for.
+        reply: Of the server, or None.
+        failure: The error of a reply that is none of vectors, or why there is no reply.
+        hint: When the server wants to be asked again.
+        outage: For a 429, whether nobody got through since the refusals before.
+    """
+
+    part: Part
+    encoding_format: str | None
+    reply: Reply | None = None
+    failure: APIConnectionError | APIStatusError | ReplyError | None = None
+    hint: RetryHint | None = None
+    outage: bool = False
+
+
 def embed_part(part: Part, call: Call) -> Flow:
     """Embed a part, unless it is refused: then its pieces are put back into the worklist.
 
     Raises:
         AIMLAPIError: The call cannot go on.
     """
-    work, pacer, limits = call.work, call.pacer, call.limits
-    retries = Retries(call.policy, pacer)
+    retries = Retries(call.policy, call.pacer)
     attempts = 0
     while True:
-        leave = yield from pacer.leave(call.lane, part.tokens, call.caller)
-        failure: APIConnectionError | APIStatusError | ReplyError | None = None
-        reply: Reply | None = None
-        hint: RetryHint | None = None
-        outage = False
-        try:
-            part = work.start(part)
-            encoding_format = limits.encoding_format
-            body = _body(part, call, encoding_format)
-            attempts += 1
-            started = call.monotonic() if report.hears_requests() else None
-            try:
-                reply = effective_reply((yield Send(body)))
-            except (APIConnectionError, ReplyError) as error:
-                failure = error
-            else:
-                if is_success(reply):
-                    work.accept()
-                    pacer.succeeded(leave)
-                else:
-                    hint = read_retry_hint(reply.headers, reply.body, call.wall_clock)
-                    failure = _error(reply, hint, part, call, attempts)
-                    if failure.status_code == 429 and not isinstance(failure, RequestTooLargeError):
-                        before = leave.bound.limit
-                        outage = pacer.refused(leave)
-                        if leave.bound.limit < before:
-                            report.lowered(leave.bound.limit)
-            if started is not None:
-                seconds = call.monotonic() - started
-                report.request(call.options.id, len(part), part.tokens, reply, seconds)
-        finally:
-            work.end(part)
-            pacer.release(leave)
+        attempts += 1
+        outcome = yield from _attempt(part, call, attempts)
+        part, failure = outcome.part, outcome.failure
         sent = not isinstance(failure, APIConnectionError) or failure.sent
         cost = Usage(requests=int(sent), retries=int(sent and attempts > 1))
         if failure is None:
-            assert reply is not None
-            yield from _deliver(reply, part, call, cost)
+            assert outcome.reply is not None
+            yield from _deliver(outcome.reply, part, call, cost)
             _learn(part, call)
             return
         yield Deliver(cost)
         if isinstance(failure, ReplyError):
             raise ReplyError(f"{failure} [{_place(part, call)}]") from failure.__cause__
-        if isinstance(failure, APIConnectionError):
-            if isinstance(failure, IdleConnectionClosed):
-                continue  # another one is taken, or opened, at once
-            if isinstance(failure, APITimeoutError) and failure.sent and len(part) > 1:
-                part.timeouts += 1
-                if part.timeouts == _TIMEOUTS_BEFORE_CUT:
-                    work.cut(part)
-                    return
-            wait = retries.after_connection_error(failure)
-            if isinstance(wait, GiveUp):
-                raise _with_place(failure, part, call, attempts)
-            report.wait(type(failure).__name__, retries, wait, 0.0, len(work) + 1)
-        elif isinstance(failure, BadRequestError):
-            if encoding_format is not None and "encoding_format" in failure.message:
-                limits.encoding_format = None  # asked by us, refused by the server: floats will do
+        if isinstance(failure, BadRequestError):
+            if _is_sent_otherwise(outcome, failure, call):
                 continue
-            if isinstance(failure, RequestTooLargeError) and _has_string_form(part, call.options):
-                part.as_string = True  # for which the server allows more
-                continue
-            if work.refuse(part, failure):
-                pacer.probe()
+            if call.work.refuse(part, failure):
+                call.pacer.probe()
             return
-        else:
-            closed_for = pacer.closed_for
-            wait = retries.after_status_error(failure, hint, outage=outage)
-            if isinstance(wait, GiveUp):
-                assert reply is not None
-                raise _error(reply, hint, part, call, attempts, wait)
-            seconds = max(wait, pacer.closed_for)
-            report.wait(str(failure.status_code), retries, seconds, closed_for, len(work) + 1)
+        if isinstance(failure, IdleConnectionClosed):
+            continue  # another one is taken, or opened, at once
+        if isinstance(failure, APITimeoutError) and failure.sent and len(part) > 1:
+            part.timeouts += 1
+            if part.timeouts == _TIMEOUTS_BEFORE_CUT:
+                call.work.cut(part)
+                return
+        wait = _wait_before_retry(outcome, failure, retries, call, attempts)
         if wait > 0:
             yield Sleep(wait)
+
+
+def _attempt(part: Part, call: Call, attempts: int) -> Generator[Step, Any, _Outcome]:
+    """Send a part once, when it may leave."""
+    work, pacer = call.work, call.pacer
+    leave = yield from pacer.leave(call.lane, part.tokens, call.caller)
+    try:
+        part = work.start(part)
+        outcome = _Outcome(part, call.limits.encoding_format)
+        body = _body(part, call, outcome.encoding_format)
+        started = call.monotonic() if report.hears_requests() else None
+        try:
+            outcome.reply = reply = effective_reply((yield Send(body)))
+        except (APIConnectionError, ReplyError) as error:
+            outcome.failure = error
+        else:
+            if is_success(reply):
+                work.accept()
+                pacer.succeeded(leave)
+            else:
+                outcome.hint = read_retry_hint(reply.headers, reply.body, call.wall_clock)
+                outcome.failure = refusal = _error(reply, outcome.hint, part, call, attempts)
+                if refusal.status_code == 429 and not isinstance(refusal, RequestTooLargeError):
+                    before = leave.bound.limit
+                    outcome.outage = pacer.refused(leave)
+                    if leave.bound.limit < before:
+                        report.lowered(leave.bound.limit)
+        if started is not None:
+            seconds = call.monotonic() - started
+            report.request(call.options.id, len(part), part.tokens, outcome.reply, seconds)
+        return outcome
+    finally:
+        work.end(part)
+        pacer.release(leave)
+
+
+def _is_sent_otherwise(outcome: _Outcome, failure: BadRequestError, call: Call) -> bool:
+    """Tell whether the same texts are sent once more, in another form that may be accepted."""
+    if outcome.encoding_format is not None and "encoding_format" in failure.message:
+        call.limits.encoding_format = None  # asked by us, refused by the server: floats will do
+        return True
+    if isinstance(failure, RequestTooLargeError) and _has_string_form(outcome.part, call.options):
+        outcome.part.as_string = True  # for which the server allows more
+        return True
+    return False
+
+
+def _wait_before_retry(
+    outcome: _Outcome,
+    failure: APIConnectionError | APIStatusError,
+    retries: Retries,
+    call: Call,
+    attempts: int,
+) -> float:
+    """Say how many seconds to wait; raise the failure when the request is not repeated."""
+    closed_for = call.pacer.closed_for
+    if isinstance(failure, APIConnectionError):
+        why = type(failure).__name__
+        wait = retries.after_connection_error(failure)
+        if isinstance(wait, GiveUp):
+            raise _with_place(failure, outcome.part, call, attempts)
+    else:
+        why = str(failure.status_code)
+        wait = retries.after_status_error(failure, outcome.hint, outage=outcome.outage)
+        if isinstance(wait, GiveUp):
+            assert outcome.reply is not None
+            raise _error(outcome.reply, outcome.hint, outcome.part, call, attempts, wait)
+    seconds = max(wait, call.pacer.closed_for)
+    report.wait(why, retries, seconds, closed_for, len(call.work) + 1)
+    return wait
 
 
 def _body(part: Part, call: Call, encoding_format: str | None) -> bytes:

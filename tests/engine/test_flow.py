@@ -306,7 +306,6 @@ def test_a_reply_that_cannot_be_trusted_is_counted_and_not_repeated() -> None:
     rig = Rig(4)
     with pytest.raises(ReplyError, match=r"\[4 texts from 0 to 3 of 4; model text-") as caught:
         rig.run(lambda numbers: good(numbers[:-1]))
-    assert isinstance(caught.value.__cause__, ReplyError)
     assert rig.usage == Usage(requests=1)
 
 
