@@ -124,6 +124,7 @@ class _Base:
     def __init__(self, maker: Maker, carrier: Any) -> None:
         self._maker = maker
         self._carrier = carrier
+        self._stream: Any = None
         self._socket: Any = None
         self.idle_since = 0.0
 
@@ -152,7 +153,8 @@ class _Base:
         """Follow httpcore's trace events: https://www.encode.io/httpcore/extensions/#trace."""
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
             attempt.connected = True
-            self._socket = info["return_value"].get_extra_info("socket")
+            self._stream = info["return_value"]
+            self._socket = self._stream.get_extra_info("socket")
         elif (
             event.endswith("send_request_headers.started")
             and info["request"].method != b"CONNECT"  # to a proxy, before the request itself
@@ -202,6 +204,8 @@ class Connection(_Base):
     def close(self) -> None:
         """Close it; nobody uses it any more."""
         self._carrier.close()
+        if self._stream is not None:  # of which it knows nothing if TLS was interrupted
+            self._stream.close()
 
 
 class AsyncConnection(_Base):
@@ -237,6 +241,8 @@ class AsyncConnection(_Base):
     async def aclose(self) -> None:
         """Close it; nobody uses it any more."""
         await self._carrier.aclose()
+        if self._stream is not None:  # of which it knows nothing if TLS was cancelled
+            await self._stream.aclose()
 
 
 def _plain(headers: httpx.Headers) -> dict[str, str]:

@@ -73,7 +73,7 @@ class RawServer:
     def _serve(self, connection: socket.socket, port: int) -> None:
         place = 0
         with connection, suppress(OSError):
-            while _read_request(connection):
+            while read_request(connection):
                 with self._lock:
                     self.ports.append(port)
                     number = len(self.ports) - 1
@@ -82,7 +82,7 @@ class RawServer:
                 place += 1
 
 
-def _read_request(connection: socket.socket) -> bool:
+def read_request(connection: socket.socket) -> bool:
     """Read one request; False when the client closes the connection."""
     received = b""
     while b"\r\n\r\n" not in received:
