@@ -33,8 +33,9 @@ class AIMLAPIError(Exception):
     """Base of all errors of this package.
 
     Attributes:
-        partial: Vectors and usage of what was finished before the error, or None when the call
-            had not begun.
+        partial: Vectors and usage of what was finished before the error; of an error that a call
+            raises before its first request, as many places without a vector as there are texts.
+            None only where no call was made: for an error of a constructor.
     """
 
     partial: PartialResult | None = None
@@ -45,7 +46,7 @@ class ConfigurationError(AIMLAPIError, ValueError):
 
 
 class InvalidInputError(AIMLAPIError, ValueError):
-    """Texts that cannot be embedded. Raised before any request.
+    """Texts that cannot be embedded. Raised before any request; `partial` holds no vectors.
 
     Attributes:
         indices: Positions of all bad texts in the list that was passed.
@@ -161,3 +162,9 @@ class InternalServerError(APIStatusError):
 
 class ReplyError(AIMLAPIError):
     """A reply with a good status whose vectors cannot be trusted: wrong count, order or numbers."""
+
+
+# Tracebacks and pickles name an error as it is imported.
+for _each in list(globals().values()):
+    if isinstance(_each, type) and issubclass(_each, AIMLAPIError):
+        _each.__module__ = "aimlapi_embeddings"

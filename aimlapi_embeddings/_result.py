@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from html import escape
 from operator import eq
 from typing import TYPE_CHECKING, cast, overload
 
@@ -15,28 +16,75 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_SHOWN_NUMBERS = 4
+
+
 class EmbeddingResult:
     """n texts -> n vectors of d floats, in the order of the texts.
+
+    It has a length, can be iterated and indexed (`result[0]`, `result[:10]`), and shows itself as a
+    small table in a notebook.
 
     Attributes:
         model: The id that was asked for.
         usage: What this call cost.
         served: Model and provider that answered, as the server names them.
+        possibly_truncated: Positions of the texts of which the provider may have embedded only the
+            beginning: by our estimate they are longer than the model takes, and it cuts without
+            saying so. Only texts that were sent by this call; empty with `too_long="error"`.
     """
 
     def __init__(
-        self, model: str, buffer: VectorBuffer, usage: Usage, served: Served | None = None
+        self,
+        model: str,
+        buffer: VectorBuffer,
+        usage: Usage,
+        served: Served | None = None,
+        possibly_truncated: tuple[int, ...] = (),
     ) -> None:
         self.model = model
         self.usage = usage
         self.served = served or Served()
+        self.possibly_truncated = possibly_truncated
         self._buffer = buffer
 
     def __len__(self) -> int:
         return len(self._buffer)
 
+    def __iter__(self) -> Iterator[Vector]:
+        return iter(self.vectors)
+
+    @overload
+    def __getitem__(self, index: int) -> Vector: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Vector]: ...
+    def __getitem__(self, index: int | slice) -> Vector | list[Vector]:
+        places = range(len(self))[index]
+        if isinstance(places, range):
+            return [cast(Vector, self._buffer.vector(place)) for place in places]
+        return cast(Vector, self._buffer.vector(places))
+
     def __repr__(self) -> str:
         return f"EmbeddingResult({len(self)} vectors, model={self.model!r}, usage={self.usage!r})"
+
+    def _repr_html_(self) -> str:
+        """Return the small table that notebooks show."""
+        first = self[0] if len(self) else []
+        shown = ", ".join(f"{number:.4f}" for number in first[:_SHOWN_NUMBERS])
+        more = ", \u2026" if len(first) > _SHOWN_NUMBERS else ""
+        rows = {
+            "model": escape(self.model),
+            "vectors": f"{len(self):,}",
+            "dimensions": f"{len(first):,}",
+            "tokens": f"{self.usage.total_tokens:,}",
+            "credits": f"{self.usage.credits_used:,}",
+            "US dollars": f"{self.usage.usd_spent:.6f}",
+            "first vector": f"{shown}{more}",
+        }
+        if self.possibly_truncated:
+            rows["possibly truncated"] = f"{len(self.possibly_truncated):,} texts"
+        cells = "".join(f"<tr><th>{name}</th><td>{cell}</td></tr>" for name, cell in rows.items())
+        return f"<table>{cells}</table>"
 
     @property
     def vectors(self) -> list[Vector]:

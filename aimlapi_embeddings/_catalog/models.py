@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from html import escape
+from typing import Any
 
 from aimlapi_embeddings._catalog.families import (
     ANY_SIZE,
@@ -22,12 +24,38 @@ from aimlapi_embeddings._warn import warn_user
 _UNKNOWN = {"aimlapi": GENERIC, "nugen": NUGEN}
 
 
-def supported_models() -> tuple[Model, ...]:
+class Models(tuple[Model, ...]):
+    """Models, which a notebook shows as a table."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        """Return the table that notebooks show."""
+        columns: dict[str, Callable[[Model], Any]] = {
+            "model": lambda row: escape(row.id),
+            "family": lambda row: row.family.name,
+            "dimensions": lambda row: _shown(row.native_dimensions),
+            "texts per request": lambda row: _shown(row.max_texts_per_request),
+            "tokens per text": lambda row: _shown(row.max_tokens_per_text),
+            "$ per million tokens": lambda row: row.usd_per_million_tokens or "",
+            "retired": lambda row: row.retired or "",
+        }
+        head = "".join(f"<th>{name}</th>" for name in columns)
+        rows = ("".join(f"<td>{cell(row)}</td>" for cell in columns.values()) for row in self)
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _shown(figure: int | None) -> str:
+    return "" if figure is None else f"{figure:,}"
+
+
+def supported_models() -> Models:
     """Tell which models are known, with their family, sizes and limits.
 
     Other ids work too: they get a plain OpenAI-shaped request, or the rules of `family=`.
     """
-    return MODELS
+    return Models(MODELS)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -139,7 +139,7 @@ def test_a_value_that_is_no_choice_is_refused_with_the_choices(value: Any) -> No
 
 
 def test_supported_models_lists_the_whole_table() -> None:
-    assert supported_models() is MODELS
+    assert supported_models() == MODELS
 
 
 @pytest.mark.parametrize("model", [RETIRED, "of-tomorrow"])
