@@ -21,6 +21,7 @@ from aimlapi_embeddings._engine.retries import RetryPolicy
 from aimlapi_embeddings._engine.run import Meter, Runtime, run_tasks, run_threads
 from aimlapi_embeddings._engine.waiting import Clock, TaskCaller, ThreadCaller
 from aimlapi_embeddings._engine.workers import Workers
+from aimlapi_embeddings._log import Once
 from aimlapi_embeddings._protocol.endpoint import endpoint, shown_url
 from aimlapi_embeddings._protocol.options import (
     Options,
@@ -136,7 +137,9 @@ class EmbeddingsClient:
             if max_concurrency is None
             else check_integer("max_concurrency", max_concurrency, 1)
         )
-        most = most_texts(row, size, self._max_concurrency or BULK)
+        # With a rate limiter requests are what is scarce, and few are in flight.
+        side_by_side = 1 if rate_limiter is not None else self._max_concurrency or BULK
+        most = most_texts(row, size, side_by_side)
         task = check_task_type(row.family, task_type)
         self._options = Options(
             id=str.__str__(model),  # a plain string, where it is one of NumPy's
@@ -339,7 +342,7 @@ class EmbeddingsClient:
             bound, now = self._max_concurrency, self._clock.monotonic
             shared["pacer"] = Pacer(bound, now, self._limiter, theirs.pacer)
         if self._options == other._options:
-            shared["limits"] = theirs.limits
+            shared |= {"limits": theirs.limits, "once": theirs.once}
         same_key = self._key.get_secret_value() == other._key.get_secret_value()
         if same_key and self._connection() == other._connection():
             shared["transport"] = theirs.transport
@@ -386,6 +389,7 @@ class EmbeddingsClient:
             limiter=self._limiter,
             workers=Workers(pacer.most),
             meter=Meter(),
+            once=Once(),
         )
 
     @contextmanager

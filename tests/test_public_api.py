@@ -31,6 +31,7 @@ CORE = Path(aimlapi_embeddings.__file__).parent
 ROOMS = (
     "_version",
     "_warn",
+    "_log",
     "_slices",
     "_wake_up",
     "_types",

@@ -53,6 +53,8 @@ class Family:
         auto_encoding_format: The value to send unless told otherwise, or None to send nothing.
         too_long: Fields that make the server treat a too long text as asked, by the values of the
             `too_long` option; no fields where it does so anyway.
+        cuts_silently: Whether the server embeds only the beginning of a text that is too long, and
+            does not say so, unless it is told otherwise.
         max_chars_alone: Longest text sent as a string, in UTF-16 code units, or None.
         max_chars_in_array: Longest text that may share a request, in the same; longer ones are sent
             alone, as a string.
@@ -68,6 +70,7 @@ class Family:
     encoding_formats: tuple[str, ...] = ()
     auto_encoding_format: str | None = None
     too_long: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+    cuts_silently: bool = False
     max_chars_alone: int | None = None
     max_chars_in_array: int | None = None
     source: str
@@ -133,6 +136,7 @@ GOOGLE = Family(
         "error": {"auto_truncate": False},
         "truncate": {"auto_truncate": True},
     },
+    cuts_silently=True,  # LIVE, VERTEX: "auto_truncate" is true by default
     source="LIVE, VERTEX",
 )
 OPENAI = Family(

@@ -125,6 +125,11 @@ def family_of(model: str, provider: Provider) -> Family:
     return known[0] if known else _UNKNOWN[provider.name]
 
 
+def is_known(model: Model, provider: Provider) -> bool:
+    """Tell whether a row is of the table, or an unknown id that `family` gave rules to."""
+    return model in MODELS or model.family is not _UNKNOWN[provider.name]
+
+
 def names(row: Model) -> tuple[str, ...]:
     """List the id and the aliases of a row."""
     return (row.id, *row.aliases)

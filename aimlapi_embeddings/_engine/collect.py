@@ -23,12 +23,21 @@ class Collector:
         plan: Which places get a copy of another place's vector.
         size: Numbers of each vector, where that is known before.
         progress: Of the caller, or None.
+        possibly_truncated: Texts of which the provider may embed only the beginning.
     """
 
-    def __init__(self, texts: int, plan: Plan, size: int | None, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        texts: int,
+        plan: Plan,
+        size: int | None,
+        progress: Progress | None,
+        possibly_truncated: tuple[int, ...] = (),
+    ) -> None:
         self.usage = Usage(deduplicated=len(plan.copies))
         self.buffer = VectorBuffer(texts, size)
         self.served = Served()
+        self._possibly_truncated = possibly_truncated
         self._copies = plan.copies
         self._times = Counter(place for _, place in plan.copies)
         self._progress = progress
@@ -69,7 +78,9 @@ class Collector:
             copies = {i: refused[source] for i, source in self._copies if source in refused}
             raise several_refused({**refused, **copies}, len(self.buffer))
         yield from self._fill_copies()
-        return EmbeddingResult(model, self.buffer, self.usage, self.served)
+        return EmbeddingResult(
+            model, self.buffer, self.usage, self.served, self._possibly_truncated
+        )
 
     def partial(self) -> PartialResult:
         """Return what is there."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from aimlapi_embeddings._engine import report
 from aimlapi_embeddings._engine.limits import LearnedLimits
 from aimlapi_embeddings._engine.pacing import Caller, Lane, Pacer
 from aimlapi_embeddings._engine.refusals import Part, Worklist
@@ -38,6 +39,7 @@ from aimlapi_embeddings._types import Reply, Usage
 _SHOWN_TEXT = 60  # characters
 # A batch that got no reply in time so often is not sent again at its size.
 _TIMEOUTS_BEFORE_CUT = 2
+_NO_REASON = GiveUp()
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -55,6 +57,7 @@ class Call(msgspec.Struct, frozen=True):
     url: str
     query: bool
     wall_clock: Callable[[], float]
+    monotonic: Callable[[], float]
 
 
 def embed_part(part: Part, call: Call) -> Flow:
@@ -69,6 +72,7 @@ def embed_part(part: Part, call: Call) -> Flow:
     while True:
         leave = yield from pacer.leave(call.lane, part.tokens, call.caller)
         failure: APIConnectionError | APIStatusError | ReplyError | None = None
+        reply: Reply | None = None
         hint: RetryHint | None = None
         outage = False
         try:
@@ -76,6 +80,7 @@ def embed_part(part: Part, call: Call) -> Flow:
             encoding_format = limits.encoding_format
             body = _body(part, call, encoding_format)
             attempts += 1
+            started = call.monotonic() if report.hears_requests() else None
             try:
                 reply = effective_reply((yield Send(body)))
             except (APIConnectionError, ReplyError) as error:
@@ -88,15 +93,22 @@ def embed_part(part: Part, call: Call) -> Flow:
                     hint = read_retry_hint(reply.headers, reply.body, call.wall_clock)
                     failure = _error(reply, hint, part, call, attempts)
                     if failure.status_code == 429 and not isinstance(failure, RequestTooLargeError):
+                        before = leave.bound.limit
                         outage = pacer.refused(leave)
+                        if leave.bound.limit < before:
+                            report.lowered(leave.bound.limit)
+            if started is not None:
+                seconds = call.monotonic() - started
+                report.request(call.options.id, len(part), part.tokens, reply, seconds)
         finally:
             work.end(part)
             pacer.release(leave)
         sent = not isinstance(failure, APIConnectionError) or failure.sent
         cost = Usage(requests=int(sent), retries=int(sent and attempts > 1))
         if failure is None:
+            assert reply is not None
             yield from _deliver(reply, part, call, cost)
-            work.embedded(part)
+            _learn(part, call)
             return
         yield Deliver(cost)
         if isinstance(failure, ReplyError):
@@ -112,6 +124,7 @@ def embed_part(part: Part, call: Call) -> Flow:
             wait = retries.after_connection_error(failure)
             if isinstance(wait, GiveUp):
                 raise _with_place(failure, part, call, attempts)
+            report.wait(type(failure).__name__, retries, wait, 0.0, len(work) + 1)
         elif isinstance(failure, BadRequestError):
             if encoding_format is not None and "encoding_format" in failure.message:
                 limits.encoding_format = None  # asked by us, refused by the server: floats will do
@@ -123,9 +136,13 @@ def embed_part(part: Part, call: Call) -> Flow:
                 pacer.probe()
             return
         else:
+            closed_for = pacer.closed_for
             wait = retries.after_status_error(failure, hint, outage=outage)
             if isinstance(wait, GiveUp):
-                raise _error(reply, hint, part, call, attempts, wait.reason)
+                assert reply is not None
+                raise _error(reply, hint, part, call, attempts, wait)
+            seconds = max(wait, pacer.closed_for)
+            report.wait(str(failure.status_code), retries, seconds, closed_for, len(work) + 1)
         if wait > 0:
             yield Sleep(wait)
 
@@ -167,22 +184,32 @@ def _deliver(reply: Reply, part: Part, call: Call, cost: Usage) -> Flow:
     yield Deliver(usage + cost, part.batch.indices, rows, served)
 
 
+def _learn(part: Part, call: Call) -> None:
+    """Note that a part was embedded, and tell what that proved about the size of requests."""
+    limits = call.limits
+    before = limits.max_texts, limits.max_tokens
+    call.work.embedded(part)
+    if limits.max_texts < before[0] or limits.max_tokens < before[1]:
+        report.learned(limits.max_texts, limits.max_tokens)
+
+
 def _error(
     reply: Reply,
     hint: RetryHint | None,
     part: Part,
     call: Call,
     attempts: int,
-    reason: str = "",
+    end: GiveUp = _NO_REASON,
 ) -> APIStatusError:
     place = _place(part, call, attempts)
     return error_of(
         reply,
         provider=call.options.provider,
         url=call.url,
-        where=f"{place}; {reason}" if reason else place,
+        where=f"{place}; {end.reason}" if end.reason else place,
         indices=tuple(part.batch.indices),
         retry_after=max(hint.seconds, 0.0) if hint else None,
+        advice=end.advice,
     )
 
 

@@ -122,6 +122,11 @@ class Pacer:
         """How many requests brought vectors so far."""
         return self._succeeded
 
+    @property
+    def closed_for(self) -> float:
+        """Seconds for which no request may leave, as the server asked."""
+        return max(self._opens_at - self._now(), 0.0)
+
     def leave(self, lane: Lane, tokens: int, caller: Caller) -> Generator[Step, Any, Leave]:
         """Wait until a request of so many tokens may be sent."""
         if self._limiter is not None:

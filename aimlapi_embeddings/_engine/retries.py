@@ -27,6 +27,10 @@ _OUTAGE_WAITS = (1.0, 4.0, 10.0, 20.0, 30.0)  # seconds; 65 in all
 _OUTAGE_JITTER = 0.25  # of the wait, added to it
 # A request that is refused while others get through is repeated without counting, but not for ever.
 _MOST_UNCOUNTED = 50
+_FEWER_REQUESTS = (
+    "Lower max_concurrency or set a rate_limiter, so that fewer requests are refused, or raise "
+    "max_retries."
+)
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
@@ -46,9 +50,11 @@ class GiveUp(msgspec.Struct, frozen=True):
 
     Attributes:
         reason: For the error's message; "" where its status says it all.
+        advice: What to do about the reason; "" where the status's own advice holds.
     """
 
     reason: str = ""
+    advice: str = ""
 
 
 class Retries(msgspec.Struct):
@@ -97,7 +103,8 @@ class Retries(msgspec.Struct):
         if hint and hint.binding and hint.seconds > longest:
             return GiveUp(
                 f"the server asks to wait {hint.seconds:,.0f} s, more than "
-                f"max_retry_wait={longest:g}"
+                f"max_retry_wait={longest:g}",
+                "Call again after that time, or raise max_retry_wait.",
             )
         limited = error.status_code == 429
         got_through = self.pacer.got_through
@@ -105,7 +112,8 @@ class Retries(msgspec.Struct):
         self.got_through = got_through
         counts = outage or not limited or self.failures - self.counted > _MOST_UNCOUNTED
         if (counts or self.policy.max_retries == 0) and self._is_used_up():
-            return GiveUp()
+            reason = f"max_retries={self.policy.max_retries} is used up"
+            return GiveUp(reason, _FEWER_REQUESTS if limited else "")
         if hint and hint.seconds > 0:
             self.pacer.wait_for(min(hint.seconds, longest))
             return 0.0

@@ -25,6 +25,7 @@ from aimlapi_embeddings._engine.steps import Deliver, Flow, Send, Sleep, Wait
 from aimlapi_embeddings._engine.waiting import Clock, ThreadCaller
 from aimlapi_embeddings._engine.workers import Workers
 from aimlapi_embeddings._errors import AIMLAPIError
+from aimlapi_embeddings._log import Once
 from aimlapi_embeddings._protocol.attempt import Attempt, CallEnded
 from aimlapi_embeddings._protocol.options import Options
 from aimlapi_embeddings._types import Reply, Usage
@@ -79,6 +80,7 @@ class Runtime(msgspec.Struct, frozen=True):
     limiter: Limiter | None
     workers: Workers
     meter: Meter
+    once: Once
 
     def close(self) -> None:
         """Close what sync calls opened; waits for nobody, and breaks nobody."""

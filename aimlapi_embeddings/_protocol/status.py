@@ -91,6 +91,7 @@ def error_of(
     where: str,
     indices: tuple[int, ...],
     retry_after: float | None = None,
+    advice: str = "",
 ) -> APIStatusError:
     """Make the error of a reply.
 
@@ -101,6 +102,7 @@ def error_of(
         where: A phrase that says which texts the request carried.
         indices: Their positions.
         retry_after: Seconds the server asked to wait, or None.
+        advice: The next step, instead of the status's own.
 
     Returns:
         An error that says status, the server's message, request id, texts and the next step. A
@@ -115,14 +117,16 @@ def error_of(
         step = step if status in (402, 403) else _QUOTA_STEP  # theirs name the balance too
     elif is_too_large(status, found.message):
         kind, step = RequestTooLargeError, _NEXT_STEPS[413]
+    elif advice:
+        step = advice
     step = step.format(
         variable=provider.api_key_variable,
         keys_page=provider.keys_page,
         url=shown_url(url),
         location=headers.get("location", "not told"),
     )
-    request_id = headers.get("x-inference-id") or headers.get("x-request-id")
-    context = f"{where}; request id {request_id or 'not told'}"
+    quoted = request_id(reply)
+    context = f"{where}; request id {quoted or 'not told'}"
     shown = found.message or "the server gave no reason"
     encoding = content_encoding(reply)
     if encoding and not _is_text(content):
@@ -133,10 +137,15 @@ def error_of(
         found.message,
         content[:_KEPT_CONTENT],
         found.data if len(content) <= READ_BODY else None,
-        request_id,
+        quoted,
         retry_after,
         indices,
     )
+
+
+def request_id(reply: Reply) -> str | None:
+    """Return what to quote to the provider's support, or None."""
+    return reply.headers.get("x-inference-id") or reply.headers.get("x-request-id")
 
 
 def several_refused(errors: Mapping[int, BadRequestError], total: int) -> BadRequestError:
