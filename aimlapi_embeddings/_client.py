@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Literal, Self
 
 import msgspec
@@ -17,14 +17,17 @@ from aimlapi_embeddings._engine.limiter import Limiter
 from aimlapi_embeddings._engine.limits import LearnedLimits
 from aimlapi_embeddings._engine.pacing import BULK, Pacer
 from aimlapi_embeddings._engine.planning import most_texts
+from aimlapi_embeddings._engine.progress import progress_bar
 from aimlapi_embeddings._engine.retries import RetryPolicy
 from aimlapi_embeddings._engine.run import Meter, Runtime, run_tasks, run_threads
 from aimlapi_embeddings._engine.waiting import Clock, TaskCaller, ThreadCaller
 from aimlapi_embeddings._engine.workers import Workers
+from aimlapi_embeddings._errors import ConfigurationError, ShortTraceback
 from aimlapi_embeddings._log import Once
 from aimlapi_embeddings._protocol.endpoint import endpoint, shown_url
 from aimlapi_embeddings._protocol.options import (
     Options,
+    TimeoutLike,
     check_dimensions,
     check_encoding_format,
     check_extra_body,
@@ -43,7 +46,7 @@ from aimlapi_embeddings._protocol.request import (
     cache_namespace,
     identity,
 )
-from aimlapi_embeddings._protocol.secrets import SecretLike, as_secret, find_key
+from aimlapi_embeddings._protocol.secrets import SecretLike, as_secret, find_key, name_of_key
 from aimlapi_embeddings._protocol.transport import HTTPTransport, check_http_clients
 from aimlapi_embeddings._result import EmbeddingResult
 from aimlapi_embeddings._slices import at_once, in_slices
@@ -80,7 +83,8 @@ class EmbeddingsClient:
         max_retries: Repeats of a request after its first attempt.
         max_retry_wait: Longest wait in seconds that a server may ask for; a longer one raises.
         timeout: Seconds that connecting, sending, and each wait for more of a reply may take; 60
-            when None. An attempt as a whole may take three times as long. A client of your own
+            when None. A pair `(connect, read)` or an `httpx.Timeout` tells them apart. An attempt
+            as a whole may take three times as long as one wait for a reply. A client of your own
             keeps the timeout it was made with, unless one is given here.
         rate_limiter: Of LangChain or LlamaIndex; asked once for each request, with its estimated
             tokens where it takes them.
@@ -119,7 +123,7 @@ class EmbeddingsClient:
         max_concurrency: int | None = None,
         max_retries: int = 5,
         max_retry_wait: float = 60.0,
-        timeout: float | None = None,
+        timeout: TimeoutLike | None = None,
         rate_limiter: Any = None,
         headers: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
@@ -182,7 +186,7 @@ class EmbeddingsClient:
         role: Role = "document",
         task_type: TaskType | str | None = None,
         titles: Sequence[str | None] | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         known: Mapping[int, Vector] | None = None,
     ) -> EmbeddingResult:
         """Embed n texts; `aembed` is the same for async callers.
@@ -192,8 +196,8 @@ class EmbeddingsClient:
             role: `"document"` for what is searched, `"query"` for what is searched with.
             task_type: Instead of the client's.
             titles: n titles or None, for families that take titles.
-            progress: Called as `progress(done, total)`, in texts, at the start and with each
-                finished request, in this thread (or event loop).
+            progress: True shows a bar. A function is called as `progress(done, total)`, in texts,
+                at the start and with each finished request, in this thread (or event loop).
             known: Vectors that are there already, by their place in the list, such as those of a
                 cache. Their texts are not sent; result, errors and progress speak of the whole
                 list.
@@ -209,11 +213,12 @@ class EmbeddingsClient:
             ReplyError: The server's answer cannot be trusted.
         """
         runtime, caller = self._runtime, ThreadCaller()
-        work = lay_out(runtime, caller, texts, role, task_type, titles, progress, known or {})
-        call, collector = at_once(work)
-        with self._attach_partial(collector):
-            run_threads(call, caller, runtime, collector)
-            return at_once(collector.result(self._options.id, call.work))
+        with ShortTraceback(), _telling(progress) as told:
+            work = lay_out(runtime, caller, texts, role, task_type, titles, told, known or {})
+            call, collector = at_once(work)
+            with self._attach_partial(collector):
+                run_threads(call, caller, runtime, collector)
+                return at_once(collector.result(self._options.id, call.work))
 
     async def aembed(
         self,
@@ -222,18 +227,19 @@ class EmbeddingsClient:
         role: Role = "document",
         task_type: TaskType | str | None = None,
         titles: Sequence[str | None] | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         known: Mapping[int, Vector] | None = None,
     ) -> EmbeddingResult:
         """Embed n texts, like `embed`, with the same requests."""
         import asyncio  # which takes 20 ms that sync callers need not wait
 
         runtime, caller = self._runtime, TaskCaller(asyncio.get_running_loop())
-        work = lay_out(runtime, caller, texts, role, task_type, titles, progress, known or {})
-        call, collector = await in_slices(work)
-        with self._attach_partial(collector):
-            await run_tasks(call, runtime, collector)
-            return await in_slices(collector.result(self._options.id, call.work))
+        with ShortTraceback(), _telling(progress) as told:
+            work = lay_out(runtime, caller, texts, role, task_type, titles, told, known or {})
+            call, collector = await in_slices(work)
+            with self._attach_partial(collector):
+                await run_tasks(call, runtime, collector)
+                return await in_slices(collector.result(self._options.id, call.work))
 
     @property
     def model(self) -> Model:
@@ -375,6 +381,7 @@ class EmbeddingsClient:
             options=self._options,
             policy=self._policy,
             url=shown_url(self._url),
+            key=name_of_key(self._options.provider, self._key),
             transport=HTTPTransport(
                 self._url,
                 self._key,
@@ -403,3 +410,14 @@ class EmbeddingsClient:
                 with suppress(AttributeError):  # an exception of the user's with slots
                     error.partial = collector.partial()  # type: ignore[attr-defined]
             raise
+
+
+def _telling(progress: Progress | bool | None) -> AbstractContextManager[Progress | None]:
+    """Return whom to tell about progress: a bar that lasts as long as the call, or a function."""
+    if progress is None or isinstance(progress, bool):
+        return progress_bar() if progress else nullcontext()
+    if not callable(progress):
+        raise ConfigurationError(
+            f"progress={progress!r} is neither True, for a bar, nor a function of (done, total)."
+        )
+    return nullcontext(progress)

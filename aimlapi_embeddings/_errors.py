@@ -164,6 +164,23 @@ class ReplyError(AIMLAPIError):
     """A reply with a good status whose vectors cannot be trusted: wrong count, order or numbers."""
 
 
+class ShortTraceback:
+    """Leaves out of a traceback what is below the `with` statement, for errors of this package.
+
+    They say what to do; the frames that found it out would only push the caller's own out of sight.
+    Errors of any other class keep theirs.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        link = error
+        while isinstance(link, AIMLAPIError):  # an error of ours may be caused by another one
+            link.__traceback__ = None
+            link = link.__cause__
+
+
 # Tracebacks and pickles name an error as it is imported.
 for _each in list(globals().values()):
     if isinstance(_each, type) and issubclass(_each, AIMLAPIError):

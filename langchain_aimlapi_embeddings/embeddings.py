@@ -10,7 +10,15 @@ from pydantic import Field, SecretStr
 from pydantic.json_schema import SkipJsonSchema
 
 from aimlapi_embeddings import TaskType
-from aimlapi_embeddings.adapters import BaseURL, EmbeddingsModel, Integer, Key, Options, Seconds
+from aimlapi_embeddings.adapters import (
+    BaseURL,
+    EmbeddingsModel,
+    Integer,
+    Key,
+    Options,
+    Timeout,
+    TimeoutLike,
+)
 
 
 class LangChainOptions(Options, total=False):
@@ -19,8 +27,8 @@ class LangChainOptions(Options, total=False):
     model: Required[str]
     chunk_size: int | None
     batch_size: int | None
-    request_timeout: float | None
-    timeout: float | None
+    request_timeout: TimeoutLike | None
+    timeout: TimeoutLike | None
     show_progress_bar: bool
     model_kwargs: dict[str, Any]
     http_async_client: Any
@@ -52,12 +60,16 @@ class _Embeddings(EmbeddingsModel, Embeddings):
         "extra_body": "model_kwargs",
         "async_http_client": "http_async_client",
     }
+    _classes: ClassVar[dict[str, str]] = {
+        "aimlapi": "AIMLAPIEmbeddings",
+        "nugen": "NugenEmbeddings",
+    }
 
     model: str
     """Id of the model. There is no default: vectors of different models cannot be compared."""
     chunk_size: Integer | None = Field(default=None, alias="batch_size")
     """Most texts in a request (alias `batch_size`); can only lower the model's own limit."""
-    request_timeout: Seconds | None = Field(default=None, alias="timeout")
+    request_timeout: Timeout | None = Field(default=None, alias="timeout")
     """Seconds that connecting, sending, and each wait for more of a reply may take; 60 when None
     (alias `timeout`). An attempt as a whole may take three times as long. A client of your own
     keeps the timeout it was made with, unless one is given here."""

@@ -15,7 +15,7 @@ from pydantic import SerializerFunctionWrapHandler as Handler
 from pydantic.json_schema import SkipJsonSchema
 
 from aimlapi_embeddings import AIMLAPIError, ConfigurationError, TaskType
-from aimlapi_embeddings.adapters import EmbeddingsModel, Integer, Options, Seconds
+from aimlapi_embeddings.adapters import EmbeddingsModel, Integer, Options, Timeout, TimeoutLike
 from llama_index_aimlapi_embeddings._cache import CachedVectors
 from llama_index_aimlapi_embeddings._events import emit_events
 from llama_index_aimlapi_embeddings._nodes import name_nodes
@@ -41,7 +41,7 @@ class EmbeddingOptions(Options, total=False):
     embed_batch_size: int
     batch_size: int | None
     num_workers: int | None
-    timeout: float | None
+    timeout: TimeoutLike | None
     show_progress: bool
     additional_kwargs: dict[str, Any]
     async_http_client: Any
@@ -66,6 +66,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
         "extra_body": "additional_kwargs",
         "async_http_client": "async_http_client",
     }
+    _classes: ClassVar[dict[str, str]] = {"aimlapi": "AIMLAPIEmbedding", "nugen": "NugenEmbedding"}
     _caption: ClassVar[str] = "Generating embeddings"
     _observers: ClassVar[tuple[str, ...]] = ("callback_manager", "embeddings_cache")
 
@@ -89,7 +90,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
     num_workers: Integer | None = None
     """Most requests in flight at a time, over all calls of this object. The smaller of this and
     `max_concurrency` holds."""
-    timeout: Seconds | None = None
+    timeout: Timeout | None = None
     """Seconds that connecting, sending, and each wait for more of a reply may take; 60 when None.
     An attempt as a whole may take three times as long. A client of your own keeps the timeout it
     was made with, unless one is given here."""

@@ -21,6 +21,8 @@ from aimlapi_embeddings._catalog.providers import PROVIDERS, Provider
 from aimlapi_embeddings._errors import ConfigurationError
 from aimlapi_embeddings._warn import warn_user
 
+# Share of two names that has to agree: one that is less alike would be a guess.
+_NEAR = 0.6
 _UNKNOWN = {"aimlapi": GENERIC, "nugen": NUGEN}
 
 
@@ -58,9 +60,16 @@ def supported_models() -> Models:
     return Models(MODELS)
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Find the name that was most likely meant."""
-    return difflib.get_close_matches(name, list(names), n=1, cutoff=0.0)[0]
+def nearest(name: object, names: Iterable[str]) -> str | None:
+    """Find the name that was most likely meant; None when none is near."""
+    found = difflib.get_close_matches(str(name), list(names), n=1, cutoff=_NEAR)
+    return found[0] if found else None
+
+
+def did_you_mean(name: object, names: Iterable[str]) -> str:
+    """End a sentence with the name that was most likely meant, where one is near."""
+    meant = nearest(name, names)
+    return "." if meant is None else f"; did you mean {meant!r}?"
 
 
 def one_of(what: str, value: object, choices: Iterable[str]) -> str:
@@ -69,8 +78,8 @@ def one_of(what: str, value: object, choices: Iterable[str]) -> str:
     if isinstance(value, str) and value in choices:
         return str(value)
     raise ConfigurationError(
-        f"{what}={value!r} is not one of {', '.join(map(repr, choices))}; "
-        f"did you mean {nearest(str(value), choices)!r}?"
+        f"{what}={value!r} is not one of {', '.join(map(repr, choices))}"
+        f"{did_you_mean(value, choices)}"
     )
 
 
@@ -109,12 +118,17 @@ def find_model(model: str, provider: Provider, family: str | None) -> Model:
             )
         return row
     if rules is None:
+        if elsewhere := _known(model):
+            other = elsewhere[0].family.provider
+            raise ConfigurationError(
+                f"model={model!r} is served by {other} and not by {provider.name}: use "
+                f"provider={other!r}."
+            )
         rules = _UNKNOWN[provider.name]
-        ids = [id for row in MODELS if row.family.provider == provider.name for id in names(row)]
         warn_user(
             f"{model} is not a model this version knows for {provider.name}; it gets a plain "
-            f"request without a role. The nearest known id is {nearest(model, ids)}. "
-            f"If it follows the rules of a known family, say so with family=..."
+            f"request without a role. {_suggest(model, provider)} If it follows the rules of a "
+            "known family, say so with family=..."
         )
     return _unknown_model(model, rules)
 
@@ -123,6 +137,14 @@ def family_of(model: str, provider: Provider) -> Family:
     """Tell whose rules a model gets when `family` is not given."""
     known = [row.family for row in _known(model) if row.family.provider == provider.name]
     return known[0] if known else _UNKNOWN[provider.name]
+
+
+def _suggest(model: str, provider: Provider) -> str:
+    """Name the nearest id of a provider, or those that it lists."""
+    rows = [row for row in MODELS if row.family.provider == provider.name]
+    if near := nearest(model, [name for row in rows for name in names(row)]):
+        return f"Did you mean {near}?"
+    return f"Known ids are {', '.join(row.id for row in rows if not row.retired)}."
 
 
 def is_known(model: Model, provider: Provider) -> bool:

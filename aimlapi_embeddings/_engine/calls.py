@@ -90,6 +90,7 @@ def _lay_out(
         limits=runtime.limits,
         work=Worklist(batches, runtime.limits),
         url=runtime.url,
+        key=runtime.key,
         query=role == "query",
         wall_clock=runtime.clock.time,
         monotonic=runtime.clock.monotonic,

@@ -55,6 +55,7 @@ class Call(msgspec.Struct, frozen=True):
     limits: LearnedLimits
     work: Worklist
     url: str
+    key: str
     query: bool
     wall_clock: Callable[[], float]
     monotonic: Callable[[], float]
@@ -205,6 +206,7 @@ def _error(
     return error_of(
         reply,
         provider=call.options.provider,
+        key=call.key,
         url=call.url,
         where=f"{place}; {end.reason}" if end.reason else place,
         indices=tuple(part.batch.indices),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aimlapi_embeddings._errors import ConfigurationError, InvalidInputError
@@ -36,8 +36,7 @@ def checking_texts(texts: object, role: Role) -> Work[list[str]]:
     if not isinstance(texts, Sequence) or isinstance(texts, str | bytes | bytearray | memoryview):
         kind = type(texts).__name__
         raise InvalidInputError(
-            f"texts must be a list of strings, not {_article(kind)} {kind}."
-            + (" Put the one text into a list: [text]." if isinstance(texts, str) else "")
+            f"texts must be a list of strings, not {_article(kind)} {kind}.{_as_list(texts)}"
         )
     given, plain = list(texts), list[Any]()
     bad: list[tuple[int, str]] = []
@@ -48,7 +47,11 @@ def checking_texts(texts: object, role: Role) -> Work[list[str]]:
         plain += step
         yield
     if bad and role == "query" and len(plain) == 1:
-        raise InvalidInputError(f"the query {bad[0][1]}. Nothing was sent.", (0,))
+        raise InvalidInputError(
+            f"the query {bad[0][1]}. Nothing was sent; a query is a string of one character or "
+            "more.",
+            (0,),
+        )
     if bad:
         what = "queries" if role == "query" else "texts"
         shown = "; ".join(f"{what}[{i}] {why}" for i, why in bad[:_SHOWN_INDICES])
@@ -61,6 +64,28 @@ def checking_texts(texts: object, role: Role) -> Work[list[str]]:
     return plain
 
 
+def _as_list(texts: object) -> str:
+    """Say how to make a list of strings of what was passed instead; "" where that is not known."""
+    if isinstance(texts, str):
+        return " Put the one text into a list: [text]."
+    if what := _text_of(texts):
+        return f" Put the text of it into a list: [{what}]."
+    if hasattr(texts, "tolist"):  # NumPy's arrays, a Series of pandas
+        return " Pass texts.tolist()."
+    if hasattr(texts, "to_list"):  # polars
+        return " Pass texts.to_list()."
+    if hasattr(texts, "columns"):  # a table
+        return " Pass one of its columns as a list: texts['...'].to_list()."
+    return " Pass list(texts)." if isinstance(texts, Iterable) else ""
+
+
+def _text_of(document: object) -> str | None:
+    """Say how to get the text of a document of LangChain or LlamaIndex."""
+    if hasattr(document, "page_content"):
+        return "document.page_content"
+    return "document.get_content()" if hasattr(document, "get_content") else None
+
+
 # Half of a pair of surrogates without its other half.
 _LONE_SURROGATE = re.compile(
     "[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]"
@@ -70,6 +95,12 @@ _LONE_SURROGATE = re.compile(
 def _why_bad(text: object) -> str | None:
     if not isinstance(text, str):
         kind = type(text).__name__
+        if (isinstance(text, float) and text != text) or kind in ("NAType", "NaTType"):
+            return "is NaN, a value that is missing; leave it out, in pandas with .dropna()"
+        if what := _text_of(text):
+            return f"is {_article(kind)} {kind}; pass its text, {what}"
+        if hasattr(text, "tolist"):
+            return f"is {_article(kind)} {kind}; texts are strings, so pass str(...) of it"
         return "is None" if text is None else f"is {_article(kind)} {kind}"
     if not text:
         return "is empty"

@@ -68,11 +68,13 @@ class Runtime(msgspec.Struct, frozen=True):
 
     Attributes:
         url: As it may be shown.
+        key: The argument or the variable that holds the key.
     """
 
     options: Options
     policy: RetryPolicy
     url: str
+    key: str
     transport: Transport
     pacer: Pacer
     limits: LearnedLimits

@@ -30,6 +30,7 @@ import msgspec
 from aimlapi_embeddings._errors import ConfigurationError
 from aimlapi_embeddings._protocol.attempt import Attempt
 from aimlapi_embeddings._protocol.endpoint import is_loopback
+from aimlapi_embeddings._protocol.options import Timeouts
 from aimlapi_embeddings._protocol.secrets import SecretLike
 
 # Seconds after which an idle connection is closed; httpx does the same.
@@ -54,13 +55,13 @@ class Maker(msgspec.Struct):
         url: Where requests are posted.
         key: Opened for each request, and kept nowhere.
         headers: Of each request.
-        timeout: Seconds that connecting, sending, and each wait for a piece may take.
+        timeout: Seconds that connecting, each wait for a piece, and sending may take.
     """
 
     url: str
     key: SecretLike
     headers: Mapping[str, str]
-    timeout: float
+    timeout: Timeouts
     _target: httpx.URL | None = None
     _defaults: httpx.Headers | None = None
     _certificates: ssl.SSLContext | None = None
@@ -108,14 +109,12 @@ class Maker(msgspec.Struct):
         headers = self._defaults.copy()
         headers["Authorization"] = f"Bearer {self.key.get_secret_value()}"
         headers["Content-Length"] = str(len(body))
-        seconds = self.timeout
-        timeout = {"connect": seconds, "read": seconds, "write": seconds, "pool": seconds}
         return httpx.Request(
             "POST",
             self._target or self.url,
             headers=headers,
             stream=httpx.ByteStream(body),  # httpx adds no headers of its own then
-            extensions={"timeout": timeout, "trace": trace},
+            extensions={"timeout": self.timeout._asdict(), "trace": trace},
         )
 
 

@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping
 from numbers import Real
 from threading import TIMEOUT_MAX  # of any wait, sockets' too; about 292 years
-from typing import Any
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
 from aimlapi_embeddings._catalog.families import ANY_SIZE, FAMILIES, Family, Model
-from aimlapi_embeddings._catalog.models import nearest, one_of
+from aimlapi_embeddings._catalog.models import did_you_mean, one_of
 from aimlapi_embeddings._catalog.providers import Provider
 from aimlapi_embeddings._errors import ConfigurationError
 from aimlapi_embeddings._types import TaskType
@@ -106,10 +106,8 @@ def check_task_type(family: Family, task_type: str | None) -> TaskType | None:
             raise ConfigurationError(f"{_no_task_types(family, task_type)}.") from None
         listed = ", ".join(map(repr, (*names, TaskType.NONE.value)))
         # NONE is the nearest name to many that do not exist, and hardly ever what was meant.
-        meant = nearest(str(task_type).upper(), names)
-        raise ConfigurationError(
-            f"task_type={task_type!r} is not one of {listed}; did you mean {meant!r}?"
-        ) from None
+        meant = did_you_mean(str(task_type).upper(), names)
+        raise ConfigurationError(f"task_type={task_type!r} is not one of {listed}{meant}") from None
     if task is TaskType.NONE or task in family.tasks:
         return task
     raise ConfigurationError(
@@ -164,9 +162,61 @@ def check_seconds(what: str, value: object, *, allow_zero: bool = False) -> floa
     return float(value)  # type: ignore[arg-type]
 
 
-def check_timeout(value: object) -> float | None:
-    """Return the seconds of a timeout, or None when it is left to the HTTP client."""
-    return None if value is None else check_seconds("timeout", value)
+class Timeouts(NamedTuple):
+    """Seconds for each phase of a request, in the order of httpx; None waits for ever."""
+
+    connect: float | None
+    read: float | None
+    write: float | None
+    pool: float | None
+
+
+class _Phases(Protocol):
+    """The shape of an `httpx.Timeout`."""
+
+    @property
+    def connect(self) -> float | None: ...
+    @property
+    def read(self) -> float | None: ...
+    @property
+    def write(self) -> float | None: ...
+    @property
+    def pool(self) -> float | None: ...
+
+
+TimeoutLike: TypeAlias = float | tuple[float | None, ...] | _Phases
+"""A number of seconds, a pair (connect, read), or an `httpx.Timeout`."""
+
+
+def check_timeout(value: object) -> float | Timeouts | None:
+    """Return the seconds of a timeout, or None when it is left to the HTTP client.
+
+    Args:
+        value: A number, a pair of numbers `(connect, read)` as in requests, a tuple of four as in
+            httpx, or an `httpx.Timeout`.
+    """
+    phases = timeout_phases(value)
+    if phases is None:
+        return None if value is None else check_seconds("timeout", value)
+    if len(phases) not in (2, 4):
+        raise ConfigurationError(
+            f"timeout={value!r} is neither a number of seconds nor a pair (connect, read)."
+        )
+    checked = [
+        None if seconds is None else check_seconds(f"timeout={value!r}: {name}", seconds)
+        for name, seconds in zip(Timeouts._fields, phases, strict=False)
+    ]
+    connect, read = checked[:2]
+    return Timeouts(*checked) if len(checked) == 4 else Timeouts(connect, read, read, connect)
+
+
+def timeout_phases(value: object) -> tuple[object, ...] | None:
+    """Take a timeout of several phases apart; None where it is something else."""
+    if isinstance(value, tuple | list):
+        return tuple(value)
+    missing = object()  # told apart by its shape: httpx is imported in one module alone
+    phases = tuple(getattr(value, name, missing) for name in Timeouts._fields)
+    return None if missing in phases else phases
 
 
 def check_flag(what: str, value: object) -> bool:

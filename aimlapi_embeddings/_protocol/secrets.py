@@ -75,11 +75,17 @@ def find_key(provider: Provider, api_key: SecretLike | None) -> SecretLike:
             f"no API key: set {provider.api_key_variable}, or pass api_key. Keys are made at "
             f"{provider.keys_page}."
         )
-    source = f"api_key, or {provider.api_key_variable},"
+    source = name_of_key(provider, key)
     for pattern, why in _NO_KEYS:
         if pattern.fullmatch(key.get_secret_value()):
             raise ConfigurationError(f"{source} {why}.")
     return key
+
+
+def name_of_key(provider: Provider, key: SecretLike) -> str:
+    """Tell where a key is set: in the provider's variable, or by the caller."""
+    variable = provider.api_key_variable
+    return variable if key.get_secret_value() == os.environ.get(variable) else "api_key"
 
 
 def hide(key: SecretLike, text: AnyStr) -> AnyStr:

@@ -42,7 +42,7 @@ _ERRORS: dict[int, type[APIStatusError]] = {
 
 _NEXT_STEPS = {
     400: "Compare the options with what the model takes: supported_models() lists it.",
-    401: "Check the key in {variable}; keys are made at {keys_page}.",
+    401: "Check {key}; keys are made at {keys_page}.",
     402: "Top up the balance: {keys_page}.",
     403: "Top up the balance, or use a key that may embed: {keys_page}.",
     404: "Check model and base_url ({url}); a model that was withdrawn answers like this too.",
@@ -87,6 +87,7 @@ def error_of(
     reply: Reply,
     *,
     provider: Provider,
+    key: str,
     url: str,
     where: str,
     indices: tuple[int, ...],
@@ -97,7 +98,8 @@ def error_of(
 
     Args:
         reply: Its status is not 2xx.
-        provider: Names the variable and the page of the key.
+        provider: Names the page of the key.
+        key: The argument or the variable that holds the key.
         url: Where the request went.
         where: A phrase that says which texts the request carried.
         indices: Their positions.
@@ -120,7 +122,7 @@ def error_of(
     elif advice:
         step = advice
     step = step.format(
-        variable=provider.api_key_variable,
+        key=key,
         keys_page=provider.keys_page,
         url=shown_url(url),
         location=headers.get("location", "not told"),

@@ -25,6 +25,7 @@ from aimlapi_embeddings._protocol.connections import Maker, Response, Stack
 from aimlapi_embeddings._protocol.endpoint import shown_url
 from aimlapi_embeddings._protocol.error_body import READ_BODY
 from aimlapi_embeddings._protocol.failures import known_failure
+from aimlapi_embeddings._protocol.options import Timeouts
 from aimlapi_embeddings._protocol.secrets import SecretLike, hide
 from aimlapi_embeddings._types import Reply
 from aimlapi_embeddings._warn import warn_user
@@ -85,8 +86,8 @@ class HTTPTransport:
         url: Of the endpoint.
         api_key: Opened for each request.
         headers: Of each request, ours and the user's.
-        timeout: Seconds, or None: `DEFAULT_TIMEOUT` for our connections, and what a client of the
-            user's own was made with.
+        timeout: Seconds, for each phase or for all, or None: `DEFAULT_TIMEOUT` for our connections,
+            and what a client of the user's own was made with.
         http_client: The user's own for threads, or None.
         async_http_client: The user's own for tasks, or None.
     """
@@ -96,7 +97,7 @@ class HTTPTransport:
         url: str,
         api_key: SecretLike,
         headers: Mapping[str, str],
-        timeout: float | None = None,
+        timeout: float | Timeouts | None = None,
         http_client: Any = None,
         async_http_client: Any = None,
     ) -> None:
@@ -107,8 +108,9 @@ class HTTPTransport:
         self._given = http_client
         self._given_async = async_http_client
         seconds = DEFAULT_TIMEOUT if timeout is None else timeout
-        self._whole = WHOLE * seconds
-        self._maker = Maker(url, api_key, headers, seconds)
+        phases = seconds if isinstance(seconds, Timeouts) else Timeouts(*[seconds] * 4)
+        self._whole = None if phases.read is None else WHOLE * phases.read
+        self._maker = Maker(url, api_key, headers, phases)
         self._watchdog = Watchdog()
         self._stack = Stack()
         self._finalizer = weakref.finalize(self, _close_all, self._stack)
@@ -143,7 +145,8 @@ class HTTPTransport:
         while (connection := stack.take()) is not None and not connection.is_usable:
             connection.close()
         connection = connection or self._maker.connection()
-        self._watchdog.watch(attempt, self._whole)
+        if self._whole is not None:
+            self._watchdog.watch(attempt, self._whole)
         try:
             response: Response = connection.post(body, attempt)
         except BaseException:
@@ -237,7 +240,9 @@ class HTTPTransport:
     def _known(
         self, error: BaseException, handled: BaseException | None, attempt: Attempt, given: Any
     ) -> AIMLAPIError | None:
-        seconds = self._maker.timeout if given is None or self._timeout is not None else None
+        phases, seconds = self._maker.timeout, None
+        if given is None or self._timeout is not None:
+            seconds = phases.read if attempt.sent else phases.connect
         return known_failure(
             error,
             handled,

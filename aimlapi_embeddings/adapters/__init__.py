@@ -1,7 +1,15 @@
 """What the framework adapters share. Not imported by the core, which does without pydantic."""
 
+from aimlapi_embeddings._protocol.options import TimeoutLike
 from aimlapi_embeddings.adapters._arguments import check_arguments, hide_arguments
-from aimlapi_embeddings.adapters._model import BaseURL, EmbeddingsModel, Integer, Key, Seconds
+from aimlapi_embeddings.adapters._model import (
+    BaseURL,
+    EmbeddingsModel,
+    Integer,
+    Key,
+    Seconds,
+    Timeout,
+)
 from aimlapi_embeddings.adapters._options import Options
 
 __all__ = [
@@ -11,6 +19,8 @@ __all__ = [
     "Key",
     "Options",
     "Seconds",
+    "Timeout",
+    "TimeoutLike",
     "check_arguments",
     "hide_arguments",
 ]

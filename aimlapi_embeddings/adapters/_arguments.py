@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from aimlapi_embeddings._catalog.foreign_names import NOT_NEEDED, RENAMED
 from aimlapi_embeddings._catalog.models import nearest
 from aimlapi_embeddings._errors import ConfigurationError
 from aimlapi_embeddings._protocol.options import as_integer
@@ -31,7 +32,12 @@ def hide_arguments(
             given[name] = value if hasattr(value, "get_secret_value") else hidden(value)
 
 
-def check_arguments(owner: str, given: Collection[str], known: Iterable[Sequence[str]]) -> None:
+def check_arguments(
+    owner: str,
+    given: Collection[str],
+    known: Iterable[Sequence[str]],
+    options: Mapping[str, str],
+) -> None:
     """Refuse arguments that an adapter does not know, or that say the same thing twice.
 
     Frameworks swallow unknown arguments or echo their values; this does neither.
@@ -40,22 +46,33 @@ def check_arguments(owner: str, given: Collection[str], known: Iterable[Sequence
         owner: Class to name in the message.
         given: Names of the arguments, without their values.
         known: For each argument all its names.
+        options: The argument that stands for each option of the client.
 
     Raises:
-        ConfigurationError: Names the culprit, and the nearest name that exists.
+        ConfigurationError: Names the culprit, and what to write instead.
     """
     known = [tuple(names) for names in known]
     every = [name for names in known for name in names]
     for name in given:
         if name not in every:
-            raise ConfigurationError(
-                f"{owner} has no argument {name!r}; did you mean {nearest(str(name), every)!r}?"
-            )
+            remedy = _instead(name, known, options)
+            raise ConfigurationError(f"{owner} has no argument {name!r}{remedy}")
     for names in known:
         if len(twice := [name for name in names if name in given]) > 1:
             raise ConfigurationError(
                 f"{' and '.join(map(repr, twice))} are names of one argument of {owner}; give one."
             )
+
+
+def _instead(name: str, known: Sequence[Sequence[str]], options: Mapping[str, str]) -> str:
+    """Say what to write instead of an argument that does not exist."""
+    if why := NOT_NEEDED.get(name):
+        return f": it is not needed, since {why}. Remove it."
+    if (ours := options.get(RENAMED.get(name, name))) is not None:
+        return f"; it is called {ours!r} here."
+    if near := nearest(name, [each for names in known for each in names]):
+        return f"; did you mean {near!r}?"
+    return f". It has {', '.join(names[0] for names in known)}."
 
 
 def check_number(what: str, value: object) -> object:

@@ -31,6 +31,7 @@ from pydantic import (
     SecretStr,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
@@ -41,6 +42,7 @@ from aimlapi_embeddings._client import EmbeddingsClient
 from aimlapi_embeddings._engine.progress import progress_bar
 from aimlapi_embeddings._errors import ConfigurationError
 from aimlapi_embeddings._protocol.endpoint import shown_url
+from aimlapi_embeddings._protocol.options import timeout_phases
 from aimlapi_embeddings._protocol.pickling import check_picklable, unpicklable
 from aimlapi_embeddings._protocol.secrets import Secret
 from aimlapi_embeddings._types import Progress, TaskType
@@ -54,10 +56,30 @@ def _number(value: object, info: ValidationInfo) -> object:
     return check_number(str(info.field_name), value)
 
 
+def _timeout(value: object, info: ValidationInfo) -> object:
+    name = str(info.field_name)
+    if (phases := timeout_phases(value)) is not None:
+        return phases
+    try:
+        return float(check_number(name, value))  # type: ignore[arg-type]  # it is asked for
+    except (TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, ConfigurationError):
+            raise
+        raise ConfigurationError(
+            f"{name} is neither a number of seconds nor a pair (connect, read)."
+        ) from None
+
+
 Integer = Annotated[int, BeforeValidator(_number)]
 """A field that refuses True, and takes integers of other libraries."""
 Seconds = Annotated[float, BeforeValidator(_number)]
 """A field that refuses True."""
+Timeout = Annotated[
+    Any,
+    BeforeValidator(_timeout),
+    WithJsonSchema({"type": "number"}),
+]
+"""A field for seconds, or for a pair (connect, read); an `httpx.Timeout` becomes a tuple."""
 Key = Annotated[SecretStr, PlainSerializer(lambda _: None, when_used="json")]
 """A field that stays out of JSON, where it would be asterisks that could be taken for a key."""
 BaseURL = Annotated[str, PlainSerializer(shown_url)]
@@ -86,6 +108,8 @@ class EmbeddingsModel(BaseModel):
     _provider: ClassVar[Literal["aimlapi", "nugen"]]
     _options: ClassVar[Mapping[str, str]]
     """Fields that the framework names, by option of the client."""
+    _classes: ClassVar[Mapping[str, str]]
+    """The framework's classes by provider."""
     _caption: ClassVar[str] = "Embedding"
     """Of progress bars."""
     _observers: ClassVar[tuple[str, ...]] = ()
@@ -153,9 +177,11 @@ class EmbeddingsModel(BaseModel):
         try:
             new = EmbeddingsClient(provider=self._provider, **chosen)
         except ConfigurationError as error:
-            known = {"api_key": "api_key"}  # the short name is the one in the documentation
-            names = {o: typed.get(field, known.get(o, field)) for o, field in fields.items()}
-            refused = rename(error, names)
+            names = {o: typed.get(field, _SHORT.get(o, field)) for o, field in fields.items()}
+            said = str(error)
+            for provider, name in self._classes.items():
+                said = said.replace(f"provider={provider!r}", name)
+            refused = rename(ConfigurationError(said), names)
         else:
             if client is not None:
                 new._continue(client)
@@ -190,7 +216,14 @@ class EmbeddingsModel(BaseModel):
 
     if not TYPE_CHECKING:  # each adapter tells checkers and editors its arguments
 
-        def __init__(self, **data: Any) -> None:
+        def __init__(self, *positional: Any, **data: Any) -> None:
+            misplaced = len(positional)
+            del positional  # one of them may be a key
+            if misplaced:
+                owner, model = type(self).__name__, self._options["model"]
+                raise TypeError(
+                    f"{owner} takes keyword arguments only: write {owner}({model}=...)."
+                )
             hide_arguments(data, self._names(), self._key_names(), _hidden)  # from pydantic's frame
             try:
                 super().__init__(**data)
@@ -260,7 +293,15 @@ class EmbeddingsModel(BaseModel):
         """
         names = cls._names()
         hide_arguments(given, names, cls._key_names(), _hidden)
-        check_arguments(cls.__name__, given, names)
+        options = {**_FIELDS, **cls._options, **_SHORT}
+        check_arguments(cls.__name__, given, names, options)
+        model = cls._options["model"]
+        if not any(name in given for known in names if model in known for name in known):
+            raise ConfigurationError(
+                f"{model} is missing. There is no default, because vectors of different models "
+                "cannot be compared: name the one your index was built with, or one of "
+                "supported_models()."
+            )
         typed = {known[0]: name for known in names for name in known if name in given}
         provider = PROVIDERS[cls._provider]
         read: tuple[tuple[str, str, Callable[[str], object]], ...] = (
@@ -356,3 +397,5 @@ describe_fields(EmbeddingsModel)
 # Options that both frameworks call by the client's names, but for one.
 _FIELDS = {name: name for name in EmbeddingsModel.model_fields if name != "default_headers"}
 _FIELDS["headers"] = "default_headers"
+# Of the names that an option has in an adapter, the one in the documentation.
+_SHORT = {"api_key": "api_key", "base_url": "base_url"}
