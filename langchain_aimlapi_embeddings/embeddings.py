@@ -71,8 +71,9 @@ class _Embeddings(EmbeddingsModel, Embeddings):
     """Most texts in a request (alias `batch_size`); can only lower the model's own limit."""
     request_timeout: Timeout | None = Field(default=None, alias="timeout")
     """Seconds that connecting, sending, and each wait for more of a reply may take; 60 when None
-    (alias `timeout`). An attempt as a whole may take three times as long. A client of your own
-    keeps the timeout it was made with, unless one is given here."""
+    (alias `timeout`). A pair `(connect, read)` or an `httpx.Timeout` tells them apart. An attempt
+    as a whole may take three times as long as one wait for a reply. A client of your own keeps the
+    timeout it was made with, unless one is given here."""
     show_progress_bar: bool = False
     """Whether `embed_documents` shows a bar."""
     model_kwargs: dict[str, Any] = Field(default_factory=dict)

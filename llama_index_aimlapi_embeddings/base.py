@@ -91,9 +91,10 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
     """Most requests in flight at a time, over all calls of this object. The smaller of this and
     `max_concurrency` holds."""
     timeout: Timeout | None = None
-    """Seconds that connecting, sending, and each wait for more of a reply may take; 60 when None.
-    An attempt as a whole may take three times as long. A client of your own keeps the timeout it
-    was made with, unless one is given here."""
+    """Seconds that connecting, sending, and each wait for more of a reply may take; 60 when None. A
+    pair `(connect, read)` or an `httpx.Timeout` tells them apart. An attempt as a whole may take
+    three times as long as one wait for a reply. A client of your own keeps the timeout it was made
+    with, unless one is given here."""
     show_progress: bool = False
     """Whether batches show a bar, also inside an `IngestionPipeline`."""
     async_http_client: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)

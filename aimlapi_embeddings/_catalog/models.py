@@ -121,7 +121,7 @@ def find_model(model: str, provider: Provider, family: str | None) -> Model:
         if elsewhere := _known(model):
             other = elsewhere[0].family.provider
             raise ConfigurationError(
-                f"model={model!r} is served by {other} and not by {provider.name}: use "
+                f"model={model!r} is a model of {other} and not of {provider.name}: use "
                 f"provider={other!r}."
             )
         rules = _UNKNOWN[provider.name]

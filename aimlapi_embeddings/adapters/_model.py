@@ -293,7 +293,7 @@ class EmbeddingsModel(BaseModel):
         """
         names = cls._names()
         hide_arguments(given, names, cls._key_names(), _hidden)
-        options = {**_FIELDS, **cls._options, **_SHORT}
+        options = {**_FIELDS, **cls._options, **_SHORT, "base_url": "base_url"}
         check_arguments(cls.__name__, given, names, options)
         model = cls._options["model"]
         if not any(name in given for known in names if model in known for name in known):
@@ -397,5 +397,5 @@ describe_fields(EmbeddingsModel)
 # Options that both frameworks call by the client's names, but for one.
 _FIELDS = {name: name for name in EmbeddingsModel.model_fields if name != "default_headers"}
 _FIELDS["headers"] = "default_headers"
-# Of the names that an option has in an adapter, the one in the documentation.
-_SHORT = {"api_key": "api_key", "base_url": "base_url"}
+# Of the names that the key has in an adapter, the one in the documentation.
+_SHORT = {"api_key": "api_key"}

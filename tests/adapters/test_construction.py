@@ -79,8 +79,8 @@ def test_a_field_can_be_set_by_its_own_name_and_by_its_alias(
         ]
     ]
     + [
-        (AIMLAPIEmbeddings, {"api_key": KEY}, "model\n  Field required"),
-        (AIMLAPIEmbedding, {"api_key": KEY}, "model_name\n  Field required"),
+        (AIMLAPIEmbeddings, {"api_key": KEY}, "model is missing. There is no default"),
+        (AIMLAPIEmbedding, {"api_key": KEY}, "model_name is missing. There is no default"),
     ],
 )
 def test_wrong_arguments_are_refused_by_name_without_their_values(

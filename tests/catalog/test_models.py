@@ -10,7 +10,13 @@ import pytest
 
 from aimlapi_embeddings import ConfigurationError, EmbeddingsClient, supported_models
 from aimlapi_embeddings._catalog.families import FAMILIES, MODELS, Model
-from aimlapi_embeddings._catalog.models import find_model, find_provider, names, one_of
+from aimlapi_embeddings._catalog.models import (
+    did_you_mean,
+    find_model,
+    find_provider,
+    names,
+    one_of,
+)
 from aimlapi_embeddings._catalog.providers import PROVIDERS
 from aimlapi_embeddings._protocol.options import describe_sizes
 from langchain_aimlapi_embeddings import AIMLAPIEmbeddings, NugenEmbeddings
@@ -86,13 +92,12 @@ def test_a_retired_model_warns_with_its_date_and_its_successor(
         ("text-embedding-3-smal", AIMLAPI, NOW, "generic"),
         ("google/text-multilingual-embedding-003", AIMLAPI, f"google/{GOOGLE}", "generic"),
         ("nugen-flash-embed-2", NUGEN, "nugen-flash-embed", "nugen"),
-        (NOW, NUGEN, "qwen3-embedding-8b", "nugen"),
     ],
 )
 def test_an_unknown_model_warns_once_and_gets_the_generic_rules_of_its_provider(
     model: str, provider: Any, nearest: str, family: str
 ) -> None:
-    with pytest.warns(UserWarning, match=f"nearest known id is {nearest}") as seen:
+    with pytest.warns(UserWarning, match=rf"Did you mean {nearest}\?") as seen:
         found = find_model(model, provider, None)
     assert len(seen) == 1
     assert (found.id, found.family.name) == (model, family)
@@ -135,24 +140,59 @@ def test_an_unknown_family_is_refused_with_the_nearest_name() -> None:
 
 @pytest.mark.parametrize("value", [None, 5, [], "x", ""])
 def test_a_value_that_is_no_choice_is_refused_with_the_choices(value: Any) -> None:
-    assert "is not one of 'a', 'b'; did you mean" in refused(one_of, "what", value, ("a", "b"))
+    assert refused(one_of, "what", value, ("a", "b")) == f"what={value!r} is not one of 'a', 'b'."
+
+
+def test_a_name_is_suggested_only_when_it_is_near() -> None:
+    choices = ("documents", "queries")
+    assert did_you_mean("document", choices) == "; did you mean 'documents'?"
+    assert did_you_mean("vectors", choices) == "."
+
+
+def test_an_unknown_model_that_is_like_no_other_gets_the_list() -> None:
+    with pytest.warns(UserWarning, match=r"Known ids are nugen-flash-embed, qwen3-embedding-8b\."):
+        find_model("zzzzzz", NUGEN, None)
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "other"),
+    [(NOW, NUGEN, "aimlapi"), ("nugen-flash-embed", AIMLAPI, "nugen")],
+)
+def test_a_model_of_the_other_provider_is_refused_unless_it_gets_rules(
+    model: str, provider: Any, other: str
+) -> None:
+    said = refused(find_model, model, provider, None)
+    assert said == (
+        f"model={model!r} is a model of {other} and not of {provider.name}: use provider={other!r}."
+    )
+    assert find_model(model, provider, "generic").family is FAMILIES["generic"]
 
 
 def test_supported_models_lists_the_whole_table() -> None:
     assert supported_models() == MODELS
 
 
-@pytest.mark.parametrize("model", [RETIRED, "of-tomorrow"])
+OF_THE_GATEWAY: dict[str, Callable[[str], object]] = {
+    "core": lambda model: EmbeddingsClient(model=model, api_key="k"),
+    "langchain": lambda model: AIMLAPIEmbeddings(model=model, api_key="k"),
+    "llama-index": lambda model: AIMLAPIEmbedding(model_name=model, api_key="k"),
+}
+OF_NUGEN: dict[str, Callable[[str], object]] = {
+    "langchain nugen": lambda model: NugenEmbeddings(model=model, api_key="k"),
+    "llama-index nugen": lambda model: NugenEmbedding(model_name=model, api_key="k"),
+}
+
+
 @pytest.mark.parametrize(
-    "build",
+    ("build", "model"),
     [
-        lambda model: EmbeddingsClient(model=model, api_key="k"),
-        lambda model: AIMLAPIEmbeddings(model=model, api_key="k"),
-        lambda model: AIMLAPIEmbedding(model_name=model, api_key="k"),
-        lambda model: NugenEmbeddings(model=model, api_key="k"),
-        lambda model: NugenEmbedding(model_name=model, api_key="k"),
+        *[
+            (build, model)
+            for build in OF_THE_GATEWAY.values()
+            for model in (RETIRED, "of-tomorrow")
+        ],
+        *[(build, "of-tomorrow") for build in OF_NUGEN.values()],
     ],
-    ids=["core", "langchain", "llama-index", "langchain nugen", "llama-index nugen"],
 )
 def test_a_warning_is_issued_once_for_the_line_that_built_the_client(
     build: Callable[[str], object], model: str

@@ -33,6 +33,7 @@ def error(
     return error_of(
         Reply(status, headers or {}, body),
         provider=PROVIDERS[provider],
+        key=PROVIDERS[provider].api_key_variable,
         url=URL,
         where="2 texts from 3 to 4 of 9; model m",
         indices=(3, 4),
@@ -56,7 +57,7 @@ COMPARE = "Compare the options with what the model takes: supported_models() lis
 SHORTEN = "Shorten the text, or split it before it is embedded."
 ERRORS = [
     (400, BadRequestError, "Bad Request", COMPARE),
-    (401, AuthenticationError, "Unauthorized", "Check the key in AIMLAPI_API_KEY; keys are made at "
+    (401, AuthenticationError, "Unauthorized", "Check AIMLAPI_API_KEY; keys are made at "
      "https://aimlapi.com/app/keys."),
     (403, PermissionDeniedError, "Forbidden", TOP_UP),
     (404, NotFoundError, "Not Found", f"Check model and base_url ({URL}); a model that was "
@@ -194,6 +195,7 @@ def test_the_remedy_shows_the_url_without_its_query() -> None:
     made = error_of(
         Reply(404, {}, b""),
         provider=PROVIDERS["aimlapi"],
+        key="AIMLAPI_API_KEY",
         url=f"{URL}?key=hunter2",
         where="text 0 of 1",
         indices=(0,),

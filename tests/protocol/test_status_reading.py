@@ -99,6 +99,7 @@ def error(body: bytes, status: int = 500) -> APIStatusError:
     return error_of(
         Reply(status, {}, body),
         provider=PROVIDERS["aimlapi"],
+        key="AIMLAPI_API_KEY",
         url="https://api.example",
         where="text 0 of 1",
         indices=(0,),

@@ -17,6 +17,7 @@ def error(status: int, body: Any = None, retry_after: float | None = None) -> AP
     return error_of(
         Reply(status, {}, json.dumps(body).encode()),
         provider=PROVIDERS["aimlapi"],
+        key="AIMLAPI_API_KEY",
         url="https://api.example/v1/embeddings",
         where="text 0 of 1",
         indices=(0,),
