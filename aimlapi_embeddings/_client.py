@@ -133,49 +133,50 @@ class EmbeddingsClient:
     ) -> None:
         # First of all, so that no frame of ours holds it in the open when an error leaves here.
         api_key = as_secret(api_key)
-        where = find_provider(model, provider)
-        row = find_model(model, where, family)
-        size = check_dimensions(row, dimensions)
-        self._max_concurrency = (
-            None
-            if max_concurrency is None
-            else check_integer("max_concurrency", max_concurrency, 1)
-        )
-        # With a rate limiter requests are what is scarce, and few are in flight.
-        side_by_side = 1 if rate_limiter is not None else self._max_concurrency or BULK
-        most = most_texts(row, size, side_by_side)
-        task = check_task_type(row.family, task_type)
-        self._options = Options(
-            id=str.__str__(model),  # a plain string, where it is one of NumPy's
-            model=row,
-            provider=where,
-            dimensions=size,
-            task_type=task,
-            document_prefix=check_prefix("document_prefix", document_prefix, task),
-            query_prefix=check_prefix("query_prefix", query_prefix, task),
-            too_long=check_too_long(row.family, too_long),
-            encoding_format=check_encoding_format(row.family, encoding_format),
-            extra_body=check_extra_body(extra_body),
-            batch_size=most
-            if batch_size is None
-            else min(most, check_integer("batch_size", batch_size, 1)),
-        )
-        self._policy = RetryPolicy(
-            check_integer("max_retries", max_retries, 0),
-            check_seconds("max_retry_wait", max_retry_wait, allow_zero=True),
-        )
-        self._timeout = check_timeout(timeout)
-        self._headers = check_headers(headers)
-        self._key = find_key(where, api_key)
-        self._url = endpoint(
-            where,
-            (os.environ.get(where.api_base_variable) or where.base_url)
-            if base_url is None or (isinstance(base_url, str) and not base_url)
-            else base_url,
-            allow_http=check_flag("allow_http", allow_http),
-        )
-        self._limiter = None if rate_limiter is None else Limiter(rate_limiter)
-        check_http_clients(http_client, async_http_client)
+        with ShortTraceback():
+            where = find_provider(model, provider)
+            row = find_model(model, where, family)
+            size = check_dimensions(row, dimensions)
+            self._max_concurrency = (
+                None
+                if max_concurrency is None
+                else check_integer("max_concurrency", max_concurrency, 1)
+            )
+            # With a rate limiter requests are what is scarce, and few are in flight.
+            side_by_side = 1 if rate_limiter is not None else self._max_concurrency or BULK
+            most = most_texts(row, size, side_by_side)
+            task = check_task_type(row.family, task_type)
+            self._options = Options(
+                id=str.__str__(model),  # a plain string, where it is one of NumPy's
+                model=row,
+                provider=where,
+                dimensions=size,
+                task_type=task,
+                document_prefix=check_prefix("document_prefix", document_prefix, task),
+                query_prefix=check_prefix("query_prefix", query_prefix, task),
+                too_long=check_too_long(row.family, too_long),
+                encoding_format=check_encoding_format(row.family, encoding_format),
+                extra_body=check_extra_body(extra_body),
+                batch_size=most
+                if batch_size is None
+                else min(most, check_integer("batch_size", batch_size, 1)),
+            )
+            self._policy = RetryPolicy(
+                check_integer("max_retries", max_retries, 0),
+                check_seconds("max_retry_wait", max_retry_wait, allow_zero=True),
+            )
+            self._timeout = check_timeout(timeout)
+            self._headers = check_headers(headers)
+            self._key = find_key(where, api_key)
+            self._url = endpoint(
+                where,
+                (os.environ.get(where.api_base_variable) or where.base_url)
+                if base_url is None or (isinstance(base_url, str) and not base_url)
+                else base_url,
+                allow_http=check_flag("allow_http", allow_http),
+            )
+            self._limiter = None if rate_limiter is None else Limiter(rate_limiter)
+            check_http_clients(http_client, async_http_client)
         self._http_client, self._async_http_client = http_client, async_http_client
         self._start()
 

@@ -272,7 +272,10 @@ def check_extra_body(extra_body: object) -> dict[str, Any]:
         raise ConfigurationError("extra_body is not a mapping.")
     extra = dict(extra_body or {})
     if ours := sorted({"model", "input"} & extra.keys()):
-        raise ConfigurationError(f"extra_body cannot hold {' and '.join(ours)}.")
+        raise ConfigurationError(
+            f"extra_body cannot hold {' and '.join(ours)}; leave it out: model is an option, and "
+            "input comes from the texts."
+        )
     try:
         msgspec.json.encode(extra)
     except (TypeError, ValueError, RecursionError) as error:
