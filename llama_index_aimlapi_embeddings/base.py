@@ -15,7 +15,14 @@ from pydantic import SerializerFunctionWrapHandler as Handler
 from pydantic.json_schema import SkipJsonSchema
 
 from aimlapi_embeddings import AIMLAPIError, ConfigurationError, TaskType
-from aimlapi_embeddings.adapters import EmbeddingsModel, Integer, Options, Timeout, TimeoutLike
+from aimlapi_embeddings.adapters import (
+    EmbeddingsModel,
+    Integer,
+    Options,
+    ShortTraceback,
+    Timeout,
+    TimeoutLike,
+)
 from llama_index_aimlapi_embeddings._cache import CachedVectors
 from llama_index_aimlapi_embeddings._events import emit_events
 from llama_index_aimlapi_embeddings._nodes import name_nodes
@@ -231,7 +238,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
             cache = self._find_cache("document")
             known = cache.find(texts) if cache else {}
             try:
-                with self._tell_batch(show_progress, known):
+                with ShortTraceback(), self._tell_batch(show_progress, known):
                     vectors += self._get_text_embeddings(texts)
             except AIMLAPIError as error:
                 if cache and error.partial:
@@ -249,7 +256,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
             cache = self._find_cache("document")
             known = await cache.afind(texts) if cache else {}
             try:
-                with self._tell_batch(show_progress, known):
+                with ShortTraceback(), self._tell_batch(show_progress, known):
                     vectors += await self._aget_text_embeddings(texts)
             except AIMLAPIError as error:
                 if cache and error.partial:
@@ -260,7 +267,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
         return vectors
 
     def _embed_one(self, text: str, role: _Role, embed: Callable[[str], Embedding]) -> Embedding:
-        with emit_events(self, [text]) as vectors:
+        with ShortTraceback(), emit_events(self, [text]) as vectors:
             cache = self._find_cache(role)
             known = cache.find([text]) if cache else {}
             vectors.append(known[0] if known else embed(text))
@@ -271,7 +278,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
     async def _aembed_one(
         self, text: str, role: _Role, embed: Callable[[str], Awaitable[Embedding]]
     ) -> Embedding:
-        with emit_events(self, [text]) as vectors:
+        with ShortTraceback(), emit_events(self, [text]) as vectors:
             cache = self._find_cache(role)
             known = await cache.afind([text]) if cache else {}
             vectors.append(known[0] if known else await embed(text))

@@ -127,7 +127,7 @@ def find_model(model: str, provider: Provider, family: str | None) -> Model:
         rules = _UNKNOWN[provider.name]
         warn_user(
             f"{model} is not a model this version knows for {provider.name}; it gets a plain "
-            f"request without a role. {_suggest(model, provider)} If it follows the rules of a "
+            f"request without a role. {suggest(model, provider)} If it follows the rules of a "
             "known family, say so with family=..."
         )
     return _unknown_model(model, rules)
@@ -139,7 +139,7 @@ def family_of(model: str, provider: Provider) -> Family:
     return known[0] if known else _UNKNOWN[provider.name]
 
 
-def _suggest(model: str, provider: Provider) -> str:
+def suggest(model: str, provider: Provider) -> str:
     """Name the nearest id of a provider, or those that it lists."""
     rows = [row for row in MODELS if row.family.provider == provider.name]
     if near := nearest(model, [name for row in rows for name in names(row)]):

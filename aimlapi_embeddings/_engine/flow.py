@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from aimlapi_embeddings._catalog.models import is_known, suggest
 from aimlapi_embeddings._engine import report
 from aimlapi_embeddings._engine.limits import LearnedLimits
 from aimlapi_embeddings._engine.pacing import Caller, Lane, Pacer
@@ -212,7 +213,15 @@ def _error(
         indices=tuple(part.batch.indices),
         retry_after=max(hint.seconds, 0.0) if hint else None,
         advice=end.advice,
+        unknown_model=_if_unknown(call.options),
     )
+
+
+def _if_unknown(options: Options) -> str:
+    """Say what to do if the model is at fault, where this version does not know it."""
+    if is_known(options.model, options.provider):
+        return ""
+    return f"This version does not know the model. {suggest(options.id, options.provider)}"
 
 
 def _with_place(

@@ -20,6 +20,8 @@ from aimlapi_embeddings._types import Reply
 # Keys under which servers put their message, the most telling first.
 _MESSAGE_KEYS = ("message", "error", "detail", "errors", "msg", "description", "title", "data")
 _SHOWN_MESSAGE = 500  # characters
+# The gateway answers an unknown model with the list of all it has, before what it was asked for.
+_MANY_VALUES = re.compile(r"'[^']*'(?: \| '[^']*'){9,}")
 _KEPT_DEPTH = 32  # levels; deeper JSON cannot be copied or pickled at the usual recursion limit
 _READ_DEPTH = 16  # levels of JSON, or of JSON inside strings, that a message is looked for in
 # Bytes. A larger reply is no error message: its JSON is not kept, of a page only this much is read,
@@ -63,10 +65,15 @@ def read_error(body: bytes) -> ErrorBody:
         data = data if is_shallow(data) else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         message = _message_in_page(body[:READ_BODY].decode(errors="replace"))
-    message = " ".join(message.split())
+    message = _MANY_VALUES.sub(_count_values, " ".join(message.split()))
     if len(message) > _SHOWN_MESSAGE:
         message = message[: _SHOWN_MESSAGE - 1] + "\u2026"
     return ErrorBody(message, data)
+
+
+def _count_values(found: re.Match[str]) -> str:
+    count = found[0].count("' | '") + 1
+    return f"one of {count} values"
 
 
 def _message_in(data: Any, depth: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -64,6 +65,7 @@ _QUOTA_STEP = (
     "up the balance or change the plan, see {keys_page}."
 )
 
+_SPEAKS_OF_THE_MODEL = re.compile(r"\bmodel\b", re.I)
 _SHOWN_PLACES = 10
 _KEPT_CONTENT = 4096  # bytes
 
@@ -93,6 +95,7 @@ def error_of(
     indices: tuple[int, ...],
     retry_after: float | None = None,
     advice: str = "",
+    unknown_model: str = "",
 ) -> APIStatusError:
     """Make the error of a reply.
 
@@ -105,6 +108,7 @@ def error_of(
         indices: Their positions.
         retry_after: Seconds the server asked to wait, or None.
         advice: The next step, instead of the status's own.
+        unknown_model: What to do if the model is at fault; "" for one that is known.
 
     Returns:
         An error that says status, the server's message, request id, texts and the next step. A
@@ -115,13 +119,16 @@ def error_of(
     found = read_error(content)
     step = _NEXT_STEPS.get(status, _BY_CLASS.get(status // 100, _BY_CLASS[4]))
     kind = _ERRORS.get(status, InternalServerError if status >= 500 else APIStatusError)
+    told = ""
     if quota_exhausted(status, found, retry_after):
         step = step if status in (402, 403) else _QUOTA_STEP  # theirs name the balance too
     elif is_too_large(status, found.message):
         kind, step = RequestTooLargeError, _NEXT_STEPS[413]
     elif advice:
-        step = advice
-    step = step.format(
+        told = advice
+    elif unknown_model and (status == 404 or _SPEAKS_OF_THE_MODEL.search(found.message)):
+        told = unknown_model
+    step = told or step.format(
         key=key,
         keys_page=provider.keys_page,
         url=shown_url(url),

@@ -1,5 +1,6 @@
 """What the framework adapters share. Not imported by the core, which does without pydantic."""
 
+from aimlapi_embeddings._errors import ShortTraceback
 from aimlapi_embeddings._protocol.options import TimeoutLike
 from aimlapi_embeddings.adapters._arguments import check_arguments, hide_arguments
 from aimlapi_embeddings.adapters._model import (
@@ -19,6 +20,7 @@ __all__ = [
     "Key",
     "Options",
     "Seconds",
+    "ShortTraceback",
     "Timeout",
     "TimeoutLike",
     "check_arguments",

@@ -26,7 +26,7 @@ LONG = "a text of which the error shows only the head " * 3
     ("status", "kind", "said", "remedy"),
     [
         (400, BadRequestError, "Bad Request", "supported_models()"),
-        (401, AuthenticationError, "Unauthorized", "AIMLAPI_API_KEY; keys are made at https://"),
+        (401, AuthenticationError, "Unauthorized", "api_key; keys are made at https://"),
         (403, PermissionDeniedError, "run out of", "Top up"),
         (404, NotFoundError, "Not Found", "https://api.aimlapi.com/v1/embeddings"),
         (413, RequestTooLargeError, "Too Large", "Shorten the text"),
