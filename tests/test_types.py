@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import fields
@@ -119,3 +120,36 @@ def test_repr_of_a_result_shows_size_and_cost_but_no_numbers() -> None:
     shown = repr(result(map(packed, VECTORS)))
     assert shown.startswith("EmbeddingResult(2 vectors, model='m', usage=Usage(prompt_tokens=0,")
     assert "2.5" not in shown
+
+
+@in_each_form
+def test_a_result_can_be_iterated_and_indexed(rows: list[Row]) -> None:
+    found = result(rows)
+    assert [found[0], found[-1]] == VECTORS
+    assert found[:1] == VECTORS[:1]
+    assert found[5:] == []
+    assert list(found) == VECTORS
+    assert found[1] == VECTORS[1], "also once the lists are made"
+    np.testing.assert_array_equal(np.array(found), found.array())
+    with pytest.raises(IndexError):
+        found[2]
+
+
+def test_a_notebook_shows_a_result_as_a_small_table() -> None:
+    buffer = VectorBuffer(1)
+    buffer.place([0], [[0.5, -0.25, 1.0, 0.125, 7.0]])
+    usage = Usage(total_tokens=1234, credits_used=5678, usd_spent=0.002839)
+    shown = EmbeddingResult("a<b", buffer, usage, possibly_truncated=(0,))._repr_html_()
+    rows = re.findall(r"<tr><th>(.*?)</th><td>(.*?)</td></tr>", shown)
+    assert rows == [
+        ("model", "a&lt;b"),
+        ("vectors", "1"),
+        ("dimensions", "5"),
+        ("tokens", "1,234"),
+        ("credits", "5,678"),
+        ("US dollars", "0.002839"),
+        ("first vector", "0.5000, -0.2500, 1.0000, 0.1250, \u2026"),
+        ("possibly truncated", "1 texts"),
+    ]
+    empty = EmbeddingResult("m", VectorBuffer(0), Usage())._repr_html_()
+    assert "<th>dimensions</th><td>0</td>" in empty

@@ -202,3 +202,11 @@ def test_a_warning_is_issued_once_for_the_line_that_built_the_client(
         build(model)
     line = build.__code__.co_firstlineno
     assert [(warning.filename, warning.lineno) for warning in seen] == [(__file__, line)]
+
+
+def test_a_notebook_shows_the_models_as_a_table() -> None:
+    shown = supported_models()._repr_html_()
+    assert shown.count("<tr>") == len(MODELS) + 1
+    for row in MODELS:
+        assert f"<td>{row.id}</td><td>{row.family.name}</td>" in shown
+    assert "<td>2,048</td>" in shown
