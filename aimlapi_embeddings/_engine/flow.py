@@ -114,7 +114,7 @@ def embed_part(part: Part, call: Call) -> Flow:
             return
         yield Deliver(cost)
         if isinstance(failure, ReplyError):
-            raise ReplyError(f"{failure} [{_place(part, call)}]") from failure
+            raise ReplyError(f"{failure} [{_place(part, call)}]") from failure.__cause__
         if isinstance(failure, APIConnectionError):
             if isinstance(failure, IdleConnectionClosed):
                 continue  # another one is taken, or opened, at once
@@ -182,7 +182,7 @@ def _deliver(reply: Reply, part: Part, call: Call, cost: Usage) -> Flow:
         )
     except ReplyError as error:
         yield Deliver(cost)
-        raise ReplyError(f"{error} [{_place(part, call)}]") from error
+        raise ReplyError(f"{error} [{_place(part, call)}]") from error.__cause__
     yield Deliver(usage + cost, part.batch.indices, rows, served)
 
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from aimlapi_embeddings import emulator
 from tests.support.entry_points import OPENAI, EntryPoint, FakeServer, Mode
 from tests.support.sockets import SOON
 
@@ -49,3 +50,17 @@ def test_no_usage_is_lost_when_callers_finish_together(mode: Mode, fake_server: 
     assert len(fake_server.requests) == calls
     assert client.usage.requests == calls
     assert client.usage.prompt_tokens == calls * one.prompt_tokens
+
+
+def test_the_clients_usage_moves_with_each_reply_during_a_call(entry_point: EntryPoint) -> None:
+    entry_point.make(OPENAI, batch_size=2, max_concurrency=1)
+    fake_server, seen = entry_point.fake_server, list[tuple[int, bool]]()
+
+    def answer(request: emulator.Request) -> emulator.Reply:
+        usage = entry_point.client.usage
+        seen.append((usage.requests, usage.total_tokens > 0))
+        return emulator.answer(request)
+
+    fake_server.answer = answer
+    entry_point.documents(list("abcde"))
+    assert seen == [(0, False), (1, True), (2, True)]
