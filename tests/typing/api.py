@@ -31,6 +31,8 @@ AIMLAPIEmbeddings(model="m", aimlapi_api_key=SecretStr("a secret"))
 NugenEmbeddings(model="m", api_key="a string", base_url="https://x")
 NugenEmbeddings(model="m", nugen_api_key="a string", nugen_api_base="https://x")
 AIMLAPIEmbeddings(model="m", batch_size=10, timeout=10)
+AIMLAPIEmbeddings(model="m", timeout=(3, 10))
+AIMLAPIEmbedding(model="m", timeout=httpx.Timeout(10, connect=3))
 AIMLAPIEmbeddings(
     model="m",
     dimensions=256,
@@ -121,3 +123,10 @@ async def twins() -> None:
 with EmbeddingsClient(model="m", api_key="k") as client:
     texts: Sequence[str] = ("a", "b")
     assert_type(client.embed(texts).vectors, list[list[float]])
+    result = client.embed(texts, progress=True)
+    assert_type(result[0], list[float])
+    assert_type(result[:1], list[list[float]])
+    assert_type(list(result), list[list[float]])
+    assert_type(result.possibly_truncated, tuple[int, ...])
+EmbeddingsClient(model="m", api_key="k", timeout=(3, 10))
+EmbeddingsClient(model="m", api_key="k", timeout=httpx.Timeout(10))
