@@ -58,6 +58,14 @@ class Failing:
         return step.seconds if isinstance(step, Sleep) else 0.0
 
 
+def assert_used_up(wait: float | GiveUp, max_retries: int) -> None:
+    """A 429 ended the retries: the reason and the advice speak of that."""
+    assert isinstance(wait, GiveUp)
+    assert wait.reason == f"max_retries={max_retries} is used up"
+    assert "raise max_retries" in wait.advice
+    assert "max_concurrency" in wait.advice
+
+
 @pytest.mark.parametrize("status", REPEATED)
 def test_a_temporary_failure_is_repeated(status: int) -> None:
     assert not isinstance(Failing().status(status), GiveUp)
@@ -178,8 +186,10 @@ def test_a_binding_wait_above_max_retry_wait_gives_up_and_names_both() -> None:
     failing = Failing(max_retry_wait=10.0)
     assert failing.status(429, asks=10.0) == 0.0
     gave_up = failing.status(429, asks=3600.0)
-    assert isinstance(gave_up, GiveUp)
-    assert gave_up.reason == "the server asks to wait 3,600 s, more than max_retry_wait=10"
+    assert gave_up == GiveUp(
+        "the server asks to wait 3,600 s, more than max_retry_wait=10",
+        "Call again after that time, or raise max_retry_wait.",
+    )
 
 
 def test_a_reset_header_never_gives_up_and_is_capped_at_max_retry_wait() -> None:
@@ -196,7 +206,7 @@ def test_a_429_costs_no_retry_while_others_get_through() -> None:
     for _ in range(20):
         assert not isinstance(failing.status(429, outage=False), GiveUp)
     assert not isinstance(failing.status(429), GiveUp)
-    assert isinstance(failing.status(429), GiveUp)
+    assert_used_up(failing.status(429), 1)
 
 
 def test_a_request_that_alone_never_gets_through_ends_too() -> None:
@@ -209,7 +219,7 @@ def test_a_request_that_alone_never_gets_through_ends_too() -> None:
 
 
 def test_without_retries_the_first_429_ends_it() -> None:
-    assert isinstance(Failing(0).status(429, outage=False), GiveUp)
+    assert_used_up(Failing(0).status(429, outage=False), 0)
 
 
 def test_failures_that_cost_nothing_lengthen_the_ordinary_waits() -> None:
