@@ -95,6 +95,7 @@ class Watchdog:
         self._attempts: dict[Attempt, None] = {}
         self._wake = ThreadWaiter()  # closed by a finalizer
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
         self._idle = False  # nothing was watched when the thread looked last
         self._closed = False
 
@@ -102,13 +103,15 @@ class Watchdog:
         """Break an attempt after so many seconds, unless it is `forgotten` before."""
         attempt.deadline = time.monotonic() + seconds
         self._attempts[attempt] = None
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = thread = threading.Thread(
-                target=self._run, name="aimlapi-embeddings-watchdog", daemon=True
-            )
-            with suppress(RuntimeError):  # no thread can be started: replies are read unwatched
-                thread.start()
-        elif self._idle:
+        with self._starting:  # else several callers at once would start a thread each
+            alive = self._thread is not None and self._thread.is_alive()
+            if not alive:
+                self._thread = thread = threading.Thread(
+                    target=self._run, name="aimlapi-embeddings-watchdog", daemon=True
+                )
+                with suppress(RuntimeError):  # no thread can be started: replies are read unwatched
+                    thread.start()
+        if alive and self._idle:
             self._wake.wake()
 
     def forget(self, attempt: Attempt) -> None:

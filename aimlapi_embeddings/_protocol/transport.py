@@ -145,15 +145,16 @@ class HTTPTransport:
         while (connection := stack.take()) is not None and not connection.is_usable:
             connection.close()
         connection = connection or self._maker.connection()
+        watchdog = self._watchdog  # `close` puts another one in its place
         if self._whole is not None:
-            self._watchdog.watch(attempt, self._whole)
+            watchdog.watch(attempt, self._whole)
         try:
             response: Response = connection.post(body, attempt)
         except BaseException:
             connection.close()
             raise
         finally:
-            self._watchdog.forget(attempt)
+            watchdog.forget(attempt)
         for old in stack.give_back(connection):
             old.close()
         return response
