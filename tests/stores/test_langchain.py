@@ -62,6 +62,8 @@ class LangChainFAISS(LangChainStore):
 
 
 class LangChainQdrant(LangChainStore):
+    """Qdrant's local mode. Its server is not tested: no package that pip can install brings it."""
+
     cosine = staticmethod(float)
 
     def open(self) -> None:
