@@ -304,7 +304,7 @@ def test_what_failed_for_good_is_counted_too(failure: Reply | Exception) -> None
 
 def test_a_reply_that_cannot_be_trusted_is_counted_and_not_repeated() -> None:
     rig = Rig(4)
-    with pytest.raises(ReplyError, match=r"\[4 texts from 0 to 3 of 4; model text-") as caught:
+    with pytest.raises(ReplyError, match=r"\[4 texts from 0 to 3 of 4; model text-"):
         rig.run(lambda numbers: good(numbers[:-1]))
     assert rig.usage == Usage(requests=1)
 

@@ -186,10 +186,9 @@ def test_a_binding_wait_above_max_retry_wait_gives_up_and_names_both() -> None:
     failing = Failing(max_retry_wait=10.0)
     assert failing.status(429, asks=10.0) == 0.0
     gave_up = failing.status(429, asks=3600.0)
-    assert gave_up == GiveUp(
-        "the server asks to wait 3,600 s, more than max_retry_wait=10",
-        "Call again after that time, or raise max_retry_wait.",
-    )
+    assert isinstance(gave_up, GiveUp)
+    assert gave_up.reason == "the server asks to wait 3,600 s, more than max_retry_wait=10"
+    assert "raise max_retry_wait" in gave_up.advice
 
 
 def test_a_reset_header_never_gives_up_and_is_capped_at_max_retry_wait() -> None:
@@ -206,7 +205,23 @@ def test_a_429_costs_no_retry_while_others_get_through() -> None:
     for _ in range(20):
         assert not isinstance(failing.status(429, outage=False), GiveUp)
     assert not isinstance(failing.status(429), GiveUp)
-    assert_used_up(failing.status(429), 1)
+    gave_up = failing.status(429)
+    assert isinstance(gave_up, GiveUp)
+    assert gave_up.reason == "max_retries=1 is used up"
+    assert "max_concurrency" in gave_up.advice
+
+
+def test_a_429_costs_no_retry_when_somebody_got_through_since_the_requests_own_last_failure() -> (
+    None
+):
+    """A slow server refuses often between two successes, so refusals alone are no outage."""
+    failing = Failing(1)
+    for _ in range(20):
+        other = Request(failing.pacer)
+        assert other.leave
+        failing.pacer.succeeded(other.leave)
+        other.release()
+        assert not isinstance(failing.status(429, outage=True), GiveUp)
 
 
 def test_a_request_that_alone_never_gets_through_ends_too() -> None:
@@ -219,7 +234,7 @@ def test_a_request_that_alone_never_gets_through_ends_too() -> None:
 
 
 def test_without_retries_the_first_429_ends_it() -> None:
-    assert_used_up(Failing(0).status(429, outage=False), 0)
+    assert isinstance(Failing(0).status(429, outage=False), GiveUp)
 
 
 def test_failures_that_cost_nothing_lengthen_the_ordinary_waits() -> None:

@@ -260,7 +260,7 @@ def test_a_mislabelled_error_page_is_still_its_status(mode: Mode) -> None:
     fault = Fault(401, headers={"content-encoding": "gzip"})
     with serving(faults=[fault]) as (server, base_url):
         entry_point = connected("core", mode, base_url)
-        with pytest.raises(Exception, match="^401 "):
+        with pytest.raises(Exception, match=r"^401 "):
             entry_point.documents(["a"])
         entry_point.client.close()
         assert len(server.requests) == 1

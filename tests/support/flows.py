@@ -96,7 +96,7 @@ class Rig:
             limits=self.limits,
             work=Worklist(batches_of(self.texts, batch_size), self.limits),
             url="https://api.example/v1/embeddings",
-            key="api_key",
+            key="AIMLAPI_API_KEY",
             query=self.query,
             wall_clock=self.clock.time,
             monotonic=self.clock.monotonic,
