@@ -256,8 +256,11 @@ def _began_before(run: Run, seen: Seen, moment: float) -> bool:
 def repeats_are_spread(run: Run) -> None:
     """Requests that failed together are not repeated together.
 
-    Where a request ends at that moment, it may have made room for several.
+    Where a request ends at that moment, it may have made room for several, and so may one that
+    was never connected.
     """
+    if run.server.connection_failures:
+        return
     ended = {each.ended for each in run.server.seen}
     failed: set[tuple[str, ...]] = set()
     repeats: Counter[float] = Counter()
