@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -121,8 +122,8 @@ def test_waits_are_drawn_from_all_of_a_bound_that_doubles_up_to_twenty_seconds(k
         failing = Failing()
         act = {
             "connection": failing.connection,
-            "5xx": lambda: failing.status(500),
-            "429 while others get through": lambda: failing.status(429, outage=False),
+            "5xx": partial(failing.status, 500),
+            "429 while others get through": partial(failing.status, 429, outage=False),
         }[kind]
         drawn.append([act() for _ in range(8)])  # type: ignore[misc]
     bounds = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 20.0, 20.0]
