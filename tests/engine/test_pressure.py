@@ -1,7 +1,8 @@
-"""A server with an unknown bound of k requests in flight: k is found, used and rarely exceeded."""
+"""Servers that refuse what is too much: their bound or rate is found, used and rarely exceeded."""
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -87,3 +88,40 @@ def test_the_bound_of_a_server_is_found_and_used(mode: Mode, k: int) -> None:
         if reached >= LEAST_THROUGHPUT:
             return
     pytest.fail(f"reached {reached:.0%} of what the server allows")
+
+
+class TokenBucket:
+    """Refuses requests above a rate, as nginx's `limit_req` does."""
+
+    def __init__(self, rate: float, burst: int, refusal: Fault) -> None:
+        self.rate, self.burst, self.refusal = rate, burst, refusal
+        self._tokens, self._at = float(burst), time.monotonic()
+        self._lock = threading.Lock()
+
+    def __call__(self, request: Request) -> Fault | None:
+        with self._lock:
+            now = time.monotonic()
+            self._tokens = min(self._tokens + (now - self._at) * self.rate, self.burst)
+            self._at = now
+            if self._tokens < 1:
+                return self.refusal
+            self._tokens -= 1
+            return None
+
+
+@pytest.mark.parametrize("retry_after", [None, "1", "0"], ids="Retry-After {}".format)
+def test_every_request_gets_through_a_limited_rate_with_and_without_a_hint(
+    mode: Mode, retry_after: str | None
+) -> None:
+    texts = [f"text {i}" for i in range(24)]
+    judge = TokenBucket(rate=8, burst=3, refusal=Fault(429, retry_after=retry_after))
+    with running(Emulator(latency=0.02, judge=judge)) as base_url:
+        entry_point = EntryPoint("core", mode, FakeServer()).make_plain(
+            model=OPENAI, api_key=KEY, base_url=base_url, dimensions=4, batch_size=1
+        )
+        started = time.perf_counter()
+        assert len(entry_point.documents(texts)) == len(texts)
+        seconds = time.perf_counter() - started
+        entry_point.client.close()
+    ideal = (len(texts) - judge.burst) / judge.rate
+    assert seconds < 6 * ideal
