@@ -108,6 +108,8 @@ class Watchdog:
     def forget(self, attempt: Attempt) -> None:
         """Leave an attempt alone; it has ended."""
         self._attempts.pop(attempt, None)
+        if self._closed:
+            self._wake.set()  # it waits for the deadline of an attempt
 
     def close(self) -> None:
         """End the thread as soon as nothing is watched any more."""

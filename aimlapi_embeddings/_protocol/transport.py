@@ -141,16 +141,16 @@ class HTTPTransport:
                 response = self._given.post(self._url, content=body, **self._as_ours())
                 return self._reply(response.status_code, response.headers, response.content)
             self._warn_if_other_was_given(self._given_async, "http_client", "sync")
-            stack = self._stack
+            stack, watchdog = self._stack, self._watchdog  # `close` replaces them
             connection = stack.take() or self._maker.connection()
-            self._watchdog.watch(attempt, self._whole)
+            watchdog.watch(attempt, self._whole)
             try:
                 response = connection.post(body, attempt)
             except BaseException:
                 connection.close()
                 raise
             finally:
-                self._watchdog.forget(attempt)
+                watchdog.forget(attempt)
             for old in stack.give_back(connection):
                 old.close()
         return self._reply(*response)
