@@ -63,7 +63,7 @@ def test_an_exception_of_the_progress_callback_ends_the_call_at_once(mode: Mode)
             interrupted.happened = time.monotonic()
             raise LookupError("enough")
 
-    with interrupted_call(Fault(delay=0.5), judge=lambda _: HANGS) as interrupted:
+    with interrupted_call(Fault(delay=0.5), judge=lambda _: Fault(delay=1.5)) as interrupted:
         entry_point = connected("core", mode, interrupted.base_url, batch_size=1)
         with pytest.raises(LookupError, match="enough"):
             entry_point.documents(TEXTS, progress=stop)

@@ -124,31 +124,45 @@ def test_an_object_stays_usable_after_ctrl_c(
         interrupted.assert_goes_on(entry_point)
 
 
-def test_ctrl_c_ends_the_wait_before_a_retry(package: Package) -> None:
+def test_ctrl_c_ends_the_wait_before_a_retry_and_later_calls_still_wait(package: Package) -> None:
     with interrupted_call(Fault(429, retry_after="30")) as interrupted:
         entry_point = connected(package, "sync", interrupted.base_url, batch_size=1)
         interrupted.when(1, lambda: (time.sleep(LONGER), _thread.interrupt_main()))
         with pytest.raises(KeyboardInterrupt):
             entry_point.query("q")
         interrupted.assert_ended()
-        assert entry_point.client._runtime.gate.remaining() > 20, "the server's word still holds"
+        embed = calls_of(entry_point.embedder)[1]
+        with pytest.raises(TimeoutError):
+            asyncio.run(asyncio.wait_for(embed(["a"]), LONGER))
+        assert len(interrupted.server.requests) == 1
         entry_point.client.close()
 
 
 class Alarm(Exception):
-    """The exception of a signal handler."""
+    """An ordinary exception of a signal handler."""
 
 
-def test_an_object_stays_usable_after_a_signal_handler_raised(package: Package) -> None:
+@pytest.mark.parametrize(
+    ("raised", "fault"),
+    [
+        # The connections of the call are shut down, so that its slots are free at once.
+        pytest.param(SystemExit, HANGS, id="SystemExit"),
+        # The requests in flight keep their slots until their replies.
+        pytest.param(Alarm, Fault(delay=1.0), id="an ordinary exception"),
+    ],
+)
+def test_an_object_stays_usable_after_a_signal_handler_raised(
+    package: Package, raised: type[BaseException], fault: Fault
+) -> None:
     def ring(*_: object) -> None:
-        raise Alarm
+        raise raised
 
     usual = signal.signal(signal.SIGALRM, ring)
     try:
-        with interrupted_call() as interrupted:
+        with interrupted_call(*[fault] * BOUND) as interrupted:
             entry_point = connected(package, "sync", interrupted.base_url, batch_size=1)
             interrupted.when(BOUND, lambda: os.kill(os.getpid(), signal.SIGALRM))
-            with pytest.raises(Alarm):
+            with pytest.raises(raised):
                 entry_point.documents(TEXTS)
             interrupted.assert_ended()
             interrupted.assert_goes_on(entry_point)
