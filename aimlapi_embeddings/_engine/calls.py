@@ -130,6 +130,6 @@ def _texts_cut(runtime: Runtime, fields: Mapping[str, Any], plan: Plan) -> tuple
                 f"{tokens[first]:,} tokens of {limit:,}. What is behind the cut is not in the "
                 'vector. Choose too_long="error" to have such texts refused, or '
                 'too_long="truncate" to accept the cut; or split the texts. '
-                "result.possibly_truncated lists them. This is said once."
+                "client.embed(...).possibly_truncated lists them. This is said once."
             )
     return places
