@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from aimlapi_embeddings import EmbeddingsClient, Model, TaskType, supported_models
+from aimlapi_embeddings._catalog.foreign_names import NOT_NEEDED, RENAMED
 from tests.docs.code_blocks import PAGES
 from tests.support.fault_matrix import MATRIX
 from tests.support.fault_rows import Row
@@ -180,6 +181,19 @@ def options() -> str:
     )
 
 
+def foreign() -> str:
+    renamed = {name: f"the client's `{ours}`" for name, ours in RENAMED.items()}
+    unneeded = {name: f"not needed: {why}" for name, why in NOT_NEEDED.items()}
+    told = sorted({**renamed, **unneeded}.items(), key=lambda item: (item[1], item[0]))
+    return table(
+        ["there", "here"],
+        (
+            [", ".join(f"`{name}`" for name, _ in names), what]
+            for what, names in groupby(told, key=lambda item: item[1])
+        ),
+    )
+
+
 def _names(name: str, others: Mapping[str, tuple[str, ...]]) -> str:
     return ", ".join(f"`{other}`" for other in others[name]) or "-" if name in others else "="
 
@@ -197,6 +211,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "recordings": recordings,
     "faults": faults,
     "options": options,
+    "foreign": foreign,
 }
 
 

@@ -71,6 +71,7 @@ def test_the_quick_answer_stops_between_two_tests_when_its_time_is_over(
     session = SimpleNamespace(shouldstop=False)
     item: Any = SimpleNamespace(session=session)
     budget = Budget(seconds)
+    budget.pytest_collection_finish()
     budget.pytest_runtest_teardown(item, None)
     assert not session.shouldstop, "nothing is left out after the last test"
     budget.pytest_runtest_teardown(item, item)
