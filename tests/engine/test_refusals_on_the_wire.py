@@ -1,4 +1,4 @@
-"""Refusals of a whole call, through every entry point: who is blamed, what is kept, at what cost."""
+"""Refusals of a whole call, through every entry point: blame, what is kept, and the cost."""
 
 from __future__ import annotations
 
