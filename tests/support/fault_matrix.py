@@ -138,7 +138,7 @@ MATRIX: tuple[Row, ...] = (
         "absurdly large",
         Fault(429, retry_after="86400"),
         RateLimitError,
-        "raise max_retries and max_retry_wait",
+        "raise max_retry_wait",
     ),
     cured("429", "once", Fault(429)),
     lasting("429", "for ever", Fault(429), RateLimitError),
@@ -158,7 +158,7 @@ MATRIX: tuple[Row, ...] = (
         lasting("server error, for ever", str(status), Fault(status), InternalServerError)
         for status in SERVER_ERRORS
     ),
-    final("refused midway", "401", Fault(401), AuthenticationError, "AIMLAPI_API_KEY"),
+    final("refused midway", "401", Fault(401), AuthenticationError, "Check api_key"),
     final("refused midway", "403", Fault(403), PermissionDeniedError, "Top up"),
     Row(
         what="404",
