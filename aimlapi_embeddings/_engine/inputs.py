@@ -119,7 +119,7 @@ def _why_bad(text: object) -> str | None:
 
 
 def _article(noun: str) -> str:
-    return "an" if noun[0].lower() in "aeiou" else "a"
+    return "an" if noun[0].lower() in "aeiou" or noun == "ndarray" else "a"
 
 
 def check_titles_fit(titles: object, texts: Sequence[str]) -> list[str | None]:

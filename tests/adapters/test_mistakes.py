@@ -210,7 +210,7 @@ MISTAKES: Mapping[str, Mistake] = {
     ),
     "one string": Mistake(documents("a"), (REFUSED, "[text]")),
     "an ndarray": Mistake(
-        documents(np.array(["a", "b"])), (REFUSED, "not a ndarray", "Pass texts.tolist().")
+        documents(np.array(["a", "b"])), (REFUSED, "not an ndarray", "Pass texts.tolist().")
     ),
     "a Series": Mistake(documents(Series()), (REFUSED, "Pass texts.tolist().")),
     "a generator": Mistake(
