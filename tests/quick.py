@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SECONDS = 12  # with format, lint, types and imports, the answer is there in half a minute
+SECONDS = 10  # with format, lint, types and imports, the answer is there in half a minute
 _ROW = re.compile(r"^\| `([\w./-]+)` \|.*\| (?:`([\w./-]+)`|-) \|$", re.M)
 
 
