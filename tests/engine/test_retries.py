@@ -14,10 +14,10 @@ from aimlapi_embeddings import (
     RateLimitError,
 )
 from aimlapi_embeddings.emulator import Fault
-from tests.support.entry_points import OPENAI, Clock, EntryPoint
+from tests.support.entry_points import OPENAI, Clock, EntryPoint, FakeServer
 
-RETRIED = (408, 409, 429, 500, 502, 503, 504)
-NOT_RETRIED = (400, 401, 403, 404, 413, 422, 301, 418, 501)
+RETRIED = (408, 409, 425, 429, 500, 502, 503, 504, 520, 529)
+NOT_RETRIED = (400, 401, 403, 404, 413, 422, 301, 418, 501, 505, 511)
 CONNECTION_FAILURES = (
     httpx.ConnectError("refused"),
     httpx.ReadError("reset"),
@@ -88,19 +88,13 @@ def test_waits_without_a_hint_of_the_server_are_jittered_and_grow(clock: Clock) 
     bounds = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 20.0, 20.0]
     for _ in range(20):
         clock.waits.clear()
-        entry_point = EntryPoint("core", "sync", _failing()).make(OPENAI, max_retries=len(bounds))
+        fake_server = FakeServer()
+        fake_server.will(*[Fault(500)] * (1 + len(bounds)))
+        entry_point = EntryPoint("core", "sync", fake_server).make(OPENAI, max_retries=len(bounds))
         with pytest.raises(APIStatusError):
             entry_point.documents(["a"])
         assert all(0 <= wait <= most for wait, most in zip(clock.waits, bounds, strict=True))
         assert len(set(clock.waits)) > 1
-
-
-def _failing() -> object:
-    from tests.support.entry_points import FakeServer
-
-    fake_server = FakeServer()
-    fake_server.will(*[Fault(500)] * 20)
-    return fake_server
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -111,7 +105,7 @@ def test_retry_after_in_seconds_is_obeyed(
     entry_point.fake_server.will(Fault(status, retry_after="7"))
     before = clock.now
     entry_point.documents(["a"])
-    assert 7.0 <= clock.now - before <= 7.7 + 1e-9
+    assert 7.0 <= clock.now - before <= 7.0 * 1.25 + 1e-9
 
 
 def test_retry_after_as_a_date_is_obeyed(entry_point: EntryPoint, clock: Clock) -> None:
@@ -119,7 +113,7 @@ def test_retry_after_as_a_date_is_obeyed(entry_point: EntryPoint, clock: Clock) 
     entry_point.fake_server.will(Fault(429, retry_after=formatdate(clock.time() + 30, usegmt=True)))
     before = clock.now
     entry_point.documents(["a"])
-    assert 29.0 <= clock.now - before <= 33.0
+    assert 29.0 <= clock.now - before <= 30.0 + 5.0
 
 
 def test_a_wait_above_max_retry_wait_raises_at_once(entry_point: EntryPoint, clock: Clock) -> None:
@@ -136,32 +130,4 @@ def test_retry_after_delays_every_batch(entry_point: EntryPoint, clock: Clock) -
     entry_point.fake_server.will(Fault(429, retry_after="5"))
     entry_point.documents(["a", "b", "c"])
     assert len(entry_point.fake_server.requests) == 4
-    assert 5.0 <= sum(clock.waits) <= 5.5 + 1e-9
-
-
-def test_a_429_without_a_hint_halves_the_concurrency(entry_point: EntryPoint, clock: Clock) -> None:
-    entry_point.make(OPENAI, max_concurrency=8, max_retries=0)
-    entry_point.fake_server.will(Fault(429))
-    with pytest.raises(RateLimitError):
-        entry_point.documents(["a"])
-    assert entry_point.client._runtime.slots.limit == 4
-    for i in range(60):
-        entry_point.documents([f"text {i}"])
-    assert entry_point.client._runtime.slots.limit == 8
-
-
-def test_a_429_with_an_unreadable_hint_halves_the_concurrency(
-    entry_point: EntryPoint, clock: Clock
-) -> None:
-    entry_point.make(OPENAI, max_concurrency=8, max_retries=0)
-    entry_point.fake_server.will(Fault(429, retry_after="soon"))
-    with pytest.raises(RateLimitError):
-        entry_point.documents(["a"])
-    assert entry_point.client._runtime.slots.limit == 4
-
-
-def test_a_429_with_a_wait_keeps_the_concurrency(entry_point: EntryPoint, clock: Clock) -> None:
-    entry_point.make(OPENAI, max_concurrency=8)
-    entry_point.fake_server.will(Fault(429, retry_after="1"))
-    entry_point.documents(["a"])
-    assert entry_point.client._runtime.slots.limit == 8
+    assert 5.0 <= sum(clock.waits) <= 5.0 * 1.25 + 1e-9

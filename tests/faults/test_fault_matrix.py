@@ -103,11 +103,19 @@ def test_a_refused_key_ends_requests_in_flight(mode: Mode, status: int) -> None:
     assert 1 <= len(server.requests) <= 4
 
 
-def test_a_storm_of_429_sinks_the_concurrency(mode: Mode, clock: Clock) -> None:
-    with running(Emulator(latency=LATENCY, faults=[Fault(429)] * 24)) as base_url:
+def test_refusals_for_too_many_requests_lower_the_requests_in_flight_for_a_time(
+    mode: Mode, clock: Clock
+) -> None:
+    server = Emulator(latency=LATENCY, faults=[Fault(429)] * 24)
+    with running(server) as base_url:
         entry_point = EntryPoint("core", mode, FakeServer()).make_plain(
             **{**USUAL, "max_concurrency": 8}, max_retries=99, api_key=KEY, base_url=base_url
         )
-        entry_point.documents([f"text {i}" for i in range(16)])
+        texts = [f"text {i}" for i in range(16)]
+        entry_point.documents(texts)
+        server.peak_in_flight = 0
+        entry_point.documents(texts)
+        assert 1 <= server.peak_in_flight < 8
+        entry_point.documents([f"text {i}" for i in range(400)])
         entry_point.client.close()
-    assert 1 <= entry_point.client._runtime.slots.limit <= 4
+    assert server.peak_in_flight == 8

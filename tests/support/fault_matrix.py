@@ -89,9 +89,7 @@ MATRIX: tuple[Row, ...] = (
         server=None,
         error=APIConnectionError,
         says=r"check base_url.*4 attempts",
-        requests=1 + RETRIES,
-        retries=RETRIES,
-        arrived=0,
+        requests=0,  # nothing was sent
         wait=jitter(RETRIES),
     ),
     *(
@@ -121,17 +119,18 @@ MATRIX: tuple[Row, ...] = (
         APITimeoutError,
         says=r"within 0\.2 s.*raise timeout.*2 attempts",
         options={"timeout": TIMEOUT, "max_retries": 1},
-        requests=3,
-        retries=1,
-        timeouts=2,
-        wait=jitter(1),
+        # Two texts twice, then, since they may be too large a request, one of them twice.
+        requests=1 + 2 + 2,
+        retries=1 + 1,
+        timeouts=4,
+        wait=(0.0, 2 * jitter(1)[1]),
     ),
-    cured("429 with `Retry-After`", "seconds", Fault(429, retry_after="7"), wait=(7.0, 7.7)),
+    cured("429 with `Retry-After`", "seconds", Fault(429, retry_after="7"), wait=(7.0, 7.0 * 1.25)),
     cured(
         "429 with `Retry-After`",
         "a date",
         Fault(429, retry_after=formatdate(NOW + 30, usegmt=True)),
-        wait=(29.0, 33.0),
+        wait=(29.0, 30.0 + 5.0),
     ),
     final(
         "429 with `Retry-After`",
@@ -141,7 +140,18 @@ MATRIX: tuple[Row, ...] = (
         "raise max_retry_wait",
     ),
     cured("429", "once", Fault(429)),
-    lasting("429", "for ever", Fault(429), RateLimitError),
+    lasting(
+        "429",
+        "for ever",
+        Fault(429),
+        RateLimitError,
+        # The first refusal follows a success: it costs no retry, and its wait is short.
+        faults=[None, *[Fault(429)] * (RETRIES + 2)],
+        says=f"{RETRIES + 2} attempts",
+        requests=1 + RETRIES + 2,
+        retries=RETRIES + 1,
+        wait=(1.0 + 4.0 + 10.0, 0.5 + 1.25 * (1.0 + 4.0 + 10.0)),
+    ),
     Row(
         what="429",
         how="24 in a storm on 16 requests",
@@ -184,7 +194,7 @@ MATRIX: tuple[Row, ...] = (
         server={"judge": at_most(10)},
         texts=100,
         options={"batch_size": None},
-        requests=4 + 19,
+        requests=4 + 20,
     ),
     Row(
         what="400",

@@ -73,8 +73,8 @@ def lasting(what: str, how: str, fault: Fault, error: type[AIMLAPIError], **more
     """Build a row for a fault that persists until the retries are used up."""
     usual = {"requests": 2 + RETRIES, "retries": RETRIES, "wait": jitter(RETRIES)}
     usual["says"] = f"{RETRIES + 1} attempts"
-    faults = [None, *[fault] * (RETRIES + 1)]
-    return Row(what=what, how=how, faults=faults, error=error, kept=FIRST_TWO, **{**usual, **more})
+    usual["faults"] = [None, *[fault] * (RETRIES + 1)]
+    return Row(what=what, how=how, error=error, kept=FIRST_TWO, **{**usual, **more})
 
 
 def final(what: str, how: str, fault: Fault, error: type[AIMLAPIError], says: str) -> Row:

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from aimlapi_embeddings import BadRequestError, emulator
+from aimlapi_embeddings import BadRequestError
 from aimlapi_embeddings.emulator import Emulator, Fault, running
 from tests.support.entry_points import KEY, OPENAI, EntryPoint, FakeServer, Mode
-from tests.support.fault_rows import Judge, at_most, at_most_tokens, dislikes, refusal, texts_of
+from tests.support.fault_rows import Judge, at_most, at_most_tokens, dislikes, refusal
 
 pytestmark = pytest.mark.usefixtures("unencrypted")
 MANY = 1000
@@ -87,7 +87,9 @@ def assert_kept_all_but(error: BadRequestError, *lost: int) -> None:
 def test_a_limit_is_found_by_few_requests(mode: Mode, judge: Judge, texts: Sequence[str]) -> None:
     with served(mode, judge) as (entry_point, server):
         assert entry_point.documents(list(texts)) == right(texts)
-    assert refused(server, judge) <= CONCURRENCY + math.log2(BATCH)
+    # One refusal for each request of the first wave and each halving, and for each time that twice
+    # the size is tried: after 8 successes, after 16 more, 32 and 64.
+    assert refused(server, judge) <= CONCURRENCY + math.log2(BATCH) + 4
     # A limit found by halving is at worst half of the real one. The texts differ in size, and the
     # rest of each batch is sent on its own.
     assert len(server.requests) <= 4 * LEAST_REQUESTS[judge]
@@ -102,7 +104,7 @@ def test_a_learned_limit_holds_for_the_next_call(
         assert refused(server, judge) > 0
         server.requests.clear()
         entry_point.documents(list(texts[BATCH : 2 * BATCH]))
-        assert refused(server, judge) == 0
+        assert refused(server, judge) <= 1  # twice the size is tried after some successes
 
 
 @pytest.mark.parametrize("poison", [0, 333, MANY - 1])
@@ -131,7 +133,7 @@ def test_two_bad_texts_with_different_reasons_are_both_found(mode: Mode, concurr
         server,
     ):
         error = to_refusal(entry_point)
-    assert error.indices in ((first,), (second,))
+    assert error.indices == (first, second)
     assert_kept_all_but(error, first, second)
     halvings = math.ceil(math.log2(MANY / concurrency))
     assert len(server.requests) <= concurrency + 2 * 2 * halvings
@@ -140,40 +142,25 @@ def test_two_bad_texts_with_different_reasons_are_both_found(mode: Mode, concurr
 def test_two_bad_texts_of_different_batches_are_both_found(mode: Mode) -> None:
     with served(mode, dislikes(TEXTS[200], TEXTS[777])) as (entry_point, _):
         error = to_refusal(entry_point)
-    assert error.indices in ((200,), (777,))
+    assert error.indices == (200, 777)
     assert_kept_all_but(error, 200, 777)
 
 
-def test_where_both_halves_are_refused_for_the_same_reason_nothing_more_is_sent(
+def test_a_request_refused_for_every_text_is_at_fault_itself_after_few_requests(
     mode: Mode,
 ) -> None:
     no = refusal(400, "model: no longer takes dimensions")
     with served(mode, lambda _: no, max_concurrency=1) as (entry_point, server):
         error = to_refusal(entry_point)
     assert error.indices == tuple(range(MANY))
-    assert [len(texts_of(request)) for request in server.requests] == [1000, 500, 500]
+    assert len(server.requests) <= 40
 
 
-def test_where_text_after_text_is_refused_for_the_same_reason_the_rest_is_not_sent(
+def test_single_texts_refused_for_the_same_reason_end_the_call(
     mode: Mode,
 ) -> None:
     no = refusal(400, "model: no longer takes dimensions")
     with served(mode, lambda _: no, batch_size=1) as (entry_point, server):
         error = to_refusal(entry_point)
     assert len(error.indices) == 1
-    assert (
-        len(server.requests) <= 10 * CONCURRENCY
-    )  # of a thousand; the exact number depends on the order of the threads
-
-
-def test_a_refusal_that_no_text_escapes_is_not_met_by_all_of_them(
-    fake_server: FakeServer, mode: Mode
-) -> None:
-    said = b'{"message": "the maximum of tokens for this key is exceeded"}'
-    fake_server.answer = lambda request: emulator.Reply(400, {}, said)
-    entry_point = EntryPoint("core", mode, fake_server).make(
-        OPENAI, batch_size=2048, max_concurrency=1
-    )
-    with pytest.raises(BadRequestError, match="maximum of tokens"):
-        entry_point.documents([f"text {i}" for i in range(2048)])
-    assert len(fake_server.requests) <= 20  # eleven halvings and some single texts
+    assert len(server.requests) <= 10 * CONCURRENCY  # of a thousand
