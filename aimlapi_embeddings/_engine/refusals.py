@@ -49,7 +49,6 @@ class _Cut(msgspec.Struct):
         of_texts: Whether its refusal may be about the number of texts.
         of_tokens: Whether its refusal may be about the number of tokens.
         parent: The cut that this request was itself a part of.
-        at_fault: Whether one of its texts is refused alone.
         most_texts: Texts of the largest of its parts that was accepted.
         most_tokens: Tokens of it.
     """
@@ -58,7 +57,6 @@ class _Cut(msgspec.Struct):
     of_texts: bool
     of_tokens: bool
     parent: _Cut | None
-    at_fault: bool = False
     most_texts: int = 0
     most_tokens: int = 0
 
@@ -147,7 +145,7 @@ class Worklist:
                 cut.texts_left -= len(batch)
                 cut.most_texts = max(cut.most_texts, len(batch))
                 cut.most_tokens = max(cut.most_tokens, part.tokens)
-                if cut.texts_left == 0 and not cut.at_fault:
+                if cut.texts_left == 0:  # never, where one of its texts is at fault
                     self._limits.learn(
                         cut.most_texts if cut.of_texts else math.inf,
                         cut.most_tokens if cut.of_tokens else math.inf,
@@ -177,9 +175,6 @@ class Worklist:
                 self._believed_texts = self._believed_tokens = math.inf
                 self.refused[part.batch.indices[0]] = error
                 self._at_fault_found = True
-                cut = part.cut
-                while cut is not None:
-                    cut.at_fault, cut = True, cut.parent
                 if not isinstance(error, RequestTooLargeError):
                     self._reasons[reason(error.message)] += 1
             if self._request_seems_at_fault():
