@@ -59,6 +59,10 @@ def test_limits_are_only_lowered_by_what_is_learned_later() -> None:
     assert (limits.max_texts, limits.max_tokens) == (10, 100)
     limits.learn(math.inf, math.inf)
     assert (limits.max_texts, limits.max_tokens) == (10, 100)
+    limits.learn(5, 999)
+    assert (limits.max_texts, limits.max_tokens) == (5, 100)
+    limits.learn(9, 50)
+    assert (limits.max_texts, limits.max_tokens) == (5, 50)
 
 
 def test_after_eight_successes_one_request_of_twice_the_size_is_tried() -> None:

@@ -218,6 +218,18 @@ def test_interactive_calls_go_first() -> None:
     assert interactive.look()
 
 
+def test_bulk_work_that_arrives_leaves_a_free_slot_to_an_interactive_call() -> None:
+    pacer = a_pacer()
+    [holder] = holders(pacer, 1)
+    interactive = Request(pacer, Lane.INTERACTIVE)
+    holder.release()
+    bulk = Request(pacer)
+    assert not bulk.leave, "it is the first of its own queue"
+    assert interactive.look()
+    interactive.release()
+    assert bulk.look()
+
+
 def test_bulk_work_takes_a_slot_that_an_interactive_call_leaves_alone_for_a_whole_look() -> None:
     pacer = a_pacer()
     [holder] = holders(pacer, 1)

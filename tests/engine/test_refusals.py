@@ -112,12 +112,13 @@ def test_three_texts_of_64_in_a_content_filter_are_named_for_one_reason(in_fligh
 
 
 @IN_FLIGHT
+@pytest.mark.parametrize("batch_size", [100, 1], ids="{} to a request".format)
 def test_a_request_that_is_refused_for_every_text_is_blamed_after_few_requests(
-    in_flight: int,
+    in_flight: int, batch_size: int
 ) -> None:
     calls = Calls(lambda numbers: refusal("body.dimensions: no such field"))
     with pytest.raises(BadRequestError, match="no such field"):
-        calls.run(100, in_flight=in_flight)
+        calls.run(100, batch_size=batch_size, in_flight=in_flight)
     assert len(calls.sent) <= 40
 
 
