@@ -37,7 +37,7 @@ class Load:
         self.bound.holders.pop(ticket)
 
     def refuse_full(self) -> None:
-        """Fill the bound, refuse one request, and end the others without a word."""
+        """Fill the bound, refuse one request, and end the others without a reply."""
         self.refuse(self.send(self.bound.limit)[-1])
         self.bound.holders.clear()
 

@@ -187,6 +187,20 @@ def test_a_finalizer_can_release_or_give_up_while_the_lock_is_held(act: str) -> 
     assert meddling.look()
 
 
+def test_a_pacer_that_goes_on_for_another_counts_its_requests_in_flight_and_its_waits() -> None:
+    """So that changing an option of an object does not lift its bound."""
+    clock = Clock()
+    before = a_pacer(2, clock)
+    one, _ = holders(before, 2)
+    after = Pacer(3, clock.monotonic, None, before)
+    holders(after, 1)
+    assert not Request(after).leave
+    one.release()
+    before.wait_for(10.0)
+    later = Pacer(4, clock.monotonic, None, before)
+    assert isinstance(Request(later).step, Sleep)
+
+
 # Lanes
 
 

@@ -260,7 +260,7 @@ def test_batch_size_lowers_the_limit(batch_size: int, batches: list[int]) -> Non
     assert sizes(Job(numbered(100), batch_size=batch_size).plan()) == batches
 
 
-def test_a_too_long_text_is_sent_alone_and_does_not_divide_its_neighbours() -> None:
+def test_a_too_long_text_is_sent_alone_and_does_not_divide_the_others() -> None:
     texts = ["a", "b", "long " * 10_000, "c", "d"]
     assert [list(batch.indices) for batch in Job(texts).plan().batches] == [[0, 1, 3, 4], [2]]
 

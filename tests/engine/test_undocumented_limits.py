@@ -26,11 +26,11 @@ MOST_TEXTS, MOST_TOKENS = 10, 500
 TOLD_TEXTS = at_most(MOST_TEXTS)
 TOLD_TOKENS = at_most_tokens(MOST_TOKENS, refusal(400, "maximum request size is 500 tokens"))
 TOLD_NOTHING = at_most_tokens(MOST_TOKENS, refusal(400, "Request too large"))
-WORDLESS = at_most_tokens(MOST_TOKENS, Fault(413, body=b""))
+WITHOUT_A_MESSAGE = at_most_tokens(MOST_TOKENS, Fault(413, body=b""))
 LEAST_REQUESTS = {
     TOLD_TEXTS: MANY / MOST_TEXTS,
     **dict.fromkeys(
-        (TOLD_TOKENS, TOLD_NOTHING, WORDLESS),
+        (TOLD_TOKENS, TOLD_NOTHING, WITHOUT_A_MESSAGE),
         sum(len(text.split()) for text in UNEVEN) / MOST_TOKENS,
     ),
 }
@@ -40,7 +40,7 @@ LIMITS = pytest.mark.parametrize(
         pytest.param(TOLD_TEXTS, TEXTS, id="10 texts"),
         pytest.param(TOLD_TOKENS, UNEVEN, id="500 tokens"),
         pytest.param(TOLD_NOTHING, UNEVEN, id="too large, of what is not told"),
-        pytest.param(WORDLESS, UNEVEN, id="413 without a word"),
+        pytest.param(WITHOUT_A_MESSAGE, UNEVEN, id="413 without a message"),
     ],
 )
 

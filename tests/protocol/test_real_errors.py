@@ -92,9 +92,9 @@ ERRORS: dict[str, tuple[int, str, Any, type[APIStatusError], str]] = {
     "a vendor's JSON inside the message": (
         400,
         PROBLEM,
-        problem(400, "Bad Request", json.dumps({"error": {"message": "the vendor's word"}})),
+        problem(400, "Bad Request", json.dumps({"error": {"message": "the vendor's message"}})),
         BadRequestError,
-        "the vendor's word",
+        "the vendor's message",
     ),
     "as OpenAI": (
         500,
