@@ -13,11 +13,11 @@ from aimlapi_embeddings._engine.inputs import check_texts, check_titles_fit
 
 NOT_LISTS: list[tuple[Any, str]] = [
     ("text", "not a str. Put the one text into a list: [text]."),
-    (b"text", "not a bytes."),
+    (b"text", "not a bytes. Pass list(texts)."),
     (None, "not a NoneType."),
     (7, "not an int."),
-    ({"text"}, "not a set."),
-    (iter(["text"]), "not a list_iterator."),
+    ({"text"}, "not a set. Pass list(texts)."),
+    (iter(["text"]), "not a list_iterator. Pass list(texts)."),
 ]
 
 
