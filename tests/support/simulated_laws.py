@@ -23,6 +23,7 @@ from tests.support.simulated_server import (
     FINAL,
     QUICK,
     READABLE,
+    TELLING_HINTS,
     TRANSIENT,
     Fate,
     Seen,
@@ -33,6 +34,8 @@ from tests.support.simulated_server import (
 MOST_REQUESTS = 3
 # Requests that a limit which is not known yet may cost besides.
 MOST_PROBES = 4
+# Requests refused for coming too soon, until it is known how many the server takes at once.
+MOST_LIMITED = 16
 # Single texts refused in the same words, and nothing accepted, after which a request is at fault.
 ENOUGH_ALIKE = 4
 # Seconds; floating point, over a run.
@@ -102,7 +105,7 @@ def every_error_has_its_cause(run: Observed) -> None:
         elif isinstance(error, asyncio.CancelledError):
             assert plan.cancelled_after is not None or run.was_interrupted
         elif isinstance(error, ReplyError):
-            assert any(_fate(each) is Fate.SHORT for each in requests)
+            assert any(each.fate is Fate.SHORT for each in requests)
         elif isinstance(error, APIStatusError) and _is_final(error):
             assert error.status_code in {each.status for each in requests}
         elif isinstance(error, RateLimitError) and _asks_too_long(run, error):
@@ -111,10 +114,6 @@ def every_error_has_its_cause(run: Observed) -> None:
             assert len(_failures(run, requests)) >= 1 + run.options.max_retries
         else:
             raise AssertionError(f"an error that no call may raise: {error!r}") from error
-
-
-def _fate(seen: Seen) -> Fate | None:
-    return seen.answer.fate if seen.answer else None
 
 
 def _is_final(error: APIStatusError) -> bool:
@@ -134,7 +133,7 @@ def _failures(run: Observed, requests: list[Seen]) -> list[Seen | int]:
 
 def _has_failed(each: Seen) -> bool:
     """Tell whether a request has to be sent again as it is, or smaller after a timeout."""
-    return not each.whole or each.status == 429 or _fate(each) in TRANSIENT
+    return not each.whole or each.status == 429 or each.fate in TRANSIENT
 
 
 def usage_is_what_the_server_saw(run: Observed) -> None:
@@ -274,8 +273,11 @@ def repeats_are_spread(run: Run) -> None:
 
 
 def few_requests_are_wasted(run: Run) -> None:
+    """Not counted where replies came too late for no reason, since each teaches a smaller size."""
     plan, client = run.plan.server, run.options
     seen = run.server.seen
+    if any(each.fate in (Fate.HANG, Fate.DRIP) for each in seen):
+        return
     least = at_fault = 0
     for outcome in run.outcomes:
         texts = list(dict.fromkeys(outcome.texts))
@@ -291,12 +293,40 @@ def few_requests_are_wasted(run: Run) -> None:
         assert spent <= MOST_REQUESTS * least + at_fault * depth + MOST_PROBES
 
 
+def a_batch_that_timed_out_twice_is_not_sent_again(run: Run) -> None:
+    timeouts = Counter(
+        each.texts for each in run.server.seen if len(each.texts) > 1 and _is_timeout(each)
+    )
+    assert not timeouts or max(timeouts.values()) <= 2
+
+
+def the_bound_of_a_server_is_found(run: Run) -> None:
+    """Where a server takes only so many at once, few are refused, whatever it tells."""
+    plan, seen = run.plan.server, run.server.seen
+    if plan.rate is None:
+        limited = sum(_is_limited(run, each) for each in seen)
+        assert limited <= (len(seen) - limited) / 2 + MOST_LIMITED * len(run.plan.loops)
+
+
+def no_call_is_lost_to_a_limit_that_tells_when(run: Run) -> None:
+    plan, client = run.plan.server, run.options
+    if plan.hint not in TELLING_HINTS or client.max_retries < 3 or client.max_retry_wait < 60.0:
+        return
+    if any(each.fate in TRANSIENT for each in run.server.seen) or run.server.connection_failures:
+        return  # these cost retries too
+    assert not any(isinstance(outcome.error, RateLimitError) for outcome in run.outcomes)
+
+
+def _is_limited(run: Run, each: Seen) -> bool:
+    """Tell whether a request was refused for coming too soon."""
+    return each.status == 429 and not run.server.is_too_large(each.texts)
+
+
 def _is_timeout(each: Seen) -> bool:
-    return not each.whole and _fate(each) not in (
+    return not each.whole and each.fate not in (
         Fate.DIE_BEFORE,
         Fate.DIE_IN_HEAD,
         Fate.DIE_IN_BODY,
-        None,
     )
 
 
@@ -311,7 +341,7 @@ def _fewest(run: Run, texts: list[str]) -> int:
 
 
 def _tokens(text: str) -> int:
-    return Seen(0.0, (text,)).tokens
+    return Seen(0.0, texts=(text,)).tokens
 
 
 def nothing_is_left(run: Run) -> None:
@@ -356,6 +386,9 @@ LAWS: tuple[Callable[[Run], None], ...] = (
     what_the_server_asks_for_is_obeyed,
     repeats_are_spread,
     few_requests_are_wasted,
+    a_batch_that_timed_out_twice_is_not_sent_again,
+    the_bound_of_a_server_is_found,
+    no_call_is_lost_to_a_limit_that_tells_when,
     nothing_is_left,
     the_client_is_as_good_as_before,  # the last one: it sends requests of its own
 )

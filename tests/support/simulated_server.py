@@ -184,7 +184,6 @@ class Answer(NamedTuple):
     headers: dict[str, str]
     body: bytes
     seconds: float
-    fate: Fate
 
 
 @dataclass
@@ -193,6 +192,7 @@ class Seen:
 
     Attributes:
         began: When its first byte came.
+        fate: What happens to it.
         texts: What it asked for; empty until it is read.
         answer: What it is answered with.
         ended: When its reply was sent as a whole, or its connection was gone.
@@ -200,6 +200,7 @@ class Seen:
     """
 
     began: float
+    fate: Fate = Fate.SERVED
     texts: tuple[str, ...] = ()
     answer: Answer | None = None
     ended: float | None = None
@@ -218,7 +219,7 @@ class Seen:
     @property
     def is_good(self) -> bool:
         """Whether it was answered with vectors that can be trusted, as a whole."""
-        return self.whole and self.status == 200 and self.answer.fate is not Fate.SHORT  # type: ignore[union-attr]
+        return self.whole and self.status == 200 and self.fate is not Fate.SHORT
 
 
 class Server:
@@ -249,13 +250,13 @@ class Server:
         """Tell what happens to a connection that is being opened."""
         return next(self._connecting, Connecting.OPEN)
 
-    def begin(self) -> tuple[Seen, Fate]:
+    def begin(self) -> Seen:
         """Note that a request begins."""
         with self._lock:
-            seen = Seen(self.now())
+            seen = Seen(self.now(), next(self._fates, Fate.SERVED))
             self.seen.append(seen)
             self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
-            return seen, next(self._fates, Fate.SERVED)
+            return seen
 
     @property
     def in_flight(self) -> int:
@@ -276,20 +277,20 @@ class Server:
         plan = self.plan
         return len(texts) > plan.max_texts or sum(map(tokens_of, texts)) > plan.max_tokens
 
-    def judge(self, seen: Seen, texts: Sequence[str], fate: Fate) -> Answer:
+    def judge(self, seen: Seen, texts: Sequence[str]) -> Answer:
         """Decide about a request that was read."""
         with self._lock:
-            plan = self.plan
+            plan, fate = self.plan, seen.fate
             seen.texts = tuple(texts)
             if fate in FINAL or (fate in TRANSIENT and fate.value.isdigit()):
-                seen.answer = _refusal(int(fate.value), "the server says no", fate=fate)
+                seen.answer = _refusal(int(fate.value), "the server says no")
             elif limited := self._limited():
                 seen.answer = limited
             elif refused := self._refused(texts):
                 seen.answer = refused
             else:
                 seconds = plan.latency + plan.per_text * len(texts)
-                seen.answer = Answer(200, {}, _vectors(texts, fate), seconds, fate)
+                seen.answer = Answer(200, {}, _vectors(texts, fate), seconds)
             return seen.answer
 
     def _limited(self) -> Answer | None:
@@ -334,11 +335,9 @@ def _word(text: str) -> str:
     return "".join(chr(97 + byte % 26) for byte in zlib.crc32(text.encode()).to_bytes(4, "big"))
 
 
-def _refusal(
-    status: int, message: str, headers: dict[str, str] | None = None, fate: Fate = Fate.SERVED
-) -> Answer:
+def _refusal(status: int, message: str, headers: dict[str, str] | None = None) -> Answer:
     body = json.dumps({"message": message}).encode() if message else b""
-    return Answer(status, headers or {}, body, QUICK, fate)
+    return Answer(status, headers or {}, body, QUICK)
 
 
 def _vectors(texts: Sequence[str], fate: Fate) -> bytes:
@@ -363,8 +362,9 @@ def judge_of(server: Server) -> Callable[[Request], Fault]:
     """Make the emulator answer as a server does, in real time."""
 
     def judge(request: Request) -> Fault:
-        seen, fate = server.begin()
-        answer = server.judge(seen, texts_in(request.body), fate)
+        seen = server.begin()
+        answer = server.judge(seen, texts_in(request.body))
+        fate = seen.fate
         whole = fate in (Fate.SERVED, Fate.CLOSE_AFTER, Fate.SHORT) or answer.status != 200
         server.end(seen, whole=whole)
         return Fault(
@@ -444,7 +444,6 @@ class _Peer:
         self._server = network.server
         self._received = b""
         self._seen: Seen | None = None
-        self._fate = Fate.SERVED
         end.setblocking(False)
         loop.add_reader(end, self._read)
 
@@ -476,8 +475,8 @@ class _Peer:
         self._received += self.end.recv(1 << 20)
         if self._seen is None:
             self._network.look()  # requests that the client has given up are not in flight
-            self._seen, self._fate = self._server.begin()
-            if self._fate is Fate.DIE_BEFORE:
+            self._seen = self._server.begin()
+            if self._seen.fate is Fate.DIE_BEFORE:
                 self._close()
                 return
         head, complete, body = self._received.partition(b"\r\n\r\n")
@@ -490,15 +489,15 @@ class _Peer:
         )
         if len(body) >= length:
             self._received = body[length:]
-            answer = self._server.judge(self._seen, texts_in(body[:length]), self._fate)
-            if self._fate is not Fate.HANG:
+            answer = self._server.judge(self._seen, texts_in(body[:length]))
+            if self._seen.fate is not Fate.HANG:
                 self._loop.call_later(answer.seconds, self._reply, self._seen, answer)
 
     def _reply(self, seen: Seen, answer: Answer) -> None:
         headers = {"content-length": str(len(answer.body)), **answer.headers}
         lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
         head = f"HTTP/1.1 {answer.status} X\r\n{''.join(lines)}\r\n".encode()
-        fate, timeout = self._fate, self._network.timeout
+        fate, timeout = seen.fate, self._network.timeout
         if fate is Fate.DIE_IN_HEAD:
             self._send(head[: len(head) // 2])
             self._close()
@@ -535,6 +534,6 @@ class _Peer:
             return
         self._server.end(seen, whole=True)
         self._seen = None
-        if self._fate is Fate.CLOSE_AFTER:
+        if seen.fate is Fate.CLOSE_AFTER:
             # Only this direction: a request that is sent in the same moment still arrives here.
             self.end.shutdown(socket.SHUT_WR)

@@ -23,8 +23,11 @@ from tests.support.simulated_run import (
     progress_of,
 )
 from tests.support.simulated_server import Server, ServerPlan, judge_of
-from tests.support.sockets import SOON, eventually, ports_to
+from tests.support.sockets import SOON, ports_to
 
+# Seconds after which everything that goes on by itself must have ended: less than the client lets
+# idle threads and connections stay, and than an attempt may take.
+_SETTLED = 3.0
 FASTER = 50.0  # the client's clock, and so its waits, against real time
 
 
@@ -106,8 +109,8 @@ class ThreadedRun:
             self.peak_in_flight = emulator.peak_in_flight
             yield
             self.client.close()
-            eventually(lambda: not ports_to(base_url))
-        eventually(lambda: set(threading.enumerate()) <= threads)
+            settle(lambda: _assert(not ports_to(base_url), "a socket stays"))
+        settle(lambda: _assert(set(threading.enumerate()) <= threads, "a thread stays"))
 
     def _work(self, actor: Actor, name: str) -> Callable[[], None]:
         outcomes = [Outcome.of(call, f"{name}.{i}:") for i, call in enumerate(actor.calls)]
@@ -170,9 +173,13 @@ class ThreadedRun:
             outcome.error = error
 
 
+def _assert(holds: bool, otherwise: str) -> None:
+    assert holds, otherwise
+
+
 def settle(happened: Callable[[], None]) -> None:
     """Wait until an assertion holds: replies of calls that have ended may still be on their way."""
-    deadline = time.monotonic() + SOON / 4
+    deadline = time.monotonic() + _SETTLED
     while time.monotonic() < deadline:
         with suppress(AssertionError):
             return happened()
