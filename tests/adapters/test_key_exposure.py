@@ -239,7 +239,7 @@ def deaf():
 
 def embed(url, mode):
     client = EmbeddingsClient(
-        model=MODEL, api_key=os.environ["THE_KEY"], base_url=url, timeout=0.3, max_retries=0
+        model=MODEL, api_key=os.environ["THE_KEY"], base_url=url, timeout=1, max_retries=0
     )
     if mode == "sync":
         client.embed(["a"])
