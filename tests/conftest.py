@@ -17,7 +17,7 @@ from tests.support.scenario import Scenario
 
 # Chosen by --hypothesis-profile. No deadline: an example may take long on a busy machine.
 settings.register_profile("default", deadline=None)
-settings.register_profile("long", deadline=None, max_examples=4_000)
+settings.register_profile("long", deadline=None, max_examples=10_000)
 
 FOREIGN = ("AIMLAPI_", "NUGEN_", "OPENAI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 

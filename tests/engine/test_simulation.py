@@ -1,6 +1,7 @@
 """Any server, any calls, any order: what the engine promises holds in all combinations.
 
-Async runs are simulated, see `tests/support/simulated_run.py`.
+Async runs pass in simulated time, see `tests/support/simulated_run.py`: 400 by default, 10,000
+with `--hypothesis-profile=long`. Runs with threads take real time, and are fewer.
 """
 
 from __future__ import annotations
@@ -34,7 +35,11 @@ from tests.support.simulated_server import (
 )
 from tests.support.threaded_run import Actor, ThreadedPlan, ThreadedRun, settle
 
-pytestmark = pytest.mark.usefixtures("unencrypted")
+# The profile `long` takes some minutes, and so does the search for the smallest failing run.
+pytestmark = [pytest.mark.usefixtures("unencrypted"), pytest.mark.timeout(3_600)]
+
+_SIMULATED_RUNS = max(400, settings().max_examples)
+_THREADED_RUNS = settings().max_examples // 8  # each takes a third of a second
 
 _HARMLESS = (Fate.SERVED, Fate.PIECES, Fate.CLOSE_AFTER)
 
@@ -115,6 +120,7 @@ runs = st.builds(
 
 
 @settings(
+    max_examples=_SIMULATED_RUNS,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(plan=runs)
@@ -168,7 +174,7 @@ threaded = st.builds(
 
 
 @settings(
-    max_examples=15,
+    max_examples=_THREADED_RUNS,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
