@@ -73,6 +73,8 @@ class Bound:
                 if self._successes >= self._successes_to_grow():
                     self._limit += 1
                     self._successes = 0
+                    if self._limit > self._refused_at:  # the server takes more than it did
+                        self._refused_at = self.most + 1
 
     def _successes_to_grow(self) -> int:
         if self._limit + 1 < self._refused_at:
@@ -92,15 +94,14 @@ class Bound:
                 # Refused together with another: what is left in flight is what the server took.
                 self._limit = max(1, min(self._limit, others))
                 return
-            if any(self.waiting) or others + 1 >= self._limit:
-                again = self._limit == self._refused_at
+            figure = min(self._limit, others + 1)
+            if figure > 1:  # a single request is refused for a rate, which tells no figure
+                again = figure == self._refused_at
                 self._patience = (
                     min(self._patience * 2, _MOST_PATIENCE) if again else (_FIRST_PATIENCE)
                 )
-                self._refused_at = self._limit
-            else:  # far from the bound: nothing is learned about how much the server takes at once
-                self._refused_at = self.most + 1
-            self._limit = max(1, min(self._limit, others + 1) // 2)
+                self._refused_at = figure
+            self._limit = max(1, figure // 2)
             self._newest_refused = newest
             self._successes = 0
 

@@ -157,28 +157,28 @@ def test_a_refusal_at_another_bound_begins_with_the_first_patience() -> None:
     assert load.successes_until(4) == 8 * 3
 
 
-def test_above_where_it_was_refused_a_bound_grows_by_one_a_round() -> None:
+def test_past_the_figure_that_was_refused_a_bound_grows_fast_again() -> None:
     load = Load(8)
     load.refuse_full()
     load.refuse_full()  # at four
     load.successes_until(4)
-    assert [load.successes_until(limit) for limit in (5, 6, 7, 8)] == [4, 5, 6, 7]
+    assert [load.successes_until(limit) for limit in (5, 6, 7, 8)] == [4, 1, 1, 1]
 
 
-def test_a_refusal_far_from_the_bound_teaches_nothing_about_it() -> None:
+def test_a_refusal_of_a_single_request_in_flight_tells_no_figure() -> None:
     """A rate is exceeded, not a number in flight: the bound grows back without patience."""
-    load = Load(8, in_flight=2)
+    load = Load(8, in_flight=1)
     load.refuse(load.wave[0])
     assert load.bound.limit == 1
     assert load.successes_until(8) == 7
 
 
-def test_a_refusal_while_others_wait_is_one_at_the_bound() -> None:
+def test_a_refusal_far_from_the_bound_is_one_at_what_was_in_flight() -> None:
     load = Load(8, in_flight=2)
-    load.bound.waiting[1].append(lambda: None)
     load.refuse(load.wave[0])
-    load.successes_until(7)
-    assert load.successes_until(8) == 8 * 7
+    load.bound.holders.clear()
+    assert load.bound.limit == 1
+    assert load.successes_until(2) == 8
 
 
 def test_a_halving_forgets_the_successes_before_it() -> None:
