@@ -233,7 +233,9 @@ class AsyncConnection(_Base):
         async def trace(event: str, info: Mapping[str, Any]) -> None:
             self._note(attempt, event, info)
 
-        request = partial(self._maker.request, body, trace if self._begin(attempt) else None)
+        # Idle connections are traced too: a task that is cancelled before it writes sent nothing.
+        attempt.use(self)
+        request = partial(self._maker.request, body, trace)
         if isinstance(self._carrier, httpx.AsyncClient):
             return await self._carrier.send(request(), stream=True)
         return await self._carrier.handle_async_request(request())  # type: ignore[no-any-return]

@@ -34,8 +34,6 @@ from tests.support.simulated_server import (
 MOST_REQUESTS = 3
 # Requests that a limit which is not known yet may cost besides.
 MOST_PROBES = 4
-# Requests in flight of one call, which are counted though the call ends as they are being sent.
-MOST_UNSENT = 8
 # Requests refused for coming too soon, until it is known how many the server takes at once.
 MOST_LIMITED = 16
 # Single texts refused in the same words, and nothing accepted, after which a request is at fault.
@@ -140,13 +138,7 @@ def _has_failed(each: Seen) -> bool:
 
 def usage_is_what_the_server_saw(run: Observed) -> None:
     usage, seen = run.client.usage, run.server.seen
-    # Counted as it takes an idle connection; one that is cancelled in that very moment, when its
-    # call ends early, never reaches the server.
-    assert (
-        len(seen)
-        <= usage.requests
-        <= len(seen) + MOST_UNSENT * sum(not _ended_by_itself(outcome) for outcome in run.outcomes)
-    )
+    assert usage.requests == len(seen)
     answered = sum(each.tokens for each in seen if each.is_good)
     delivered = sum(
         each.tokens
