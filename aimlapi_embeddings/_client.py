@@ -131,7 +131,7 @@ class EmbeddingsClient:
         async_http_client: Any = None,
         allow_http: bool = False,
     ) -> None:
-        # First of all, so that no frame of ours holds it in the open when an error leaves here.
+        # First of all, so that no frame of ours shows it when an error leaves here.
         api_key = as_secret(api_key)
         with ShortTraceback():
             where = find_provider(model, provider)

@@ -167,7 +167,7 @@ class ReplyError(AIMLAPIError):
 class ShortTraceback:
     """Leaves out of a traceback what is below the `with` statement, for errors of this package.
 
-    They say what to do; the frames that found it out would only push the caller's own out of sight.
+    They say what to do; our own frames would only hide those of the caller.
     Errors of any other class keep theirs.
     """
 

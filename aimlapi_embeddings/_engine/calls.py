@@ -40,67 +40,53 @@ def lay_out(
 ) -> Work[tuple[Call, Collector]]:
     """Check texts, task type and titles, and cut the texts into batches; see `embed`."""
     try:
-        work = _lay_out(runtime, caller, texts, role, task_type, titles, progress, known)
-        return (yield from work)
+        options = runtime.options
+        sent = role_fields(options, role, task_type)
+        texts = yield from checking_texts(texts, role)
+        if titles is not None:
+            check_titles(options, sent)
+            titles = check_titles_fit(titles, texts)
+        plan = yield from plan_batches(
+            texts,
+            options.model,
+            batch_size=options.batch_size,
+            # More requests would fill waves, but each one costs a share of the user's limit.
+            max_concurrency=1 if runtime.limiter else runtime.pacer.most,
+            prefix=sent.prefix,
+            titles=titles,
+            max_tokens=runtime.limiter.max_tokens if runtime.limiter else math.inf,
+            known=known,
+        )
+        batches = plan.batches
+        if batches and runtime.once.first("request"):
+            report.first_request(options.model, options.provider)
+        few = len(batches) == 1 and len(batches[0]) <= _FEW_TEXTS
+        call = Call(
+            options=options,
+            texts=texts,
+            fields=sent.fields,
+            policy=runtime.policy,
+            pacer=runtime.pacer,
+            lane=Lane.INTERACTIVE if few else Lane.BULK,
+            caller=caller,
+            limits=runtime.limits,
+            work=Worklist(batches, runtime.limits),
+            url=runtime.url,
+            key=runtime.key,
+            query=role == "query",
+            wall_clock=runtime.clock.time,
+            monotonic=runtime.clock.monotonic,
+        )
+        runtime.meter.add(Usage(deduplicated=len(plan.copies)))
+        cut = _texts_cut(runtime, sent.fields, plan)
+        collector = Collector(len(texts), plan, expected_size(options), progress, cut)
+        if known:
+            collector.deliver(Deliver(Usage(), list(known), [*map(list, known.values())]))
+        return call, collector
     except AIMLAPIError as error:
         places = len(texts) if isinstance(texts, Sequence) and not isinstance(texts, str) else 0
         error.partial = PartialResult(VectorBuffer(places), Usage())
         raise
-
-
-def _lay_out(
-    runtime: Runtime,
-    caller: Caller,
-    texts: Sequence[str],
-    role: Role,
-    task_type: TaskType | str | None,
-    titles: Sequence[str | None] | None,
-    progress: Progress | None,
-    known: Mapping[int, Vector],
-) -> Work[tuple[Call, Collector]]:
-    options = runtime.options
-    sent = role_fields(options, role, task_type)
-    texts = yield from checking_texts(texts, role)
-    if titles is not None:
-        check_titles(options, sent)
-        titles = check_titles_fit(titles, texts)
-    plan = yield from plan_batches(
-        texts,
-        options.model,
-        batch_size=options.batch_size,
-        # More requests would fill waves, but each one costs a share of the user's limit.
-        max_concurrency=1 if runtime.limiter else runtime.pacer.most,
-        prefix=sent.prefix,
-        titles=titles,
-        max_tokens=runtime.limiter.max_tokens if runtime.limiter else math.inf,
-        known=known,
-    )
-    batches = plan.batches
-    if batches and runtime.once.first("request"):
-        report.first_request(options.model, options.provider)
-    few = len(batches) == 1 and len(batches[0]) <= _FEW_TEXTS
-    call = Call(
-        options=options,
-        texts=texts,
-        fields=sent.fields,
-        policy=runtime.policy,
-        pacer=runtime.pacer,
-        lane=Lane.INTERACTIVE if few else Lane.BULK,
-        caller=caller,
-        limits=runtime.limits,
-        work=Worklist(batches, runtime.limits),
-        url=runtime.url,
-        key=runtime.key,
-        query=role == "query",
-        wall_clock=runtime.clock.time,
-        monotonic=runtime.clock.monotonic,
-    )
-    runtime.meter.add(Usage(deduplicated=len(plan.copies)))
-    cut = _texts_cut(runtime, sent.fields, plan)
-    collector = Collector(len(texts), plan, expected_size(options), progress, cut)
-    if known:
-        collector.deliver(Deliver(Usage(), list(known), [*map(list, known.values())]))
-    return call, collector
 
 
 def _texts_cut(runtime: Runtime, fields: Mapping[str, Any], plan: Plan) -> tuple[int, ...]:

@@ -60,7 +60,7 @@ class SecretLike(Protocol):
 
 
 def as_secret(api_key: object) -> SecretLike | None:
-    """Put whatever was passed as a key out of sight, unless it already is."""
+    """Wrap whatever was passed as a key, so that `repr` hides it, unless it is wrapped already."""
     known = api_key is None or hasattr(api_key, "get_secret_value")
     return api_key if known else Secret(api_key)  # type: ignore[return-value, arg-type]
 

@@ -111,12 +111,9 @@ class HTTPTransport:
         phases = seconds if isinstance(seconds, Timeouts) else Timeouts(*[seconds] * 4)
         self._whole = None if phases.read is None else WHOLE * phases.read
         self._maker = Maker(url, api_key, headers, phases)
-        self._watchdog = Watchdog()
-        self._stack = Stack()
-        self._finalizer = weakref.finalize(self, _close_all, self._stack)
+        self._begin()
         self._loops: dict[asyncio.AbstractEventLoop, _Held] = {}
         weakref.finalize(self, _let_go, self._loops)
-        weakref.finalize(self, self._watchdog.close)
         self._warned = False
 
     def send(self, body: bytes, attempt: Attempt) -> Reply:
@@ -198,13 +195,18 @@ class HTTPTransport:
 
         Waits for nobody. The transport can be used again.
         """
-        stack, self._stack = self._stack, Stack()
-        self._finalizer.detach()
-        self._finalizer = weakref.finalize(self, _close_all, self._stack)
-        watchdog, self._watchdog = self._watchdog, Watchdog()
-        weakref.finalize(self, self._watchdog.close)
-        watchdog.close()
-        _close_all(stack)
+        finalizers = self._finalizers
+        self._begin()  # first, so that whoever ends a request meets what is closed, or the new
+        for finalizer in finalizers:
+            finalizer()
+
+    def _begin(self) -> None:
+        """Make what `close` closes; a transport that is dropped closes it too."""
+        self._stack, self._watchdog = Stack(), Watchdog()
+        self._finalizers = (
+            weakref.finalize(self, _close_all, self._stack),
+            weakref.finalize(self, self._watchdog.close),
+        )
 
     async def aclose(self) -> None:
         """Close idle connections of this event loop, those in use when their request ends."""

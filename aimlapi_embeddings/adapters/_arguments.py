@@ -17,7 +17,7 @@ def hide_arguments(
     secrets: Collection[str],
     hidden: Callable[[Any], object],
 ) -> None:
-    """Put values out of sight that are a key, or may be one under a name that is not known.
+    """Wrap values that are a key, or may be one under a name that is not known.
 
     Args:
         given: Arguments by name; changed in place, so that no frame keeps the original.
