@@ -7,23 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Literal, Self
 
-import msgspec
-
 from aimlapi_embeddings._catalog.families import Model
 from aimlapi_embeddings._catalog.models import find_model, find_provider
 from aimlapi_embeddings._engine.calls import lay_out
 from aimlapi_embeddings._engine.collect import Collector
 from aimlapi_embeddings._engine.limiter import Limiter
-from aimlapi_embeddings._engine.limits import LearnedLimits
-from aimlapi_embeddings._engine.pacing import BULK, Pacer
+from aimlapi_embeddings._engine.pacing import BULK
 from aimlapi_embeddings._engine.planning import most_texts
 from aimlapi_embeddings._engine.progress import progress_bar
 from aimlapi_embeddings._engine.retries import RetryPolicy
-from aimlapi_embeddings._engine.run import Meter, Runtime, run_tasks, run_threads
+from aimlapi_embeddings._engine.run import run_tasks, run_threads
 from aimlapi_embeddings._engine.waiting import Clock, TaskCaller, ThreadCaller
-from aimlapi_embeddings._engine.workers import Workers
 from aimlapi_embeddings._errors import ConfigurationError, ShortTraceback
-from aimlapi_embeddings._log import Once
 from aimlapi_embeddings._protocol.endpoint import endpoint, shown_url
 from aimlapi_embeddings._protocol.options import (
     Options,
@@ -41,14 +36,14 @@ from aimlapi_embeddings._protocol.options import (
     check_too_long,
     expected_size,
 )
-from aimlapi_embeddings._protocol.pickling import check_picklable
 from aimlapi_embeddings._protocol.request import (
     cache_namespace,
     identity,
 )
-from aimlapi_embeddings._protocol.secrets import SecretLike, as_secret, find_key, name_of_key
-from aimlapi_embeddings._protocol.transport import HTTPTransport, check_http_clients
+from aimlapi_embeddings._protocol.secrets import SecretLike, as_secret, find_key
+from aimlapi_embeddings._protocol.transport import check_http_clients
 from aimlapi_embeddings._result import EmbeddingResult
+from aimlapi_embeddings._runtime import Runtimes, Settings
 from aimlapi_embeddings._slices import at_once, in_slices
 from aimlapi_embeddings._types import Progress, Role, TaskType, Usage, Vector
 
@@ -137,48 +132,52 @@ class EmbeddingsClient:
             where = find_provider(model, provider)
             row = find_model(model, where, family)
             size = check_dimensions(row, dimensions)
-            self._max_concurrency = (
+            bound = (
                 None
                 if max_concurrency is None
                 else check_integer("max_concurrency", max_concurrency, 1)
             )
             # With a rate limiter requests are what is scarce, and few are in flight.
-            side_by_side = 1 if rate_limiter is not None else self._max_concurrency or BULK
+            side_by_side = 1 if rate_limiter is not None else bound or BULK
             most = most_texts(row, size, side_by_side)
             task = check_task_type(row.family, task_type)
-            self._options = Options(
-                id=str.__str__(model),  # a plain string, where it is one of NumPy's
-                model=row,
-                provider=where,
-                dimensions=size,
-                task_type=task,
-                document_prefix=check_prefix("document_prefix", document_prefix, task),
-                query_prefix=check_prefix("query_prefix", query_prefix, task),
-                too_long=check_too_long(row.family, too_long),
-                encoding_format=check_encoding_format(row.family, encoding_format),
-                extra_body=check_extra_body(extra_body),
-                batch_size=most
-                if batch_size is None
-                else min(most, check_integer("batch_size", batch_size, 1)),
-            )
-            self._policy = RetryPolicy(
-                check_integer("max_retries", max_retries, 0),
-                check_seconds("max_retry_wait", max_retry_wait, allow_zero=True),
-            )
-            self._timeout = check_timeout(timeout)
-            self._headers = check_headers(headers)
-            self._key = find_key(where, api_key)
-            self._url = endpoint(
-                where,
-                (os.environ.get(where.api_base_variable) or where.base_url)
-                if base_url is None or (isinstance(base_url, str) and not base_url)
-                else base_url,
-                allow_http=check_flag("allow_http", allow_http),
-            )
-            self._limiter = None if rate_limiter is None else Limiter(rate_limiter)
             check_http_clients(http_client, async_http_client)
-        self._http_client, self._async_http_client = http_client, async_http_client
-        self._start()
+            self._settings = Settings(
+                options=Options(
+                    id=str.__str__(model),  # a plain string, where it is one of NumPy's
+                    model=row,
+                    provider=where,
+                    dimensions=size,
+                    task_type=task,
+                    document_prefix=check_prefix("document_prefix", document_prefix, task),
+                    query_prefix=check_prefix("query_prefix", query_prefix, task),
+                    too_long=check_too_long(row.family, too_long),
+                    encoding_format=check_encoding_format(row.family, encoding_format),
+                    extra_body=check_extra_body(extra_body),
+                    batch_size=most
+                    if batch_size is None
+                    else min(most, check_integer("batch_size", batch_size, 1)),
+                ),
+                policy=RetryPolicy(
+                    check_integer("max_retries", max_retries, 0),
+                    check_seconds("max_retry_wait", max_retry_wait, allow_zero=True),
+                ),
+                timeout=check_timeout(timeout),
+                headers=check_headers(headers),
+                key=find_key(where, api_key),
+                url=endpoint(
+                    where,
+                    (os.environ.get(where.api_base_variable) or where.base_url)
+                    if base_url is None or (isinstance(base_url, str) and not base_url)
+                    else base_url,
+                    allow_http=check_flag("allow_http", allow_http),
+                ),
+                max_concurrency=bound,
+                limiter=None if rate_limiter is None else Limiter(rate_limiter),
+                http_client=http_client,
+                async_http_client=async_http_client,
+            )
+        self._runtimes = Runtimes(self._settings, self._clock)
 
     def embed(
         self,
@@ -213,13 +212,13 @@ class EmbeddingsClient:
             APIConnectionError: The server cannot be reached.
             ReplyError: The server's answer cannot be trusted.
         """
-        runtime, caller = self._runtime, ThreadCaller()
+        runtime, caller = self._runtimes.current, ThreadCaller()
         with ShortTraceback(), _telling(progress) as told:
             work = lay_out(runtime, caller, texts, role, task_type, titles, told, known or {})
             call, collector = at_once(work)
             with self._attach_partial(collector):
                 run_threads(call, caller, runtime, collector)
-                return at_once(collector.result(self._options.id, call.work))
+                return at_once(collector.result(runtime.options.id, call.work))
 
     async def aembed(
         self,
@@ -234,23 +233,23 @@ class EmbeddingsClient:
         """Embed n texts, like `embed`, with the same requests."""
         import asyncio  # which takes 20 ms that sync callers need not wait
 
-        runtime, caller = self._runtime, TaskCaller(asyncio.get_running_loop())
+        runtime, caller = self._runtimes.current, TaskCaller(asyncio.get_running_loop())
         with ShortTraceback(), _telling(progress) as told:
             work = lay_out(runtime, caller, texts, role, task_type, titles, told, known or {})
             call, collector = await in_slices(work)
             with self._attach_partial(collector):
                 await run_tasks(call, runtime, collector)
-                return await in_slices(collector.result(self._options.id, call.work))
+                return await in_slices(collector.result(runtime.options.id, call.work))
 
     @property
     def model(self) -> Model:
         """What is known about the model: sizes, limits, family."""
-        return self._options.model
+        return self._settings.options.model
 
     @property
     def dimensions(self) -> int | None:
         """Floats per vector, or None when only a reply can tell."""
-        return expected_size(self._options)
+        return expected_size(self._settings.options)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -259,7 +258,7 @@ class EmbeddingsClient:
         What can be left out without changing a request is None; the base URL is the one in force,
         without its query.
         """
-        return identity(self._options, self._url)
+        return identity(self._settings.options, self._settings.url)
 
     @property
     def cache_namespace(self) -> str:
@@ -268,7 +267,7 @@ class EmbeddingsClient:
         It covers endpoint, model, dimensions, task type, prefixes, format and extra fields, and can
         stand in the name of a file. Documents and queries share it: keep them in separate caches.
         """
-        return cache_namespace(self._options, self._url)
+        return cache_namespace(self._settings.options, self._settings.url)
 
     @property
     def usage(self) -> Usage:
@@ -276,19 +275,19 @@ class EmbeddingsClient:
 
         It moves with each reply, during a call too.
         """
-        return self._runtime.meter.usage
+        return self._runtimes.current.meter.usage
 
     def close(self) -> None:
         """Close the connections of sync calls. The client can be used again.
 
         It waits for nobody and breaks nobody: a connection in use is closed by its request.
         """
-        self._runtime.close()
+        self._runtimes.current.close()
 
     async def aclose(self) -> None:
         """Close the connections of sync calls and of this event loop's calls."""
         self.close()
-        await self._runtime.transport.aclose()
+        await self._runtimes.current.transport.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -303,25 +302,19 @@ class EmbeddingsClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        if "_url" not in self.__dict__:  # a traceback may show it half built
+        if "_settings" not in self.__dict__:  # a traceback may show it half built
             return "EmbeddingsClient()"
-        return f"EmbeddingsClient(model={self._options.id!r}, url={shown_url(self._url)!r})"
+        settings = self._settings
+        return f"EmbeddingsClient(model={settings.options.id!r}, url={shown_url(settings.url)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        check_picklable(
-            "EmbeddingsClient",
-            {
-                "http_client": self._http_client,
-                "async_http_client": self._async_http_client,
-                "rate_limiter": self._limiter and self._limiter.given,
-            },
-        )
+        self._settings.check_picklable()
         # A subclass may have attributes of its own.
-        return {name: value for name, value in self.__dict__.items() if name != "_running"}
+        return {name: value for name, value in self.__dict__.items() if name != "_runtimes"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._start()
+        self._runtimes = Runtimes(self._settings, self._clock)
 
     def __copy__(self) -> Self:
         """Return a twin that shares connections, bound and usage."""
@@ -332,73 +325,9 @@ class EmbeddingsClient:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self.__copy__()  # connections cannot be copied, and options never change
 
-    def _start(self) -> None:
-        """Begin with what cannot be shared with another process."""
-        self._running: dict[int, Runtime] = {}
-
     def _continue(self, other: EmbeddingsClient) -> None:
-        """Go on for another client that had other options: its usage, its bound, its connections.
-
-        Requests of both that are in flight count as one. What depends on changed options is new.
-        """
-        theirs, runtime = other._runtime, self._new_runtime()
-        shared: dict[str, Any] = {"meter": theirs.meter}
-        if self._pace() == other._pace():
-            shared |= {"pacer": theirs.pacer, "workers": theirs.workers}
-        else:
-            bound, now = self._max_concurrency, self._clock.monotonic
-            shared["pacer"] = Pacer(bound, now, self._limiter, theirs.pacer)
-        if self._options == other._options:
-            shared |= {"limits": theirs.limits, "once": theirs.once}
-        same_key = self._key.get_secret_value() == other._key.get_secret_value()
-        if same_key and self._connection() == other._connection():
-            shared["transport"] = theirs.transport
-        else:
-            theirs.transport.close()  # its idle connections; those in use close later
-        self._running = {os.getpid(): msgspec.structs.replace(runtime, **shared)}
-
-    def _pace(self) -> tuple[Any, ...]:
-        return self._max_concurrency, id(self._limiter and self._limiter.given)
-
-    def _connection(self) -> tuple[Any, ...]:
-        clients = (self._http_client, self._async_http_client)
-        return (self._url, self._headers, self._timeout, *clients)
-
-    @property
-    def _runtime(self) -> Runtime:
-        running, pid = self._running, os.getpid()
-        if pid not in running:  # locks and sockets do not survive a fork
-            # One step, so that threads which come at the same moment get the same one; a lock
-            # around it could have been held by another thread when this process was forked.
-            running.setdefault(pid, self._new_runtime())
-            for other in list(running):
-                if other != pid:
-                    running.pop(other, None)
-        return running[pid]
-
-    def _new_runtime(self) -> Runtime:
-        pacer = Pacer(self._max_concurrency, self._clock.monotonic, self._limiter)
-        return Runtime(
-            options=self._options,
-            policy=self._policy,
-            url=shown_url(self._url),
-            key=name_of_key(self._options.provider, self._key),
-            transport=HTTPTransport(
-                self._url,
-                self._key,
-                self._headers,
-                self._timeout,
-                self._http_client,
-                self._async_http_client,
-            ),
-            pacer=pacer,
-            limits=LearnedLimits(self._options.encoding_format),
-            clock=self._clock,
-            limiter=self._limiter,
-            workers=Workers(pacer.most),
-            meter=Meter(),
-            once=Once(),
-        )
+        """Go on for a client that had other options, with its usage, bound and connections."""
+        self._runtimes.go_on_for(other._runtimes)
 
     @contextmanager
     def _attach_partial(self, collector: Collector) -> Iterator[None]:

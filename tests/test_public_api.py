@@ -40,6 +40,7 @@ ROOMS = (
     "_protocol",
     "_result",
     "_engine",
+    "_runtime",
     "_client",
     "adapters",
 )

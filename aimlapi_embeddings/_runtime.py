@@ -1,0 +1,140 @@
+"""What a client was made with, and what it has in each process because of that."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from aimlapi_embeddings._engine.limiter import Limiter
+from aimlapi_embeddings._engine.limits import LearnedLimits
+from aimlapi_embeddings._engine.pacing import Pacer
+from aimlapi_embeddings._engine.retries import RetryPolicy
+from aimlapi_embeddings._engine.run import Meter, Runtime
+from aimlapi_embeddings._engine.waiting import Clock
+from aimlapi_embeddings._engine.workers import Workers
+from aimlapi_embeddings._log import Once
+from aimlapi_embeddings._protocol.endpoint import shown_url
+from aimlapi_embeddings._protocol.options import Options
+from aimlapi_embeddings._protocol.pickling import check_picklable
+from aimlapi_embeddings._protocol.secrets import SecretLike, name_of_key
+from aimlapi_embeddings._protocol.transport import HTTPTransport
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The options of a client, checked.
+
+    Attributes:
+        options: Those that decide what is sent.
+        url: Of the endpoint, with its query.
+    """
+
+    options: Options
+    policy: RetryPolicy
+    url: str
+    key: SecretLike
+    headers: Mapping[str, str]
+    timeout: Any
+    max_concurrency: int | None
+    limiter: Limiter | None
+    http_client: Any
+    async_http_client: Any
+
+    def check_picklable(self) -> None:
+        """Refuse to pickle what belongs to one process."""
+        check_picklable(
+            "EmbeddingsClient",
+            {
+                "http_client": self.http_client,
+                "async_http_client": self.async_http_client,
+                "rate_limiter": self.limiter and self.limiter.given,
+            },
+        )
+
+    @property
+    def pace(self) -> tuple[Any, ...]:
+        """What decides when requests may leave."""
+        return self.max_concurrency, id(self.limiter and self.limiter.given)
+
+    @property
+    def connection(self) -> tuple[Any, ...]:
+        """What decides over which connections requests go, beside the key."""
+        clients = (self.http_client, self.async_http_client)
+        return (self.url, self.headers, self.timeout, *clients)
+
+
+class Runtimes:
+    """The runtime of a client in each process: locks and sockets do not survive a fork.
+
+    Args:
+        settings: Of the client.
+        clock: Real, or a test's.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._by_process: dict[int, Runtime] = {}
+
+    @property
+    def current(self) -> Runtime:
+        """That of this process, made on first use."""
+        running, pid = self._by_process, os.getpid()
+        if pid not in running:
+            # One step, so that threads which come at the same moment get the same one; a lock
+            # around it could have been held by another thread when this process was forked.
+            running.setdefault(pid, self._new())
+            for other in list(running):
+                if other != pid:
+                    running.pop(other, None)
+        return running[pid]
+
+    def go_on_for(self, other: Runtimes) -> None:
+        """Go on for a client that had other options: its usage, its bound, its connections.
+
+        Requests of both that are in flight count as one. What depends on changed options is new.
+        """
+        ours, before = self._settings, other._settings
+        theirs, runtime = other.current, self._new()
+        shared: dict[str, Any] = {"meter": theirs.meter}
+        if ours.pace == before.pace:
+            shared |= {"pacer": theirs.pacer, "workers": theirs.workers}
+        else:
+            now = self._clock.monotonic
+            shared["pacer"] = Pacer(ours.max_concurrency, now, ours.limiter, theirs.pacer)
+        if ours.options == before.options:
+            shared |= {"limits": theirs.limits, "once": theirs.once}
+        same_key = ours.key.get_secret_value() == before.key.get_secret_value()
+        if same_key and ours.connection == before.connection:
+            shared["transport"] = theirs.transport
+        else:
+            theirs.transport.close()  # its idle connections; those in use close later
+        self._by_process = {os.getpid(): msgspec.structs.replace(runtime, **shared)}
+
+    def _new(self) -> Runtime:
+        settings = self._settings
+        options = settings.options
+        pacer = Pacer(settings.max_concurrency, self._clock.monotonic, settings.limiter)
+        return Runtime(
+            options=options,
+            policy=settings.policy,
+            url=shown_url(settings.url),
+            key=name_of_key(options.provider, settings.key),
+            transport=HTTPTransport(
+                settings.url,
+                settings.key,
+                settings.headers,
+                settings.timeout,
+                settings.http_client,
+                settings.async_http_client,
+            ),
+            pacer=pacer,
+            limits=LearnedLimits(options.encoding_format),
+            clock=self._clock,
+            limiter=settings.limiter,
+            workers=Workers(pacer.most),
+            meter=Meter(),
+            once=Once(),
+        )
