@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NamedTuple, TypeAlias
+
+import msgspec
 
 Role: TypeAlias = Literal["document", "query"]
 Vector: TypeAlias = list[float]
@@ -45,8 +46,7 @@ class Reply(NamedTuple):
     body: bytes | bytearray
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """What a call cost. Sums with `+`; a figure the server did not tell counts as 0.
 
     Attributes:

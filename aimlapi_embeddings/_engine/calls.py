@@ -77,7 +77,8 @@ def lay_out(
             wall_clock=runtime.clock.time,
             monotonic=runtime.clock.monotonic,
         )
-        runtime.meter.add(Usage(deduplicated=len(plan.copies)))
+        if plan.copies:
+            runtime.meter.add(Usage(deduplicated=len(plan.copies)))
         cut = _texts_cut(runtime, sent.fields, plan)
         collector = Collector(len(texts), plan, expected_size(options), progress, cut)
         if known:

@@ -38,15 +38,15 @@ class Attempt:
         is_over: Whether the call has ended, so that nothing of it may be sent any more.
 
     Attributes:
-        connected: Whether a connection was opened for it; else an idle one was used.
-        sent: Whether sending has begun.
+        reused: Whether it goes over a connection that was idle; else one is opened for it.
+        sent: Whether sending has begun: without it the server has no whole request.
         answered: Whether a reply has begun: its status and headers are read.
         expired: Whether it was broken off because it took too long as a whole.
         deadline: A moment of `time.monotonic` at which it is broken off.
     """
 
     def __init__(self, is_over: Callable[[], bool] | None = None) -> None:
-        self.connected = False
+        self.reused = False
         self.sent = False
         self.answered = False
         self.expired = False

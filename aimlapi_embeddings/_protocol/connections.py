@@ -19,7 +19,7 @@ import ssl
 import time
 import urllib.request
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -103,17 +103,23 @@ class Maker(msgspec.Struct):
         self._defaults.update(self.headers)
         self._certificates = certificates
 
-    def request(self, body: bytes, trace: Any) -> httpx.Request:
-        """Make a request. It holds the key: callers keep it in no variable."""
+    def request(self, body: Any, size: int, trace: Any) -> httpx.Request:
+        """Make a request. It holds the key: callers keep it in no variable.
+
+        Args:
+            body: A stream of httpx, which adds no headers of its own then.
+            size: Bytes of the body.
+            trace: Told of each step of httpcore; None for nobody.
+        """
         assert self._defaults is not None  # connections are made first
         headers = self._defaults.copy()
         headers["Authorization"] = f"Bearer {self.key.get_secret_value()}"
-        headers["Content-Length"] = str(len(body))
+        headers["Content-Length"] = str(size)
         return httpx.Request(
             "POST",
             self._target or self.url,
             headers=headers,
-            stream=httpx.ByteStream(body),  # httpx adds no headers of its own then
+            stream=body,
             extensions={"timeout": self.timeout._asdict(), "trace": trace},
         )
 
@@ -144,7 +150,6 @@ class _Base:
     def _note(self, attempt: Attempt, event: str, info: Mapping[str, Any]) -> None:
         """Follow httpcore's trace events: https://www.encode.io/httpcore/extensions/#trace."""
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
-            attempt.connected = True
             self._stream = info["return_value"]
             self._socket = self._stream.get_extra_info("socket")
         elif (
@@ -189,10 +194,12 @@ class Connection(_Base):
             self._note(attempt, event, info)
 
         attempt.use(self)
-        opened = self._socket is not None
-        if opened:  # not traced, which saves some microseconds
+        attempt.reused = self._socket is not None
+        if attempt.reused:
             attempt.begin()
-        request = partial(self._maker.request, body, None if opened else trace)
+        stream = httpx.ByteStream(body)
+        # Idle connections are not traced, which saves some microseconds.
+        request = partial(self._maker.request, stream, len(body), None if attempt.reused else trace)
         if isinstance(self._carrier, httpx.Client):
             return self._carrier.send(request(), stream=True)
         return self._carrier.handle_request(request())  # type: ignore[no-any-return]
@@ -202,6 +209,17 @@ class Connection(_Base):
         self._carrier.close()
         if self._stream is not None:  # of which it knows nothing if TLS was interrupted
             self._stream.close()
+
+
+class _NotedBody(httpx.AsyncByteStream):
+    """A body that notes that it is sent."""
+
+    def __init__(self, body: bytes, attempt: Attempt) -> None:
+        self._body, self._attempt = body, attempt
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._attempt.begin()
+        yield self._body
 
 
 class AsyncConnection(_Base):
@@ -229,9 +247,12 @@ class AsyncConnection(_Base):
         async def trace(event: str, info: Mapping[str, Any]) -> None:
             self._note(attempt, event, info)
 
-        # Idle connections are traced too: a task that is cancelled before it writes sent nothing.
         attempt.use(self)
-        request = partial(self._maker.request, body, trace)
+        attempt.reused = self._socket is not None
+        # Idle connections are not traced, which would cost 20 us. A task that is cancelled before
+        # it writes the body has sent no request; so the body itself tells when it is written.
+        stream = _NotedBody(body, attempt) if attempt.reused else httpx.ByteStream(body)
+        request = partial(self._maker.request, stream, len(body), None if attempt.reused else trace)
         if isinstance(self._carrier, httpx.AsyncClient):
             return await self._carrier.send(request(), stream=True)
         return await self._carrier.handle_async_request(request())  # type: ignore[no-any-return]

@@ -69,7 +69,7 @@ def known_failure(
         failure = APITimeoutError(
             f"no reply from {url} {within} ({what}); raise timeout, or lower batch_size."
         )
-    elif sent and not (own or attempt.connected or attempt.answered):
+    elif attempt.reused and not attempt.answered:
         failure = IdleConnectionClosed(what)
     else:
         remedy = _remedy(error, what)

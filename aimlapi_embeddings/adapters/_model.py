@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from operator import is_
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -152,6 +153,7 @@ class EmbeddingsModel(BaseModel):
 
     _client: EmbeddingsClient | None = PrivateAttr(default=None)
     _built_with: dict[str, Any] | None = PrivateAttr(default=None)
+    _seen: tuple[Any, ...] = PrivateAttr(default=())
 
     @property
     def client(self) -> EmbeddingsClient:
@@ -164,14 +166,17 @@ class EmbeddingsModel(BaseModel):
         Args:
             typed: What the caller typed, by field, for the messages.
         """
+        if self._client is not None and self._is_as_seen():
+            return self._client
         fields = self._fields()
         options = {option: getattr(self, field) for option, field in fields.items()}
         # Both can be changed in place; and 1 == True, which are not the same in JSON.
-        settings = {**options, "headers": dict(options["headers"] or {})}
-        settings["extra_body"] = repr(options["extra_body"])
+        headers, extra_body = self._changeable()
+        settings = {**options, "headers": headers, "extra_body": extra_body}
         client, built = self._client, self._built_with
         if built == settings and all(built[name] is settings[name] for name in _HANDED_OVER):
             assert client is not None
+            self._see()
             return client
         chosen = {name: value for name, value in options.items() if value is not None}
         try:
@@ -186,8 +191,22 @@ class EmbeddingsModel(BaseModel):
             if client is not None:
                 new._continue(client)
             self._client, self._built_with = new, settings
+            self._see()
             return new
         raise refused
+
+    def _see(self) -> None:
+        """Note the values of all fields, and what can be changed in place."""
+        self._seen = ([*self.__dict__.values()], *self._changeable())
+
+    def _is_as_seen(self) -> bool:
+        """Tell in a microsecond that nothing was assigned or changed; a comparison takes six."""
+        values, *changeable = self._seen
+        return all(map(is_, values, self.__dict__.values())) and changeable == self._changeable()
+
+    def _changeable(self) -> list[object]:
+        values = self.__dict__
+        return [dict(values["default_headers"] or {}), repr(values[self._options["extra_body"]])]
 
     def _fields(self) -> dict[str, str]:
         """Tell which field each option of the client comes from."""
@@ -348,6 +367,9 @@ class EmbeddingsModel(BaseModel):
             type(self).__name__, {n: v for n, v in self.__dict__.items() if n not in watching}
         )
         state = BaseModel.__getstate__(self)
+        # Those of the observers too, which may be left out below.
+        private = {**state["__pydantic_private__"], "_seen": ([None], {}, "")}
+        state = {**state, "__pydantic_private__": private}
         if lost := unpicklable(watching):
             warnings.warn(
                 f"{type(self).__name__} is pickled without {' and '.join(lost)}, which cannot be "

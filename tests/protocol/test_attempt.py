@@ -53,7 +53,7 @@ def watched(made: Watchdog, seconds: float) -> tuple[Attempt, Connection, float]
 
 def test_sending_is_noted_when_it_begins() -> None:
     attempt = Attempt(lambda: False)
-    assert (attempt.connected, attempt.sent, attempt.answered) == (False, False, False)
+    assert (attempt.reused, attempt.sent, attempt.answered) == (False, False, False)
     attempt.begin()
     assert attempt.sent
 
@@ -85,7 +85,7 @@ def test_a_call_that_ends_between_connecting_and_sending_sends_nothing() -> None
         with pytest.raises(CallEnded):
             transport.send(b"{}", attempt)
         assert asked
-        assert (attempt.connected, attempt.sent) == (True, False)
+        assert (attempt.reused, attempt.sent) == (False, False)
         assert not ports_to(base_url), "the connection is closed"
         transport.close()
         assert server.requests == []
