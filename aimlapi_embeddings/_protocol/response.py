@@ -25,7 +25,9 @@ from aimlapi_embeddings._protocol.vectors import FLOAT32, floats_of, size_of
 from aimlapi_embeddings._types import Reply, Row, Served, Usage
 
 
-class _Item(msgspec.Struct):
+# `gc=False`: items cannot be part of a cycle. Counted by the collector, they bring about a
+# collection of all objects, which takes 100 ms where a large framework is loaded.
+class _Item(msgspec.Struct, gc=False):
     embedding: bytes | list[float]
     index: int | None = None
 
@@ -37,7 +39,7 @@ class _Body(msgspec.Struct):
     model: Any = None
 
 
-class _LenientItem(msgspec.Struct):
+class _LenientItem(msgspec.Struct, gc=False):
     embedding: str | list[float]
     index: int | float | None = None
 
