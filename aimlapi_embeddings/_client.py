@@ -66,8 +66,9 @@ class EmbeddingsClient:
         family: Gives an id that is not known yet the rules of a known family.
         query_prefix: Put in front of each query, instead of the family's own prefix.
         document_prefix: The same for documents.
-        too_long: What the server does with a text over the model's limit: `"error"`, `"truncate"`,
-            or what it does by itself when None. Google's models can be asked for either.
+        too_long: What becomes of a text that is longer than the model takes: `"error"` refuses it,
+            `"truncate"` embeds its beginning; the server decides when None.
+        normalize: Whether vectors are scaled to length 1. Most models' have it as they come.
         encoding_format: `"auto"` (base64 where the model documents it), `"float"` or `"base64"`.
         batch_size: Most texts in a request; can only lower the model's own limit, and what keeps
             replies in flight small (1,024 texts of 1,536 numbers at 8 requests in flight).
@@ -113,6 +114,7 @@ class EmbeddingsClient:
         query_prefix: str | None = None,
         document_prefix: str | None = None,
         too_long: Literal["error", "truncate"] | None = None,
+        normalize: bool = False,
         encoding_format: Literal["auto", "float", "base64"] = "auto",
         batch_size: int | None = None,
         max_concurrency: int | None = None,
@@ -152,6 +154,7 @@ class EmbeddingsClient:
                     document_prefix=check_prefix("document_prefix", document_prefix, task),
                     query_prefix=check_prefix("query_prefix", query_prefix, task),
                     too_long=check_too_long(row.family, too_long),
+                    normalize=check_flag("normalize", normalize),
                     encoding_format=check_encoding_format(row.family, encoding_format),
                     extra_body=check_extra_body(extra_body),
                     batch_size=most

@@ -2,7 +2,7 @@
 
 AIMLAPIError                          .partial: what was finished before the error, or None
 ├─ ConfigurationError (ValueError)    the caller's options; before any request
-├─ InvalidInputError (ValueError)     the caller's texts; before any request    .indices
+├─ InvalidInputError (ValueError)     the caller's texts; before any request    .indices .refused
 ├─ APIConnectionError                 the network
 │  └─ APITimeoutError
 ├─ APIStatusError                     an error status    .status_code .message .body .request_id
@@ -50,11 +50,18 @@ class InvalidInputError(AIMLAPIError, ValueError):
 
     Attributes:
         indices: Positions of all bad texts in the list that was passed.
+        refused: What is wrong with each of them, by its position.
     """
 
-    def __init__(self, message: str, indices: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        indices: tuple[int, ...] = (),
+        refused: Mapping[int, str] = MappingProxyType({}),
+    ) -> None:
         super().__init__(message)
         self.indices = indices
+        self.refused = dict(refused)
 
 
 class APIConnectionError(AIMLAPIError):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from operator import eq
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast, overload
 
 from aimlapi_embeddings._protocol.vectors import VectorBuffer
@@ -32,6 +33,9 @@ class EmbeddingResult:
         possibly_truncated: Positions of the texts of which the provider may have embedded only the
             beginning: by our estimate they are longer than the model takes, and it cuts without
             saying so. Only texts that were sent by this call; empty with `too_long="error"`.
+        truncated: Texts that this client cut, because of `too_long="truncate"`: how many characters
+            are in the vector, by position. So `texts[i][result.truncated[i]:]` is what is not. Only
+            texts that were sent by this call.
     """
 
     def __init__(
@@ -41,11 +45,13 @@ class EmbeddingResult:
         usage: Usage,
         served: Served | None = None,
         possibly_truncated: tuple[int, ...] = (),
+        truncated: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
         self.model = model
         self.usage = usage
         self.served = served or Served()
         self.possibly_truncated = possibly_truncated
+        self.truncated = dict(truncated)
         self._buffer = buffer
 
     def __len__(self) -> int:
@@ -83,6 +89,8 @@ class EmbeddingResult:
         }
         if self.possibly_truncated:
             rows["possibly truncated"] = f"{len(self.possibly_truncated):,} texts"
+        if self.truncated:
+            rows["truncated"] = f"{len(self.truncated):,} texts"
         cells = "".join(f"<tr><th>{name}</th><td>{cell}</td></tr>" for name, cell in rows.items())
         return f"<table>{cells}</table>"
 
@@ -118,13 +126,20 @@ class PartialResult:
 
     Attributes:
         usage: What was spent, on failed requests too.
+        truncated: Texts that were cut, as in `EmbeddingResult`; those that have a vector.
 
     Example:
         >>> error.partial.array()[error.partial.mask]  # doctest: +SKIP
     """
 
-    def __init__(self, buffer: VectorBuffer, usage: Usage) -> None:
+    def __init__(
+        self,
+        buffer: VectorBuffer,
+        usage: Usage,
+        truncated: Mapping[int, int] = MappingProxyType({}),
+    ) -> None:
         self.usage = usage
+        self.truncated = dict(truncated)
         self._buffer = buffer
 
     def __len__(self) -> int:

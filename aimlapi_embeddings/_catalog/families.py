@@ -29,12 +29,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
 
 from aimlapi_embeddings._types import Role, TaskType
 
 ANY_SIZE = range(1, 2**31)
 # No limit is published for these families; a request that proves too large is halved.
 _MODEST = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TooLong:
+    """How one value of the `too_long` option is carried out.
+
+    Attributes:
+        fields: JSON fields that make the server do it.
+        here: What this package does before a text is sent: refuse it, or cut it. None where the
+            server does as asked.
+    """
+
+    fields: Mapping[str, bool] = field(default_factory=dict)
+    here: Literal["refuse", "cut"] | None = None
+
+
+_BY_US: Mapping[str, TooLong] = {"error": TooLong(here="refuse"), "truncate": TooLong(here="cut")}
+_SERVER_REFUSES: Mapping[str, TooLong] = {**_BY_US, "error": TooLong()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +70,11 @@ class Family:
         title_field: JSON field for the title of documents, or None.
         encoding_formats: Values of the field `encoding_format`; empty when there is no such field.
         auto_encoding_format: The value to send unless told otherwise, or None to send nothing.
-        too_long: Fields that make the server treat a too long text as asked, by the values of the
-            `too_long` option; no fields where it does so anyway.
+        too_long: How each value of the `too_long` option is carried out. Without one, the server
+            decides.
         cuts_silently: Whether the server embeds only the beginning of a text that is too long, and
             does not say so, unless it is told otherwise.
-        max_chars_alone: Longest text sent as a string, in UTF-16 code units, or None.
+        max_chars_alone: Longest text that a string may be, in UTF-16 code units, or None.
         max_chars_in_array: Longest text that may share a request, in the same; longer ones are sent
             alone, as a string.
         source: Where the above comes from.
@@ -69,7 +88,7 @@ class Family:
     title_field: str | None = None
     encoding_formats: tuple[str, ...] = ()
     auto_encoding_format: str | None = None
-    too_long: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+    too_long: Mapping[str, TooLong] = field(default_factory=lambda: _BY_US)
     cuts_silently: bool = False
     max_chars_alone: int | None = None
     max_chars_in_array: int | None = None
@@ -90,6 +109,7 @@ class Model:
         max_texts_per_request: Texts.
         max_tokens_per_request: Tokens, estimated; None: unpublished.
         max_tokens_per_text: Tokens, estimated; None: unpublished.
+        max_chars_alone: Of the family, where the model's own differs.
         usd_per_million_tokens: The provider's price in US dollars (PLUGIN); None: unpublished.
         retired: ISO date on which the model left the provider's list; None while it is listed. A
             model that left the list may still be served (FEED).
@@ -105,6 +125,7 @@ class Model:
     max_texts_per_request: int = _MODEST
     max_tokens_per_request: int | None = None
     max_tokens_per_text: int | None = None
+    max_chars_alone: int | None = None
     usd_per_million_tokens: float | None = None
     retired: str | None = None
     successor: str | None = None
@@ -133,8 +154,8 @@ GOOGLE = Family(
     tasks=_google_tasks(),
     title_field="title",  # LIVE; VERTEX: only meaningful with RETRIEVAL_DOCUMENT
     too_long={  # LIVE: default true
-        "error": {"auto_truncate": False},
-        "truncate": {"auto_truncate": True},
+        "error": TooLong(fields={"auto_truncate": False}),
+        "truncate": TooLong(fields={"auto_truncate": True}),
     },
     cuts_silently=True,  # LIVE, VERTEX: "auto_truncate" is true by default
     source="LIVE, VERTEX",
@@ -143,7 +164,7 @@ OPENAI = Family(
     name="openai",
     encoding_formats=("float", "base64"),  # LIVE: the only family that documents the field
     auto_encoding_format="base64",  # a quarter of the bytes, and half the work to decode
-    too_long={"error": {}},  # OPENAI: no truncation
+    too_long=_SERVER_REFUSES,  # OPENAI: no truncation
     source="LIVE, OPENAI",
 )
 VOYAGE = Family(
@@ -151,6 +172,7 @@ VOYAGE = Family(
     role_field="input_type",
     # LIVE, and every schema before it: "document" is the only value, there is no "query".
     tasks={None: {"document": "document"}},
+    cuts_silently=True,  # VOYAGE: "truncation" is true by default; the gateway has no such field
     max_chars_alone=8000,  # LIVE
     max_chars_in_array=800,  # LIVE
     source="LIVE",
@@ -159,11 +181,11 @@ BGE = Family(
     name="bge",
     # BGE: for short queries that search long passages, never on passages.
     prefixes={"query": "Represent this sentence for searching relevant passages: "},
-    too_long={"error": {}},  # as vLLM answers, which its replies look like
+    too_long=_SERVER_REFUSES,  # as vLLM answers, which its replies look like
     source="REPO, BGE",
 )
 M2_BERT = Family(name="m2-bert", source="REPO, M2")
-QWEN = Family(name="qwen", too_long={"error": {}}, source="LIVE, QWEN")
+QWEN = Family(name="qwen", too_long=_SERVER_REFUSES, source="LIVE, QWEN")
 NUGEN = Family(name="nugen", provider="nugen", source="NUGEN")
 GENERIC = Family(
     name="generic",
@@ -239,6 +261,7 @@ def _m2_bert(size: str, tokens: int, retired: str, *, takes_arrays: bool) -> Mod
         takes_arrays=takes_arrays,  # REPO: arrays for 32k since 2025-08-15, never for the others
         max_texts_per_request=_MODEST if takes_arrays else 1,
         max_tokens_per_text=tokens,  # M2
+        max_chars_alone=None if takes_arrays else 3000,  # REPO
         retired=retired,
         successor="text-embedding-3-small",
     )

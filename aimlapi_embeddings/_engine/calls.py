@@ -10,14 +10,21 @@ from aimlapi_embeddings._engine import report
 from aimlapi_embeddings._engine.collect import Collector
 from aimlapi_embeddings._engine.flow import Call
 from aimlapi_embeddings._engine.inputs import check_titles_fit, checking_texts
+from aimlapi_embeddings._engine.long_texts import Shortener
 from aimlapi_embeddings._engine.pacing import Caller, Lane
 from aimlapi_embeddings._engine.planning import Plan, plan_batches
 from aimlapi_embeddings._engine.refusals import Worklist
 from aimlapi_embeddings._engine.run import Runtime
 from aimlapi_embeddings._engine.steps import Deliver
-from aimlapi_embeddings._errors import AIMLAPIError
-from aimlapi_embeddings._protocol.options import expected_size
-from aimlapi_embeddings._protocol.request import check_titles, role_fields
+from aimlapi_embeddings._errors import AIMLAPIError, InvalidInputError
+from aimlapi_embeddings._protocol.options import Options, expected_size
+from aimlapi_embeddings._protocol.request import (
+    check_titles,
+    length_of,
+    most_chars,
+    role_fields,
+    too_long_rule,
+)
 from aimlapi_embeddings._protocol.vectors import VectorBuffer
 from aimlapi_embeddings._result import PartialResult
 from aimlapi_embeddings._slices import Work
@@ -46,6 +53,8 @@ def lay_out(
         if titles is not None:
             check_titles(options, sent)
             titles = check_titles_fit(titles, texts)
+        done_here = too_long_rule(options).here
+        shortener = Shortener(options.model, sent.prefix) if done_here == "cut" else None
         plan = yield from plan_batches(
             texts,
             options.model,
@@ -53,10 +62,14 @@ def lay_out(
             # More requests would fill waves, but each one costs a share of the user's limit.
             max_concurrency=1 if runtime.limiter else runtime.pacer.most,
             prefix=sent.prefix,
+            fit=shortener.fit if shortener else None,
             titles=titles,
             max_tokens=runtime.limiter.max_tokens if runtime.limiter else math.inf,
             known=known,
         )
+        over = _over_limit(options, plan)
+        if over and done_here == "refuse":
+            raise _too_long(options, over, len(texts))
         batches = plan.batches
         if batches and runtime.once.first("request"):
             report.first_request(options.model, options.provider)
@@ -71,6 +84,8 @@ def lay_out(
             caller=caller,
             limits=runtime.limits,
             work=Worklist(batches, runtime.limits),
+            prefix=sent.prefix,
+            shortener=shortener,
             url=runtime.url,
             key=runtime.key,
             query=role == "query",
@@ -79,8 +94,16 @@ def lay_out(
         )
         if plan.copies:
             runtime.meter.add(Usage(deduplicated=len(plan.copies)))
-        cut = _texts_cut(runtime, sent.fields, plan)
-        collector = Collector(len(texts), plan, expected_size(options), progress, cut)
+        kept = shortener.kept if shortener else {}
+        if kept:
+            report.fitted(options.model, len(kept), *next(iter(kept.items())))
+        collector = Collector(
+            plan,
+            VectorBuffer(len(texts), expected_size(options), normalize=options.normalize),
+            progress,
+            possibly_truncated=_possibly_truncated(runtime, sent.fields, over),
+            kept=kept,
+        )
         if known:
             collector.deliver(Deliver(Usage(), list(known), [*map(list, known.values())]))
         return call, collector
@@ -90,33 +113,64 @@ def lay_out(
         raise
 
 
-def _texts_cut(runtime: Runtime, fields: Mapping[str, Any], plan: Plan) -> tuple[int, ...]:
+def _over_limit(options: Options, plan: Plan) -> dict[int, int]:
+    """Find texts with more tokens than the model takes, by our estimate, which it returns."""
+    limit = options.model.max_tokens_per_text
+    if limit is None:
+        return {}
+    # Each of them is in a batch of its own, since it exceeds the limit. What has more characters
+    # than a text may have is refused by the server anyway.
+    chars = most_chars(options.model) or math.inf
+    tokens = {
+        batch.indices[0]: batch.tokens[0]
+        for batch in plan.batches
+        if batch.tokens[0] > limit and length_of(batch.texts[0]) <= chars
+    }
+    copies = {place: tokens[source] for place, source in plan.copies if source in tokens}
+    return dict(sorted({**tokens, **copies}.items())) if tokens else {}
+
+
+def _too_long(options: Options, over: Mapping[int, int], total: int) -> InvalidInputError:
+    """Make the error for texts that the server might cut without saying so."""
+    model = options.model
+    first, tokens = next(iter(over.items()))
+    return InvalidInputError(
+        f"{len(over)} of {total} texts are longer than {model.id} takes: texts[{first}], the "
+        f"first, has about {tokens:,} tokens of {model.max_tokens_per_text:,}. Nothing was sent, "
+        'since too_long="error" was chosen. Split them, leave them out (all are in .indices), or '
+        'choose too_long="truncate".',
+        tuple(over),
+        {i: f"has about {n:,} tokens of {model.max_tokens_per_text:,}" for i, n in over.items()},
+    )
+
+
+def _possibly_truncated(
+    runtime: Runtime, fields: Mapping[str, Any], over: Mapping[int, int]
+) -> tuple[int, ...]:
     """List the texts of which the provider may embed only the beginning.
 
     It is said in the log each time, and once in a warning, unless the user has chosen it.
     """
     options = runtime.options
     model, family = options.model, options.model.family
-    limit = model.max_tokens_per_text
     sent = {**fields, **options.extra_body}.items()
-    if not family.cuts_silently or limit is None or family.too_long["error"].items() <= sent:
+
+    def asked(choice: str) -> bool:
+        named = family.too_long[choice].fields
+        return bool(named) and named.items() <= sent
+
+    if not over or not family.cuts_silently or asked("error"):
         return ()
-    # Each of them is in a batch of its own, since it exceeds the limit.
-    tokens = {b.indices[0]: b.tokens[0] for b in plan.batches if b.tokens[0] > limit}
-    if not tokens:
-        return ()
-    copies = (place for place, source in plan.copies if source in tokens)
-    places = tuple(sorted({*tokens, *copies}))
-    if not family.too_long["truncate"].items() <= sent:
-        first = min(tokens)
-        report.cut_texts(model, len(places), first, tokens[first])
+    if options.too_long is None and not asked("truncate"):
+        first, tokens = next(iter(over.items()))
+        report.cut_texts(model, len(over), first, tokens)
         if runtime.once.first("cut texts"):
             warn_user(
-                f"{len(places)} of the texts are longer than {model.id} takes, and the provider "
+                f"{len(over)} of the texts are longer than {model.id} takes, and the provider "
                 f"cuts such texts without saying so: texts[{first}], the first, has about "
-                f"{tokens[first]:,} tokens of {limit:,}. What is behind the cut is not in the "
-                'vector. Choose too_long="error" to have such texts refused, or '
+                f"{tokens:,} tokens of {model.max_tokens_per_text:,}. What is behind the cut is "
+                'not in the vector. Choose too_long="error" to have such texts refused, or '
                 'too_long="truncate" to accept the cut; or split the texts. '
                 "client.embed(...).possibly_truncated lists them. This is said once."
             )
-    return places
+    return tuple(over)

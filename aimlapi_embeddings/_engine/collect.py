@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from aimlapi_embeddings._engine.planning import Plan
 from aimlapi_embeddings._engine.refusals import Worklist
@@ -19,32 +20,35 @@ class Collector:
     """Places the vectors of one call; used in the caller's thread or event loop alone.
 
     Args:
-        texts: n.
         plan: Which places get a copy of another place's vector.
-        size: Numbers of each vector, where that is known before.
+        buffer: n places for them.
         progress: Of the caller, or None.
         possibly_truncated: Texts of which the provider may embed only the beginning.
+        kept: By place, how many characters of a text are sent, where that is not all of them; may
+            change as long as requests are in flight.
     """
 
     def __init__(
         self,
-        texts: int,
         plan: Plan,
-        size: int | None,
+        buffer: VectorBuffer,
         progress: Progress | None,
+        *,
         possibly_truncated: tuple[int, ...] = (),
+        kept: Mapping[int, int],
     ) -> None:
         self.usage = Usage(deduplicated=len(plan.copies))
-        self.buffer = VectorBuffer(texts, size)
+        self.buffer = buffer
         self.served = Served()
         self._possibly_truncated = possibly_truncated
+        self._kept = kept
         self._copies = plan.copies
         self._times = Counter(place for _, place in plan.copies)
         self._progress = progress
         self._done = 0
         self._size: int | None = None
-        if progress is not None and texts:
-            progress(0, texts)
+        if progress is not None and len(buffer):
+            progress(0, len(buffer))
 
     def deliver(self, delivery: Deliver) -> None:
         """Place vectors, add usage, move the progress."""
@@ -79,13 +83,26 @@ class Collector:
             raise several_refused({**refused, **copies}, len(self.buffer))
         yield from self._fill_copies()
         return EmbeddingResult(
-            model, self.buffer, self.usage, self.served, self._possibly_truncated
+            model,
+            self.buffer,
+            self.usage,
+            self.served,
+            self._possibly_truncated,
+            self._truncated(),
         )
 
     def partial(self) -> PartialResult:
         """Return what is there."""
         at_once(self._fill_copies())
-        return PartialResult(self.buffer, self.usage)
+        return PartialResult(self.buffer, self.usage, self._truncated())
+
+    def _truncated(self) -> dict[int, int]:
+        """Tell how much was sent of the texts that were cut and have a vector."""
+        kept = dict(self._kept)
+        if not kept:
+            return {}
+        kept |= {place: kept[source] for place, source in self._copies if source in kept}
+        return {i: characters for i, characters in sorted(kept.items()) if self.buffer.holds(i)}
 
     def _fill_copies(self) -> Work[None]:
         for place, source in self._copies:

@@ -16,7 +16,9 @@ import msgspec
 from aimlapi_embeddings._catalog.models import is_known, suggest
 from aimlapi_embeddings._engine import report
 from aimlapi_embeddings._engine.limits import LearnedLimits
+from aimlapi_embeddings._engine.long_texts import Shortener
 from aimlapi_embeddings._engine.pacing import Caller, Lane, Pacer
+from aimlapi_embeddings._engine.planning import Batch, estimate_tokens
 from aimlapi_embeddings._engine.refusals import Part, Worklist
 from aimlapi_embeddings._engine.retries import GiveUp, Retries, RetryPolicy
 from aimlapi_embeddings._engine.steps import Deliver, Flow, Send, Sleep, Step
@@ -55,6 +57,8 @@ class Call(msgspec.Struct, frozen=True):
     caller: Caller
     limits: LearnedLimits
     work: Worklist
+    prefix: str
+    shortener: Shortener | None
     url: str
     key: str
     query: bool
@@ -164,7 +168,29 @@ def _is_sent_otherwise(outcome: _Outcome, failure: BadRequestError, call: Call) 
     if isinstance(failure, RequestTooLargeError) and _has_string_form(outcome.part, call.options):
         outcome.part.as_string = True  # for which the server allows more
         return True
-    return False
+    return _is_sent_shorter(outcome.part, failure, call)
+
+
+def _is_sent_shorter(part: Part, failure: BadRequestError, call: Call) -> bool:
+    """Tell whether less of the one text is sent, because it was refused for its length.
+
+    A 429 speaks of what the account may send in a minute, and not of the model.
+    """
+    shortener, batch = call.shortener, part.batch
+    if shortener is None or len(batch) > 1 or failure.status_code == 429:
+        return False
+    limit = call.options.model.max_tokens_per_text
+    if not (isinstance(failure, RequestTooLargeError) or (limit and part.tokens > limit)):
+        return False
+    (place,), (sent,) = batch.indices, batch.texts
+    text = call.texts[place]
+    begin = shortener.after_refusal(place, text, sent)
+    if begin is None:
+        return False
+    sent = call.prefix + begin
+    call.work.shorten(part, Batch([place], [sent], [estimate_tokens(sent)], batch.title))
+    report.shortened(place, len(begin), len(text))
+    return True
 
 
 def _wait_before_retry(

@@ -51,6 +51,7 @@ def checking_texts(texts: object, role: Role) -> Work[list[str]]:
             f"the query {bad[0][1]}. Nothing was sent; a query is a string of one character or "
             "more.",
             (0,),
+            dict(bad),
         )
     if bad:
         what = "queries" if role == "query" else "texts"
@@ -60,6 +61,7 @@ def checking_texts(texts: object, role: Role) -> Work[list[str]]:
             f"{len(bad)} of {len(plain)} {what} cannot be embedded: {shown}{more}. Nothing was "
             "sent; replace them, or leave them out together with whatever belongs to them.",
             tuple(i for i, _ in bad),
+            dict(bad),
         )
     return plain
 
@@ -131,5 +133,6 @@ def check_titles_fit(titles: object, texts: Sequence[str]) -> list[str | None]:
         )
     for i, title in enumerate(plain):
         if title is not None and (why := _why_bad(title)):
-            raise InvalidInputError(f"titles[{i}] {why}; use None for no title.", (i,))
+            said = f"titles[{i}] {why}; use None for no title."
+            raise InvalidInputError(said, (i,), {i: f"its title {why}"})
     return [str.__str__(title) if isinstance(title, str) else None for title in plain]

@@ -11,7 +11,7 @@ trips, and eight smaller ones take the same two.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -96,6 +96,7 @@ def plan_batches(
     batch_size: int,
     max_concurrency: int,
     prefix: str = "",
+    fit: Callable[[int, str], str] | None = None,
     titles: Sequence[str | None] | None = None,
     max_tokens: float = math.inf,
     known: Collection[int] = (),
@@ -108,6 +109,7 @@ def plan_batches(
         batch_size: At most this many texts in a batch.
         max_concurrency: How many batches may be in flight, for the waves.
         prefix: Put in front of each text.
+        fit: Called as `fit(place, text)`; returns what is sent of a text. None: all of it.
         titles: n titles or None.
         max_tokens: Most tokens that the user's rate limiter grants at once.
         known: Places whose vectors are there already; their texts are not sent.
@@ -132,16 +134,18 @@ def plan_batches(
     alone: list[Batch] = []
     together: dict[str | None, Batch] = {}
     for n, i in enumerate(first.values()):
-        if n % _TEXTS_PER_STEP == 0:
-            yield
+        if fit or n % _TEXTS_PER_STEP == 0:
+            yield  # to cut one long text takes up to a millisecond
         title = titles[i] if titles else None
-        sent = prefix + texts[i]
+        sent = prefix + (fit(i, texts[i]) if fit else texts[i])
         tokens = estimate_tokens(sent)
         if tokens > max_tokens:
+            why = (
+                f"has about {tokens:,} tokens, and the rate limiter never grants more than its "
+                f"tokens_per_minute={max_tokens:,g}"
+            )
             raise InvalidInputError(
-                f"texts[{i}] has about {tokens:,} tokens, and the rate limiter never grants more "
-                f"than its tokens_per_minute={max_tokens:,g}. Raise that, or split the text.",
-                (i,),
+                f"texts[{i}] {why}. Raise that, or split the text.", (i,), {i: why}
             )
         if _travels_alone(sent, tokens, model):
             alone.append(Batch([i], [sent], [tokens], title))

@@ -183,6 +183,13 @@ class Worklist:
                 probe = True  # a request in flight may still be accepted; no others leave till then
             return probe
 
+    def shorten(self, part: Part, batch: Batch) -> None:
+        """Note that a refused text is sent again, shorter: like one at fault, it proves nothing."""
+        with self._lock:
+            part.batch, part.cut = batch, None
+            self._believed_texts = self._believed_tokens = math.inf
+            self._at_fault_found = True
+
     def cut(self, part: Part) -> None:
         """Cut a part that got no reply in time, twice."""
         with self._lock:

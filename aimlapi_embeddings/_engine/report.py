@@ -71,6 +71,16 @@ def learned(max_texts: float, max_tokens: float) -> None:
     )
 
 
+def shortened(place: int, kept: int, characters: int) -> None:
+    """Tell that a text was refused for its length, and that less of it is sent."""
+    ENGINE.info(
+        "text %d was refused as too long: %d of its %d characters are sent",
+        place,
+        kept,
+        characters,
+    )
+
+
 def _figure(limit: float) -> str:
     return "any number of" if limit == float("inf") else f"{limit:,.0f}"
 
@@ -90,6 +100,17 @@ def first_request(model: Model, provider: Provider) -> None:
             model.id,
             provider.name,
         )
+
+
+def fitted(model: Model, texts: int, first: int, kept: int) -> None:
+    """Tell that only the beginning of some texts is sent, as was asked."""
+    CATALOG.info(
+        "%d texts are longer than %s takes and were cut: the first at %d, to %d characters",
+        texts,
+        model.id,
+        first,
+        kept,
+    )
 
 
 def cut_texts(model: Model, texts: int, first: int, tokens: int) -> None:

@@ -36,6 +36,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     query_prefix: str | None = None
     encoding_format: str | None = None
     too_long: str | None = None
+    normalize: bool = False
     extra_body: Mapping[str, Any]
     batch_size: int
 
@@ -136,14 +137,8 @@ def check_encoding_format(family: Family, encoding_format: str) -> str | None:
 
 
 def check_too_long(family: Family, too_long: str | None) -> str | None:
-    """Return too_long, or say what the family can do."""
-    if too_long is None or one_of("too_long", too_long, ("error", "truncate")) in family.too_long:
-        return too_long
-    able = ", ".join(f.name for f in FAMILIES.values() if too_long in f.too_long)
-    raise ConfigurationError(
-        f"too_long={too_long!r} cannot be asked of the family {family.name!r}; {able} can. Leave "
-        "it out and the server decides."
-    )
+    """Return too_long, or say which values there are."""
+    return None if too_long is None else one_of("too_long", too_long, family.too_long)
 
 
 def check_integer(what: str, value: object, least: int) -> int:

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from aimlapi_embeddings._catalog.families import Model
+from aimlapi_embeddings._catalog.families import Model, TooLong
 from aimlapi_embeddings._catalog.models import family_of
 from aimlapi_embeddings._errors import ConfigurationError
 from aimlapi_embeddings._protocol.endpoint import base_of, location
 from aimlapi_embeddings._protocol.options import Options, check_task_type
 from aimlapi_embeddings._types import Role, TaskType
+
+_ROLES: tuple[Role, Role] = ("document", "query")
 
 
 class RoleFields(NamedTuple):
@@ -29,7 +31,7 @@ def role_fields(options: Options, role: Role, task_type: str | None) -> RoleFiel
     """Find what is sent for a role and a task type by the rules of the model's family."""
     family = options.model.family
     task = options.task_type if task_type is None else check_task_type(family, task_type)
-    fields: dict[str, Any] = dict(family.too_long[options.too_long]) if options.too_long else {}
+    fields: dict[str, Any] = dict(too_long_rule(options).fields)
     if not isinstance(role, str) or role not in ("document", "query"):
         raise ConfigurationError(f"role={role!r} is neither 'document' nor 'query'.")
     if task is TaskType.NONE:
@@ -39,6 +41,11 @@ def role_fields(options: Options, role: Role, task_type: str | None) -> RoleFiel
     if family.role_field and value:
         fields = {family.role_field: value, **fields}
     return RoleFields(fields, family.prefixes.get(role, "") if prefix is None else prefix)
+
+
+def too_long_rule(options: Options) -> TooLong:
+    """Tell how the choice for texts that are too long is carried out."""
+    return options.model.family.too_long[options.too_long] if options.too_long else TooLong()
 
 
 def identity(options: Options, url: str) -> dict[str, Any]:
@@ -54,6 +61,7 @@ def identity(options: Options, url: str) -> dict[str, Any]:
         "dimensions": options.dimensions,
         "family": None if family is family_of(options.id, options.provider) else family.name,
         **_shortest_roles(options),
+        "normalize": options.normalize,
         "extra_body": msgspec.json.decode(msgspec.json.encode(options.extra_body, order="sorted")),
     }
 
@@ -66,23 +74,25 @@ def _shortest_roles(options: Options) -> dict[str, Any]:
         "document_prefix": (None, options.document_prefix),
         "task_type": (None, *TaskType),
     }
-    same = _roles(options)
+    same = _decisions(options)
     tried = (
         dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())
     )
-    return next(c for c in tried if _roles(msgspec.structs.replace(options, **c)) == same)
+    return next(c for c in tried if _decisions(msgspec.structs.replace(options, **c)) == same)
 
 
-def _roles(options: Options) -> tuple[RoleFields, RoleFields]:
-    """Find how documents and queries are sent."""
-    return role_fields(options, "document", None), role_fields(options, "query", None)
+def _decisions(options: Options) -> tuple[RoleFields, RoleFields, str | None]:
+    """Find how documents and queries are sent, and what is done here to texts that are too long."""
+    document, query = (role_fields(options, role, None) for role in _ROLES)
+    return document, query, too_long_rule(options).here
 
 
 def cache_namespace(options: Options, url: str) -> str:
     """Name everything that decides the vectors of a text; the name is valid as a file's name."""
     where = location(url)
     asked = (where, options.id, options.dimensions, options.encoding_format, options.extra_body)
-    named = msgspec.json.encode((asked, _roles(options)), order="sorted")
+    made = (_decisions(options), options.normalize)
+    named = msgspec.json.encode((asked, made), order="sorted")
     digest = hashlib.blake2b(named, digest_size=12).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9.]+', '-', options.id)}-{digest}"
 
@@ -108,6 +118,11 @@ def length_of(text: str) -> int:
     which counted so until 2026-08-19: https://github.com/colinhacks/zod/pull/6441
     """
     return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
+
+
+def most_chars(model: Model) -> int | None:
+    """Tell how long a text may be at all, as `length_of` counts; None where no document says."""
+    return model.max_chars_alone or model.family.max_chars_alone
 
 
 def fits_in_array(text: str, model: Model) -> bool:

@@ -127,8 +127,10 @@ class EmbeddingsModel(BaseModel):
     document_prefix: str | None = None
     """Put in front of each document, instead of the family's own prefix."""
     too_long: Literal["error", "truncate"] | None = None
-    """What the server does with a text over the model's limit: `"error"`, `"truncate"`, or what it
-    does by itself when None. Google's models can be asked for either."""
+    """What becomes of a text that is longer than the model takes: `"error"` refuses it,
+    `"truncate"` embeds its beginning; the server decides when None."""
+    normalize: bool = False
+    """Whether vectors are scaled to length 1. Most models' have it as they come."""
     encoding_format: Literal["auto", "float", "base64"] = "auto"
     """`"auto"` (base64 where the model documents it), `"float"` or `"base64"`."""
     max_concurrency: Integer | None = None

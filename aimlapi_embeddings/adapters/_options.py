@@ -21,6 +21,7 @@ class Options(TypedDict, total=False):
     query_prefix: str | None
     document_prefix: str | None
     too_long: Literal["error", "truncate"] | None
+    normalize: bool
     encoding_format: Literal["auto", "float", "base64"]
     max_concurrency: int | None
     max_retries: int

@@ -124,6 +124,7 @@ def test_to_dict_holds_exactly_the_fields_that_change_the_vectors(adapter: type[
         "query_prefix": "q: ",
         "document_prefix": "d: ",
         "too_long": None,
+        "normalize": True,
         "additional_kwargs": {"user": "me"},
     }
     unrelated = {

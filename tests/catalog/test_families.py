@@ -212,6 +212,34 @@ FIELDS = {
 }
 
 
+# family: what happens here to a text that is too long, by the values of `too_long`
+HERE = {
+    "google": {"error": None, "truncate": None},  # it has a field
+    "openai": {"error": None, "truncate": "cut"},  # the server refuses by itself
+    "voyage": {"error": "refuse", "truncate": "cut"},
+    "bge": {"error": None, "truncate": "cut"},
+    "m2-bert": {"error": "refuse", "truncate": "cut"},
+    "qwen": {"error": None, "truncate": "cut"},
+    "nugen": {"error": "refuse", "truncate": "cut"},
+    "generic": {"error": "refuse", "truncate": "cut"},
+}
+
+
+def test_each_family_carries_out_every_choice_for_long_texts() -> None:
+    carried = {
+        name: {choice: rule.here for choice, rule in family.too_long.items()}
+        for name, family in FAMILIES.items()
+    }
+    assert carried == HERE
+    by_field = {name for name, f in FAMILIES.items() if any(r.fields for r in f.too_long.values())}
+    assert by_field == {"google"}
+
+
+def test_only_the_small_models_of_m2_bert_have_a_length_of_their_own() -> None:
+    own = {model.id: model.max_chars_alone for model in MODELS if model.max_chars_alone}
+    assert own == {M2.format("2k"): 3000, M2.format("8k"): 3000}
+
+
 def test_each_family_has_the_fields_that_the_schema_lists() -> None:
     assert {
         name: (

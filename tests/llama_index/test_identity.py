@@ -65,6 +65,7 @@ def test_spellings_that_send_the_same_requests_are_one(
         {"query_prefix": "q: "},
         {"document_prefix": "d: "},
         {"too_long": "error"},
+        {"normalize": True},
         {"dimensions": 8},
         {"additional_kwargs": {"a": 1}},
         {"additional_kwargs": {"a": True}},

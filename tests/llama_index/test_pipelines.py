@@ -121,6 +121,7 @@ def test_a_pipeline_with_workers_refuses_an_http_client_of_the_user(
         ({"model": "google/text-multilingual-embedding-002"}, True),
         ({"base_url": "http://127.0.0.1:9"}, True),
         ({"too_long": "error"}, True),
+        ({"normalize": True}, True),
         ({"document_prefix": "passage: "}, True),
         ({"additional_kwargs": {"auto_truncate": False}}, True),
     ],

@@ -24,6 +24,8 @@ DIFFERENT: list[dict[str, Any]] = [
     {"document_prefix": "passage: "},
     {"query_prefix": "passage: "},
     {"too_long": "truncate"},
+    {"model": OPENAI, "too_long": "truncate"},
+    {"normalize": True},
     {"extra_body": {"user": "someone"}},
     {"base_url": "https://elsewhere.example/v1"},
     {"provider": "nugen", "model": "nugen-flash-embed"},

@@ -182,11 +182,14 @@ def test_too_long_sets_the_field_of_google(
 
 
 @pytest.mark.parametrize("model", [OPENAI, VOYAGE, M2_BERT, QWEN, BGE])
-def test_truncation_is_refused_for_a_family_that_cannot_truncate(
-    entry_point: EntryPoint, model: str
+@pytest.mark.parametrize("too_long", ["error", "truncate"])
+def test_too_long_sends_no_field_to_a_family_that_has_none(
+    entry_point: EntryPoint, model: str, too_long: str
 ) -> None:
-    with pytest.raises(ValueError, match="too_long='truncate' cannot be asked"):
-        entry_point.make(model, too_long="truncate")
+    for options in ({}, {"too_long": too_long}):
+        entry_point.make(model, **options).documents(["a"])
+    first, second = entry_point.fake_server.bodies
+    assert first == second
 
 
 def test_the_task_type_of_a_call_overrides_that_of_the_client(fake_server: Any, mode: Any) -> None:

@@ -30,10 +30,6 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         (family, {"task_type": "CLUSTERING"}, "task_type='CLUSTERING' cannot be asked")
         for family in USUAL.keys() - {"google"}
     ),
-    *(
-        (family, {"too_long": "truncate"}, "too_long='truncate' cannot be asked")
-        for family in USUAL.keys() - {"google"}
-    ),
 ]
 
 

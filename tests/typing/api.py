@@ -41,6 +41,7 @@ AIMLAPIEmbeddings(
     query_prefix="q: ",
     document_prefix="d: ",
     too_long="truncate",
+    normalize=True,
     encoding_format="float",
     chunk_size=10,
     max_concurrency=None,
@@ -68,6 +69,7 @@ NugenEmbedding(
     query_prefix="q: ",
     document_prefix="d: ",
     too_long="error",
+    normalize=True,
     encoding_format="base64",
     embed_batch_size=10,
     batch_size=10,
@@ -128,5 +130,6 @@ with EmbeddingsClient(model="m", api_key="k") as client:
     assert_type(result[:1], list[list[float]])
     assert_type(list(result), list[list[float]])
     assert_type(result.possibly_truncated, tuple[int, ...])
+    assert_type(result.truncated, dict[int, int])
 EmbeddingsClient(model="m", api_key="k", timeout=(3, 10))
 EmbeddingsClient(model="m", api_key="k", timeout=httpx.Timeout(10))
