@@ -79,7 +79,7 @@ def lay_out(
         )
         if plan.copies:
             runtime.meter.add(Usage(deduplicated=len(plan.copies)))
-        cut = _texts_cut(runtime, sent.fields, plan)
+        cut = yield from _texts_cut(runtime, sent.fields, plan)
         collector = Collector(len(texts), plan, expected_size(options), progress, cut)
         if known:
             collector.deliver(Deliver(Usage(), list(known), [*map(list, known.values())]))
@@ -90,10 +90,11 @@ def lay_out(
         raise
 
 
-def _texts_cut(runtime: Runtime, fields: Mapping[str, Any], plan: Plan) -> tuple[int, ...]:
+def _texts_cut(runtime: Runtime, fields: Mapping[str, Any], plan: Plan) -> Work[tuple[int, ...]]:
     """List the texts of which the provider may embed only the beginning.
 
-    It is said in the log each time, and once in a warning, unless the user has chosen it.
+    The log names them in each call, a warning the first of them once, unless the user has chosen
+    the cut.
     """
     options = runtime.options
     model, family = options.model, options.model.family
@@ -102,21 +103,21 @@ def _texts_cut(runtime: Runtime, fields: Mapping[str, Any], plan: Plan) -> tuple
     if not family.cuts_silently or limit is None or family.too_long["error"].items() <= sent:
         return ()
     # Each of them is in a batch of its own, since it exceeds the limit.
-    tokens = {b.indices[0]: b.tokens[0] for b in plan.batches if b.tokens[0] > limit}
-    if not tokens:
+    found = {b.indices[0]: b.tokens[0] for b in plan.batches if b.tokens[0] > limit}
+    if not found:
         return ()
-    copies = (place for place, source in plan.copies if source in tokens)
-    places = tuple(sorted({*tokens, *copies}))
+    copies = {place: found[source] for place, source in plan.copies if source in found}
+    tokens = dict(sorted({**found, **copies}.items()))
     if not family.too_long["truncate"].items() <= sent:
-        first = min(tokens)
-        report.cut_texts(model, len(places), first, tokens[first])
+        yield from report.cut_texts(model, tokens)
         if runtime.once.first("cut texts"):
+            first = min(tokens)
             warn_user(
-                f"{len(places)} of the texts are longer than {model.id} takes, and the provider "
+                f"{len(tokens)} of the texts are longer than {model.id} takes, and the provider "
                 f"cuts such texts without saying so: texts[{first}], the first, has about "
                 f"{tokens[first]:,} tokens of {limit:,}. What is behind the cut is not in the "
                 'vector. Choose too_long="error" to have such texts refused, or '
                 'too_long="truncate" to accept the cut; or split the texts. '
                 "client.embed(...).possibly_truncated lists them. This is said once."
             )
-    return places
+    return tuple(tokens)
