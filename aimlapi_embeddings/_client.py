@@ -19,6 +19,7 @@ from aimlapi_embeddings._engine.retries import RetryPolicy
 from aimlapi_embeddings._engine.run import run_tasks, run_threads
 from aimlapi_embeddings._engine.waiting import Clock, TaskCaller, ThreadCaller
 from aimlapi_embeddings._errors import ConfigurationError, ShortTraceback
+from aimlapi_embeddings._protocol.arguments import checked_arguments
 from aimlapi_embeddings._protocol.endpoint import endpoint, shown_url
 from aimlapi_embeddings._protocol.options import (
     Options,
@@ -91,7 +92,9 @@ class EmbeddingsClient:
         allow_http: Whether the key may travel unencrypted to a host that is not this machine.
 
     Raises:
-        ConfigurationError: The key is missing, or an option cannot work for this model.
+        ConfigurationError: The key or the model is missing, there is no such option, or an option
+            cannot work for this model.
+        TypeError: An argument without a name.
 
     Example:
         >>> client = EmbeddingsClient(model="text-multilingual-embedding-002")  # doctest: +SKIP
@@ -101,6 +104,7 @@ class EmbeddingsClient:
 
     _clock = Clock()
 
+    @checked_arguments
     def __init__(
         self,
         *,
@@ -128,8 +132,6 @@ class EmbeddingsClient:
         async_http_client: Any = None,
         allow_http: bool = False,
     ) -> None:
-        # First of all, so that no frame of ours shows it when an error leaves here.
-        api_key = as_secret(api_key)
         with ShortTraceback():
             where = find_provider(model, provider)
             row = find_model(model, where, family)
@@ -167,7 +169,7 @@ class EmbeddingsClient:
                 ),
                 timeout=check_timeout(timeout),
                 headers=check_headers(headers),
-                key=find_key(where, api_key),
+                key=find_key(where, as_secret(api_key)),
                 url=endpoint(
                     where,
                     (os.environ.get(where.api_base_variable) or where.base_url)

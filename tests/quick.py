@@ -3,17 +3,20 @@
 Changed is what is not committed, or the last commit where everything is. The map in
 CONTRIBUTING.md says which tests belong to which folder. Of a folder that changed, the tests of the
 changed modules run (`test_pacing.py` for `pacing.py`), and all of the folder where a module has
-none of its name. They run in random order and for `SECONDS` at most: what is left out is counted,
-and has its turn another time and in `.ci/run`.
+none of its name. They run for `SECONDS` at most, in random order and one test of each module after
+the other, so that a slow module does not take all the time. What is left out has its turn another
+time and in `.ci/run`.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -61,7 +64,7 @@ def choose_tests(names: list[str], folders: dict[str, str | None]) -> Iterator[s
 
 
 class Budget:
-    """A plugin of pytest that ends the session when its time is over.
+    """A plugin of pytest that tries all modules, and ends the session when its time is over.
 
     Attributes:
         over: Whether tests were left out.
@@ -71,6 +74,13 @@ class Budget:
         self._seconds = seconds
         self._ends = math.inf
         self.over = False
+
+    @pytest.hookimpl(trylast=True)  # after the order was shuffled
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Take one test of each module in turn."""
+        of_module = defaultdict[Path, Iterator[int]](itertools.count)
+        turns = [(next(of_module[item.path]), place) for place, item in enumerate(items)]
+        items[:] = [items[place] for _, place in sorted(turns)]
 
     def pytest_collection_finish(self) -> None:
         """Begin to count."""

@@ -141,6 +141,12 @@ def test_both_modes_have_the_same_signature() -> None:
     assert inspect.signature(EmbeddingsClient.aembed) == embed
 
 
+def test_the_client_shows_its_options_in_its_signature() -> None:
+    options = inspect.signature(EmbeddingsClient).parameters.values()
+    assert {option.kind for option in options} == {inspect.Parameter.KEYWORD_ONLY}
+    assert [option.name for option in options if option.default is option.empty] == ["model"]
+
+
 @pytest.mark.parametrize(
     ("package", "framework", "extra"),
     [

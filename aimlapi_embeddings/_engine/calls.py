@@ -94,6 +94,7 @@ def lay_out(
         )
         if plan.copies:
             runtime.meter.add(Usage(deduplicated=len(plan.copies)))
+        cut = yield from _possibly_truncated(runtime, sent.fields, over)
         kept = shortener.kept if shortener else {}
         if kept:
             report.fitted(options.model, len(kept), *next(iter(kept.items())))
@@ -101,7 +102,7 @@ def lay_out(
             plan,
             VectorBuffer(len(texts), expected_size(options), normalize=options.normalize),
             progress,
-            possibly_truncated=_possibly_truncated(runtime, sent.fields, over),
+            possibly_truncated=cut,
             kept=kept,
         )
         if known:
@@ -146,10 +147,11 @@ def _too_long(options: Options, over: Mapping[int, int], total: int) -> InvalidI
 
 def _possibly_truncated(
     runtime: Runtime, fields: Mapping[str, Any], over: Mapping[int, int]
-) -> tuple[int, ...]:
+) -> Work[tuple[int, ...]]:
     """List the texts of which the provider may embed only the beginning.
 
-    It is said in the log each time, and once in a warning, unless the user has chosen it.
+    The log names them in each call, a warning the first of them once, unless the user has chosen
+    the cut.
     """
     options = runtime.options
     model, family = options.model, options.model.family
@@ -163,7 +165,7 @@ def _possibly_truncated(
         return ()
     if options.too_long is None and not asked("truncate"):
         first, tokens = next(iter(over.items()))
-        report.cut_texts(model, len(over), first, tokens)
+        yield from report.cut_texts(model, over)
         if runtime.once.first("cut texts"):
             warn_user(
                 f"{len(over)} of the texts are longer than {model.id} takes, and the provider "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from aimlapi_embeddings._catalog.families import Model
 from aimlapi_embeddings._catalog.models import is_known
@@ -10,6 +11,7 @@ from aimlapi_embeddings._catalog.providers import Provider
 from aimlapi_embeddings._engine.retries import Retries
 from aimlapi_embeddings._log import CATALOG, ENGINE
 from aimlapi_embeddings._protocol.status import request_id
+from aimlapi_embeddings._slices import Work
 from aimlapi_embeddings._types import Reply
 
 # Seconds. A wait of more is a warning: whoever sits in front of the program wonders.
@@ -113,13 +115,23 @@ def fitted(model: Model, texts: int, first: int, kept: int) -> None:
     )
 
 
-def cut_texts(model: Model, texts: int, first: int, tokens: int) -> None:
-    """Tell that the provider may embed only the beginning of some texts."""
+def cut_texts(model: Model, tokens: Mapping[int, int]) -> Work[None]:
+    """Tell that the provider may embed only the beginning of some texts: their number, then each.
+
+    Args:
+        model: What they are embedded with.
+        tokens: Estimated tokens of each such text, by its place; in order.
+    """
+    first, limit = next(iter(tokens)), model.max_tokens_per_text or 0
     CATALOG.warning(
         "%d texts are longer than %s takes and may be cut: the first at %d, about %d tokens of %d",
-        texts,
+        len(tokens),
         model.id,
         first,
-        tokens,
-        model.max_tokens_per_text or 0,
+        tokens[first],
+        limit,
     )
+    if CATALOG.isEnabledFor(logging.INFO):
+        for place, count in tokens.items():
+            CATALOG.info("text %d may be cut: about %d tokens of %d", place, count, limit)
+            yield

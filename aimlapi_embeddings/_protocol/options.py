@@ -141,6 +141,17 @@ def check_too_long(family: Family, too_long: str | None) -> str | None:
     return None if too_long is None else one_of("too_long", too_long, family.too_long)
 
 
+def check_number(what: str, value: object) -> object:
+    """Return value, as a plain int when it is an integer of another library; refuse a bool.
+
+    pydantic would read True as 1, and does not know NumPy's integers.
+    """
+    if isinstance(value, bool):
+        raise ConfigurationError(f"{what}={value!r} is not a number.")
+    integer = as_integer(value)
+    return value if integer is None else integer  # else for pydantic to read or to refuse
+
+
 def check_integer(what: str, value: object, least: int) -> int:
     """Return value when it is an integer of at least `least`."""
     integer = as_integer(value)

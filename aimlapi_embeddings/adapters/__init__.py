@@ -2,7 +2,6 @@
 
 from aimlapi_embeddings._errors import ShortTraceback
 from aimlapi_embeddings._protocol.options import TimeoutLike
-from aimlapi_embeddings.adapters._arguments import check_arguments, hide_arguments
 from aimlapi_embeddings.adapters._model import (
     BaseURL,
     EmbeddingsModel,
@@ -23,6 +22,4 @@ __all__ = [
     "ShortTraceback",
     "Timeout",
     "TimeoutLike",
-    "check_arguments",
-    "hide_arguments",
 ]

@@ -42,12 +42,16 @@ from aimlapi_embeddings._catalog.providers import PROVIDERS
 from aimlapi_embeddings._client import EmbeddingsClient
 from aimlapi_embeddings._engine.progress import progress_bar
 from aimlapi_embeddings._errors import ConfigurationError
+from aimlapi_embeddings._protocol.arguments import (
+    check_arguments,
+    check_positional,
+    hide_arguments,
+)
 from aimlapi_embeddings._protocol.endpoint import shown_url
-from aimlapi_embeddings._protocol.options import timeout_phases
+from aimlapi_embeddings._protocol.options import check_number, timeout_phases
 from aimlapi_embeddings._protocol.pickling import check_picklable, unpicklable
 from aimlapi_embeddings._protocol.secrets import Secret
 from aimlapi_embeddings._types import Progress, TaskType
-from aimlapi_embeddings.adapters._arguments import check_arguments, check_number, hide_arguments
 from aimlapi_embeddings.adapters._descriptions import describe_fields, describe_schema
 from aimlapi_embeddings.adapters._signature import signature_of
 from aimlapi_embeddings.adapters._validation import as_typed, refusal, rename, without_inputs
@@ -240,11 +244,7 @@ class EmbeddingsModel(BaseModel):
         def __init__(self, *positional: Any, **data: Any) -> None:
             misplaced = len(positional)
             del positional  # one of them may be a key
-            if misplaced:
-                owner, model = type(self).__name__, self._options["model"]
-                raise TypeError(
-                    f"{owner} takes keyword arguments only: write {owner}({model}=...)."
-                )
+            check_positional(type(self).__name__, misplaced, self._options["model"])
             hide_arguments(data, self._names(), self._key_names(), _hidden)  # from pydantic's frame
             try:
                 super().__init__(**data)
@@ -316,13 +316,6 @@ class EmbeddingsModel(BaseModel):
         hide_arguments(given, names, cls._key_names(), _hidden)
         options = {**_FIELDS, **cls._options, **_SHORT, "base_url": "base_url"}
         check_arguments(cls.__name__, given, names, options)
-        model = cls._options["model"]
-        if not any(name in given for known in names if model in known for name in known):
-            raise ConfigurationError(
-                f"{model} is missing. There is no default, because vectors of different models "
-                "cannot be compared: name the one your index was built with, or one of "
-                "supported_models()."
-            )
         typed = {known[0]: name for known in names for name in known if name in given}
         provider = PROVIDERS[cls._provider]
         read: tuple[tuple[str, str, Callable[[str], object]], ...] = (

@@ -108,13 +108,13 @@ REFUSED = "texts must be a list of strings"
 MISTAKES: Mapping[str, Mistake] = {
     "no key": Mistake(only(model=OPENAI), ("no API key: set AIMLAPI_API_KEY, or pass api_key",)),
     "no model": Mistake(
-        only(api_key=KEY), ("{model} is missing", "name the one", "supported_models()"), ADAPTERS
+        only(api_key=KEY), ("{model} is missing", "name the one", "supported_models()")
     ),
     "batchsize=": Mistake(
-        argument("batchsize"), unknown("batchsize", "did you mean 'batch_size'?"), ADAPTERS
+        argument("batchsize"), unknown("batchsize", "did you mean 'batch_size'?")
     ),
     **{
-        f"{name}=": Mistake(argument(name), unknown(name, "not needed", "Remove it."), ADAPTERS)
+        f"{name}=": Mistake(argument(name), unknown(name, "not needed", "Remove it."))
         for name in (
             "deployment",
             "check_embedding_ctx_length",
@@ -126,15 +126,26 @@ MISTAKES: Mapping[str, Mistake] = {
     "openai_api_key=": Mistake(
         argument("openai_api_key", "sk-x"),
         unknown("openai_api_key", "it is called 'api_key' here"),
-        ADAPTERS,
     ),
     "extra_body= in an adapter": Mistake(
         argument("extra_body", {}),
         unknown("extra_body", "it is called '{extra_body}' here"),
         ADAPTERS,
     ),
+    **{
+        f"{name}= in the core": Mistake(
+            argument(name), unknown(name, f"it is called {ours!r} here"), ("core",)
+        )
+        for name, ours in (
+            ("chunk_size", "batch_size"),
+            ("embed_batch_size", "batch_size"),
+            ("model_name", "model"),
+            ("model_kwargs", "extra_body"),
+            ("default_headers", "headers"),
+        )
+    },
     "a name like no other": Mistake(
-        argument("zzzz"), unknown("zzzz", "It has ", "dimensions", "max_retries"), ADAPTERS
+        argument("zzzz"), unknown("zzzz", "It has ", "dimensions", "max_retries")
     ),
     "dimensions of another size": Mistake(
         build(dimensions=4096), ("dimensions=4096 is not a size of", "1 to 1536")
@@ -167,9 +178,7 @@ MISTAKES: Mapping[str, Mistake] = {
     "a key with a line break": Mistake(
         build(api_key=f"{KEY}\n"), ("api_key has a character", "line break around it")
     ),
-    "the model by position": Mistake(
-        positional, ("keyword arguments only", "({model}=...)"), ADAPTERS
-    ),
+    "the model by position": Mistake(positional, ("keyword arguments only", "({model}=...)")),
     "a wrong model name": Mistake(
         served(model="text-embedding-3-smal"),
         ("received 'text-embedding-3-smal'", "Did you mean text-embedding-3-small?"),

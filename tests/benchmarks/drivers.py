@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from typing import Any
 
 from floor import KEY, MODEL, NATIVE, Floor, TransportFloor, cut, decode
 from server import VECTORS, vector
-from works import FRAMEWORK, SIZES, TRANSPORT, Work
+from works import FRAMEWORK, LOGGED, SIZES, TRANSPORT, Work
 
 DRIVERS: dict[str, Callable[..., Any]] = {}
 
@@ -94,6 +95,15 @@ def langchain(base_url: str, work: Work, **options: Any) -> Any:
 
     options |= of_ours(work)
     return _of_langchain(AIMLAPIEmbeddings(model=MODEL, api_key=KEY, base_url=base_url, **options))
+
+
+@driver(LOGGED)
+def langchain_logged(base_url: str, work: Work) -> Any:
+    """Each request makes a record, which the handler drops. By default none is made."""
+    logger = logging.getLogger("aimlapi_embeddings")
+    logger.addHandler(logging.NullHandler())
+    logger.setLevel(logging.DEBUG)
+    return langchain(base_url, work)
 
 
 @driver("ours, LlamaIndex")

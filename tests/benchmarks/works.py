@@ -15,6 +15,7 @@ OURS = ("ours, LangChain", "ours, LlamaIndex")
 SIZES = (50, 100, 200)
 FRAMEWORK = "floor in LlamaIndex"
 TRANSPORT = "floor, transport alone"
+LOGGED = "ours, logged to nowhere"
 RIVALS = ("langchain-openai", "llama-index-embeddings-openai")
 
 
@@ -211,6 +212,15 @@ def cases(share: float = 1.0) -> list[Case]:
                     Column("cpu", "CPU over the transport alone", over=TRANSPORT),
                 ),
                 goals={"ours, LangChain": 0.95, "ours, LlamaIndex": 1.20},
+            ),
+            queries(
+                f"W3 one query at a time, logging off and at DEBUG, {mode}",
+                Work(queries=int(1000 * max(share, 0.2)), mode=mode),
+                *("ours, LangChain", LOGGED),
+                columns=(
+                    *query_columns("floor"),
+                    Column("cpu", "CPU over logging off", over="ours, LangChain"),
+                ),
             ),
         ]
     return found

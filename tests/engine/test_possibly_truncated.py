@@ -55,16 +55,26 @@ def test_a_warning_points_at_the_line_of_the_caller(core: EntryPoint) -> None:
         assert seen[0].filename == __file__
 
 
-def test_each_call_with_such_texts_is_logged_without_them(
-    entry_point: EntryPoint, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("level", [logging.WARNING, logging.INFO], ids=logging.getLevelName)
+def test_each_call_is_logged_with_their_number_and_at_info_with_each_of_them(
+    entry_point: EntryPoint, caplog: pytest.LogCaptureFixture, level: int
 ) -> None:
-    caplog.set_level(logging.WARNING, "aimlapi_embeddings")
+    caplog.set_level(level, "aimlapi_embeddings.catalog")
     entry_point.make(GOOGLE)
     with pytest.warns(UserWarning, match="longer than"):
         entry_point.documents(TEXTS)
     entry_point.documents(TEXTS)
-    said = "3 texts are longer than text-multilingual-embedding-002 takes and may be cut"
-    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [said] * 2
+    all_of_them = (
+        logging.WARNING,
+        "3 texts are longer than text-multilingual-embedding-002 takes and may be cut: "
+        "the first at 1, about 5001 tokens of 2048",
+    )
+    each = [
+        (logging.INFO, f"text {place} may be cut: about {tokens} tokens of 2048")
+        for place, tokens in ((1, 5001), (3, 5001), (4, 5006))
+    ]
+    said = [(record.levelno, record.getMessage()) for record in caplog.records]
+    assert said == 2 * [all_of_them, *(each if level == logging.INFO else [])]
     assert "word" not in caplog.text
 
 

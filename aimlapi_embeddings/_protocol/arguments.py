@@ -1,14 +1,50 @@
-"""Are these the arguments that an adapter takes?"""
+"""Are these the arguments that a constructor takes? The same rules hold for client and adapters."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from aimlapi_embeddings._catalog.foreign_names import NOT_NEEDED, RENAMED
 from aimlapi_embeddings._catalog.models import nearest
 from aimlapi_embeddings._errors import ConfigurationError
-from aimlapi_embeddings._protocol.options import as_integer
+from aimlapi_embeddings._protocol.secrets import Secret
+
+Constructor = TypeVar("Constructor", bound=Callable[..., None])
+
+
+def checked_arguments(constructor: Constructor) -> Constructor:
+    """Check the arguments of an `__init__` before Python does, whose messages name no remedy.
+
+    Its signature stays as it is written, for editors and type checkers. It gets the key hidden.
+    """
+    _self, *names = inspect.signature(constructor).parameters
+    known = [(name,) for name in names]
+
+    @wraps(constructor)
+    def checked(self: object, *positional: object, **given: Any) -> None:
+        owner, misplaced = type(self).__name__, len(positional)
+        del positional  # one of them may be a key
+        check_positional(owner, misplaced, "model")
+        hide_arguments(given, known, ["api_key"], Secret)
+        check_arguments(owner, given, known, {name: name for name in names})
+        constructor(self, **given)
+
+    return cast(Constructor, checked)
+
+
+def check_positional(owner: str, count: int, model: str) -> None:
+    """Refuse arguments without a name, as Python would.
+
+    Args:
+        owner: Class to name in the message.
+        count: How many there are.
+        model: The argument that was most likely meant by the first.
+    """
+    if count:
+        raise TypeError(f"{owner} takes keyword arguments only: write {owner}({model}=...).")
 
 
 def hide_arguments(
@@ -38,7 +74,7 @@ def check_arguments(
     known: Iterable[Sequence[str]],
     options: Mapping[str, str],
 ) -> None:
-    """Refuse arguments that an adapter does not know, or that say the same thing twice.
+    """Refuse arguments that are not known or say the same thing twice, and a missing model.
 
     Frameworks swallow unknown arguments or echo their values; this does neither.
 
@@ -62,6 +98,13 @@ def check_arguments(
             raise ConfigurationError(
                 f"{' and '.join(map(repr, twice))} are names of one argument of {owner}; give one."
             )
+    model = options["model"]
+    if not any(name in given for names in known if model in names for name in names):
+        raise ConfigurationError(
+            f"{model} is missing. There is no default, because vectors of different models "
+            "cannot be compared: name the one your index was built with, or one of "
+            "supported_models()."
+        )
 
 
 def _instead(name: str, known: Sequence[Sequence[str]], options: Mapping[str, str]) -> str:
@@ -73,14 +116,3 @@ def _instead(name: str, known: Sequence[Sequence[str]], options: Mapping[str, st
     if near := nearest(name, [each for names in known for each in names]):
         return f"; did you mean {near!r}?"
     return f". It has {', '.join(names[0] for names in known)}."
-
-
-def check_number(what: str, value: object) -> object:
-    """Return value, as a plain int when it is an integer of another library; refuse a bool.
-
-    pydantic would read True as 1, and does not know NumPy's integers.
-    """
-    if isinstance(value, bool):
-        raise ConfigurationError(f"{what}={value!r} is not a number.")
-    integer = as_integer(value)
-    return value if integer is None else integer  # else for pydantic to read or to refuse
