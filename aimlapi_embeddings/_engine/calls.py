@@ -84,13 +84,13 @@ def lay_out(
             caller=caller,
             limits=runtime.limits,
             work=Worklist(batches, runtime.limits),
-            prefix=sent.prefix,
-            shortener=shortener,
             url=runtime.url,
             key=runtime.key,
             query=role == "query",
             wall_clock=runtime.clock.time,
             monotonic=runtime.clock.monotonic,
+            prefix=sent.prefix,
+            shortener=shortener,
         )
         if plan.copies:
             runtime.meter.add(Usage(deduplicated=len(plan.copies)))

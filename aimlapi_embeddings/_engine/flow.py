@@ -57,13 +57,13 @@ class Call(msgspec.Struct, frozen=True):
     caller: Caller
     limits: LearnedLimits
     work: Worklist
-    prefix: str
-    shortener: Shortener | None
     url: str
     key: str
     query: bool
     wall_clock: Callable[[], float]
     monotonic: Callable[[], float]
+    prefix: str = ""
+    shortener: Shortener | None = None
 
 
 class _Outcome(msgspec.Struct):
