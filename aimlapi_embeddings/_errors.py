@@ -3,6 +3,7 @@
 AIMLAPIError                          .partial: what was finished before the error, or None
 ├─ ConfigurationError (ValueError)    the caller's options; before any request
 ├─ InvalidInputError (ValueError)     the caller's texts; before any request    .indices
+├─ CacheError                         the file of a VectorCache; before any request
 ├─ APIConnectionError                 the network
 │  └─ APITimeoutError
 ├─ APIStatusError                     an error status    .status_code .message .body .request_id
@@ -55,6 +56,17 @@ class InvalidInputError(AIMLAPIError, ValueError):
     def __init__(self, message: str, indices: tuple[int, ...] = ()) -> None:
         super().__init__(message)
         self.indices = indices
+
+
+class CacheError(AIMLAPIError):
+    """The file of a `VectorCache` cannot be opened, read or pruned. Raised before any request.
+
+    A write that fails is a `CacheWarning` instead, since the vectors are there and paid for.
+    """
+
+
+class CacheWarning(UserWarning):
+    """Vectors were not written to a `VectorCache`; they will have to be paid for again."""
 
 
 class APIConnectionError(AIMLAPIError):
@@ -183,5 +195,5 @@ class ShortTraceback:
 
 # Tracebacks and pickles name an error as it is imported.
 for _each in list(globals().values()):
-    if isinstance(_each, type) and issubclass(_each, AIMLAPIError):
+    if isinstance(_each, type) and issubclass(_each, AIMLAPIError | CacheWarning):
         _each.__module__ = "aimlapi_embeddings"

@@ -10,14 +10,14 @@ from aimlapi_embeddings._engine import report
 from aimlapi_embeddings._engine.collect import Collector
 from aimlapi_embeddings._engine.flow import Call
 from aimlapi_embeddings._engine.inputs import check_titles_fit, checking_texts
+from aimlapi_embeddings._engine.lookup import looking_up, making_keys
 from aimlapi_embeddings._engine.pacing import Caller, Lane
 from aimlapi_embeddings._engine.planning import Plan, plan_batches
 from aimlapi_embeddings._engine.refusals import Worklist
 from aimlapi_embeddings._engine.run import Runtime
-from aimlapi_embeddings._engine.steps import Deliver
 from aimlapi_embeddings._errors import AIMLAPIError
 from aimlapi_embeddings._protocol.options import expected_size
-from aimlapi_embeddings._protocol.request import check_titles, role_fields
+from aimlapi_embeddings._protocol.request import CacheKeys, check_titles, role_fields
 from aimlapi_embeddings._protocol.vectors import VectorBuffer
 from aimlapi_embeddings._result import PartialResult
 from aimlapi_embeddings._slices import Work
@@ -46,6 +46,15 @@ def lay_out(
         if titles is not None:
             check_titles(options, sent)
             titles = check_titles_fit(titles, texts)
+        collector = Collector(len(texts), expected_size(options))
+        if known:
+            collector.place([*known], [*map(list, known.values())])
+        there, keys, cache = {*known}, list[bytes](), runtime.cache
+        if cache is not None:
+            named = CacheKeys(options, sent, runtime.url)
+            keys = yield from making_keys(named, texts, titles)
+            missing = {i: key for i, key in enumerate(keys) if i not in known}
+            there.update((yield from looking_up(cache, missing, collector.place)))
         plan = yield from plan_batches(
             texts,
             options.model,
@@ -55,7 +64,7 @@ def lay_out(
             prefix=sent.prefix,
             titles=titles,
             max_tokens=runtime.limiter.max_tokens if runtime.limiter else math.inf,
-            known=known,
+            known=there,
         )
         batches = plan.batches
         if batches and runtime.once.first("request"):
@@ -76,13 +85,13 @@ def lay_out(
             query=role == "query",
             wall_clock=runtime.clock.time,
             monotonic=runtime.clock.monotonic,
+            cache=cache,
+            cache_keys=keys,
         )
-        if plan.copies:
-            runtime.meter.add(Usage(deduplicated=len(plan.copies)))
-        cut = _texts_cut(runtime, sent.fields, plan)
-        collector = Collector(len(texts), plan, expected_size(options), progress, cut)
-        if known:
-            collector.deliver(Deliver(Usage(), list(known), [*map(list, known.values())]))
+        usage = Usage(deduplicated=len(plan.copies), cached=len(there) - len(known))
+        if usage != Usage():
+            runtime.meter.add(usage)
+        collector.begin(plan, usage, progress, _texts_cut(runtime, sent.fields, plan))
         return call, collector
     except AIMLAPIError as error:
         places = len(texts) if isinstance(texts, Sequence) and not isinstance(texts, str) else 0
