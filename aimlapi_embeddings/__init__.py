@@ -10,6 +10,8 @@ from aimlapi_embeddings._errors import (
     APITimeoutError,
     AuthenticationError,
     BadRequestError,
+    CacheError,
+    CacheWarning,
     ConfigurationError,
     InternalServerError,
     InvalidInputError,
@@ -22,6 +24,7 @@ from aimlapi_embeddings._errors import (
 from aimlapi_embeddings._result import EmbeddingResult, PartialResult
 from aimlapi_embeddings._types import Progress, Served, TaskType, Usage
 from aimlapi_embeddings._version import __version__
+from aimlapi_embeddings.cache import VectorCache
 
 __all__ = [
     "AIMLAPIError",
@@ -30,6 +33,8 @@ __all__ = [
     "APITimeoutError",
     "AuthenticationError",
     "BadRequestError",
+    "CacheError",
+    "CacheWarning",
     "ConfigurationError",
     "EmbeddingResult",
     "EmbeddingsClient",
@@ -47,6 +52,7 @@ __all__ = [
     "Served",
     "TaskType",
     "Usage",
+    "VectorCache",
     "__version__",
     "supported_models",
 ]

@@ -47,6 +47,8 @@ from aimlapi_embeddings._result import EmbeddingResult
 from aimlapi_embeddings._runtime import Runtimes, Settings
 from aimlapi_embeddings._slices import at_once, in_slices
 from aimlapi_embeddings._types import Progress, Role, TaskType, Usage, Vector
+from aimlapi_embeddings.cache import VectorCache
+from aimlapi_embeddings.cache._vector_cache import as_cache
 
 
 class EmbeddingsClient:
@@ -85,6 +87,8 @@ class EmbeddingsClient:
             keeps the timeout it was made with, unless one is given here.
         rate_limiter: Of LangChain or LlamaIndex; asked once for each request, with its estimated
             tokens where it takes them.
+        cache: A `VectorCache`, or the path of one: a file of vectors that are paid for. Texts whose
+            vectors it holds are not sent, and what is received is kept in it.
         headers: Sent with each request, beside our own.
         extra_body: Fields added to the body of each request, over our own.
         http_client: An `httpx.Client` to use for sync calls; it is not closed by us.
@@ -95,6 +99,7 @@ class EmbeddingsClient:
         ConfigurationError: The key or the model is missing, there is no such option, or an option
             cannot work for this model.
         TypeError: An argument without a name.
+        CacheError: The file of the cache cannot be used.
 
     Example:
         >>> client = EmbeddingsClient(model="text-multilingual-embedding-002")  # doctest: +SKIP
@@ -126,6 +131,7 @@ class EmbeddingsClient:
         max_retry_wait: float = 60.0,
         timeout: TimeoutLike | None = None,
         rate_limiter: Any = None,
+        cache: VectorCache | str | os.PathLike[str] | None = None,
         headers: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         http_client: Any = None,
@@ -181,6 +187,7 @@ class EmbeddingsClient:
                 limiter=None if rate_limiter is None else Limiter(rate_limiter),
                 http_client=http_client,
                 async_http_client=async_http_client,
+                cache=as_cache(cache),
             )
         self._runtimes = Runtimes(self._settings, self._clock)
 
@@ -216,6 +223,7 @@ class EmbeddingsClient:
             APIStatusError: The server refused; its subclass tells why.
             APIConnectionError: The server cannot be reached.
             ReplyError: The server's answer cannot be trusted.
+            CacheError: The cache cannot be read; nothing was sent.
         """
         runtime, caller = self._runtimes.current, ThreadCaller()
         with ShortTraceback(), _telling(progress) as told:

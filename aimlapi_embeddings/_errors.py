@@ -3,6 +3,7 @@
 AIMLAPIError                          .partial: what was finished before the error, or None
 ├─ ConfigurationError (ValueError)    the caller's options; before any request
 ├─ InvalidInputError (ValueError)     the caller's texts; before any request    .indices .refused
+├─ CacheError                         the file of a VectorCache; before any request
 ├─ APIConnectionError                 the network
 │  └─ APITimeoutError
 ├─ APIStatusError                     an error status    .status_code .message .body .request_id
@@ -62,6 +63,17 @@ class InvalidInputError(AIMLAPIError, ValueError):
         super().__init__(message)
         self.indices = indices
         self.refused = dict(refused)
+
+
+class CacheError(AIMLAPIError):
+    """The file of a `VectorCache` cannot be opened, read or pruned. Raised before any request.
+
+    A write that fails is a `CacheWarning` instead, since the vectors are there and paid for.
+    """
+
+
+class CacheWarning(UserWarning):
+    """Vectors were not written to a `VectorCache`; they will have to be paid for again."""
 
 
 class APIConnectionError(AIMLAPIError):
@@ -190,5 +202,5 @@ class ShortTraceback:
 
 # Tracebacks and pickles name an error as it is imported.
 for _each in list(globals().values()):
-    if isinstance(_each, type) and issubclass(_each, AIMLAPIError):
+    if isinstance(_each, type) and issubclass(_each, AIMLAPIError | CacheWarning):
         _each.__module__ = "aimlapi_embeddings"

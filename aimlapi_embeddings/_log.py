@@ -16,6 +16,8 @@ ENGINE = logging.getLogger("aimlapi_embeddings.engine")
 """Requests: each one, waits, the bound on requests in flight, learned limits."""
 CATALOG = logging.getLogger("aimlapi_embeddings.catalog")
 """Models: unknown and retired ones, texts that a provider may have cut."""
+CACHE = logging.getLogger("aimlapi_embeddings.cache")
+"""Files of vectors: rows that were damaged, writes that failed."""
 
 
 class Once:

@@ -21,6 +21,7 @@ from aimlapi_embeddings._protocol.options import Options
 from aimlapi_embeddings._protocol.pickling import check_picklable
 from aimlapi_embeddings._protocol.secrets import SecretLike, name_of_key
 from aimlapi_embeddings._protocol.transport import HTTPTransport
+from aimlapi_embeddings.cache import VectorCache
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -29,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True):
     Attributes:
         options: Those that decide what is sent.
         url: Of the endpoint, with its query.
+        cache: Of vectors, or None.
     """
 
     options: Options
@@ -41,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True):
     limiter: Limiter | None
     http_client: Any
     async_http_client: Any
+    cache: VectorCache | None
 
     def check_picklable(self) -> None:
         """Refuse to pickle what belongs to one process."""
@@ -137,4 +140,5 @@ class Runtimes:
             workers=Workers(pacer.most),
             meter=Meter(),
             once=Once(),
+            cache=settings.cache,
         )

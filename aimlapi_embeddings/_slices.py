@@ -1,7 +1,8 @@
 """Long work of our own in slices, so that an event loop is never held up.
 
 Work that may take long is written as a generator that yields wherever it can be interrupted. Sync
-callers run it at once; async callers give their event loop back after each slice.
+callers run it at once; async callers give their event loop back after each slice. Where it has to
+wait, for a disk, it yields a function that may block: that is called in a thread for async callers.
 """
 
 from __future__ import annotations
@@ -9,27 +10,38 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Generator
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 # Seconds of our own code before the event loop is given back.
 _SLICE = 0.005
 
 T = TypeVar("T")
-Work: TypeAlias = Generator[None, None, T]
+Work: TypeAlias = Generator[Any, Any, T]
+"""Yields None, or a function without arguments that may block; it is sent what that returned, or
+has its error thrown in."""
 
 
 def at_once(work: Work[T]) -> T:
     """Do all of it now."""
     try:
+        asked = next(work)
         while True:
-            next(work)
+            if asked is None:
+                asked = next(work)
+                continue
+            try:
+                answer = asked()
+            except BaseException as error:
+                asked = work.throw(error)
+            else:
+                asked = work.send(answer)
     except StopIteration as done:
         result: T = done.value
         return result
 
 
 async def in_slices(work: Work[T], *, collect: bool = False) -> T:
-    """Do it in slices of some milliseconds.
+    """Do it in slices of some milliseconds, and what may block in a thread.
 
     Args:
         work: Yields every 0.5 ms or so.
@@ -41,13 +53,23 @@ async def in_slices(work: Work[T], *, collect: bool = False) -> T:
 
     ends = time.perf_counter() + _SLICE
     try:
+        asked = next(work)
         while True:
-            next(work)
+            if asked is not None:
+                try:
+                    answer = await asyncio.to_thread(asked)
+                except BaseException as error:
+                    asked = work.throw(error)
+                else:
+                    asked = work.send(answer)
+                ends = time.perf_counter() + _SLICE
+                continue
             if time.perf_counter() > ends:
                 if collect and gc.isenabled():
                     gc.collect(1)
                 await asyncio.sleep(0)
                 ends = time.perf_counter() + _SLICE
+            asked = next(work)
     except StopIteration as done:
         result: T = done.value
         return result

@@ -57,6 +57,7 @@ class Usage(msgspec.Struct, frozen=True):
         requests: Requests sent, the refused and the failed ones included.
         retries: How many of those repeated an earlier one.
         deduplicated: Texts that were not sent because the same call held them already.
+        cached: Texts that were not sent because the client's `VectorCache` holds their vectors.
     """
 
     prompt_tokens: int = 0
@@ -66,6 +67,7 @@ class Usage(msgspec.Struct, frozen=True):
     requests: int = 0
     retries: int = 0
     deduplicated: int = 0
+    cached: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(  # written out: a loop over the fields takes ten times as long
@@ -76,6 +78,7 @@ class Usage(msgspec.Struct, frozen=True):
             self.requests + other.requests,
             self.retries + other.retries,
             self.deduplicated + other.deduplicated,
+            self.cached + other.cached,
         )
 
 

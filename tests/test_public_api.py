@@ -39,6 +39,7 @@ ROOMS = (
     "_catalog",
     "_protocol",
     "_result",
+    "cache",
     "_engine",
     "_runtime",
     "_client",

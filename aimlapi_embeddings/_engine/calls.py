@@ -11,14 +11,15 @@ from aimlapi_embeddings._engine.collect import Collector
 from aimlapi_embeddings._engine.flow import Call
 from aimlapi_embeddings._engine.inputs import check_titles_fit, checking_texts
 from aimlapi_embeddings._engine.long_texts import Shortener
+from aimlapi_embeddings._engine.lookup import looking_up, making_keys
 from aimlapi_embeddings._engine.pacing import Caller, Lane
 from aimlapi_embeddings._engine.planning import Plan, plan_batches
 from aimlapi_embeddings._engine.refusals import Worklist
 from aimlapi_embeddings._engine.run import Runtime
-from aimlapi_embeddings._engine.steps import Deliver
 from aimlapi_embeddings._errors import AIMLAPIError, InvalidInputError
 from aimlapi_embeddings._protocol.options import Options, expected_size
 from aimlapi_embeddings._protocol.request import (
+    CacheKeys,
     check_titles,
     length_of,
     most_chars,
@@ -55,6 +56,16 @@ def lay_out(
             titles = check_titles_fit(titles, texts)
         done_here = too_long_rule(options).here
         shortener = Shortener(options.model, sent.prefix) if done_here == "cut" else None
+        size = expected_size(options)
+        collector = Collector(VectorBuffer(len(texts), size, normalize=options.normalize))
+        if known:
+            collector.place([*known], [*map(list, known.values())])
+        there, keys, cache = {*known}, list[bytes](), runtime.cache
+        if cache is not None:
+            named = CacheKeys(options, sent, runtime.url)
+            keys = yield from making_keys(named, texts, titles)
+            missing = {i: key for i, key in enumerate(keys) if i not in known}
+            there.update((yield from looking_up(cache, missing, collector.place)))
         plan = yield from plan_batches(
             texts,
             options.model,
@@ -65,7 +76,7 @@ def lay_out(
             fit=shortener.fit if shortener else None,
             titles=titles,
             max_tokens=runtime.limiter.max_tokens if runtime.limiter else math.inf,
-            known=known,
+            known=there,
         )
         over = _over_limit(options, plan)
         if over and done_here == "refuse":
@@ -91,22 +102,17 @@ def lay_out(
             monotonic=runtime.clock.monotonic,
             prefix=sent.prefix,
             shortener=shortener,
+            cache=cache,
+            cache_keys=keys,
         )
-        if plan.copies:
-            runtime.meter.add(Usage(deduplicated=len(plan.copies)))
+        usage = Usage(deduplicated=len(plan.copies), cached=len(there) - len(known))
+        if usage != Usage():
+            runtime.meter.add(usage)
         cut = yield from _possibly_truncated(runtime, sent.fields, over)
         kept = shortener.kept if shortener else {}
         if kept:
             report.fitted(options.model, len(kept), *next(iter(kept.items())))
-        collector = Collector(
-            plan,
-            VectorBuffer(len(texts), expected_size(options), normalize=options.normalize),
-            progress,
-            possibly_truncated=cut,
-            kept=kept,
-        )
-        if known:
-            collector.deliver(Deliver(Usage(), list(known), [*map(list, known.values())]))
+        collector.begin(plan, usage, progress, possibly_truncated=cut, kept=kept)
         return call, collector
     except AIMLAPIError as error:
         places = len(texts) if isinstance(texts, Sequence) and not isinstance(texts, str) else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aimlapi_embeddings._engine.planning import Plan
 from aimlapi_embeddings._engine.refusals import Worklist
@@ -13,51 +13,78 @@ from aimlapi_embeddings._protocol.status import several_refused
 from aimlapi_embeddings._protocol.vectors import VectorBuffer, size_of
 from aimlapi_embeddings._result import EmbeddingResult, PartialResult
 from aimlapi_embeddings._slices import Work, at_once
-from aimlapi_embeddings._types import Progress, Served, Usage
+from aimlapi_embeddings._types import Progress, Row, Served, Usage
 
 
 class Collector:
     """Places the vectors of one call; used in the caller's thread or event loop alone.
 
+    First it is given what is there already, then it is told what will be sent.
+
     Args:
-        plan: Which places get a copy of another place's vector.
-        buffer: n places for them.
-        progress: Of the caller, or None.
-        possibly_truncated: Texts of which the provider may embed only the beginning.
-        kept: By place, how many characters of a text are sent, where that is not all of them; may
-            change as long as requests are in flight.
+        buffer: n places for the vectors.
     """
 
-    def __init__(
+    def __init__(self, buffer: VectorBuffer) -> None:
+        self.usage = Usage()
+        self.buffer = buffer
+        self.served = Served()
+        self._possibly_truncated: tuple[int, ...] = ()
+        self._kept: Mapping[int, int] = {}
+        self._copies: list[tuple[int, int]] = []
+        self._times: Counter[int] = Counter()
+        self._progress: Progress | None = None
+        self._done = 0
+        self._size: int | None = None
+
+    def begin(
         self,
         plan: Plan,
-        buffer: VectorBuffer,
+        usage: Usage,
         progress: Progress | None,
         *,
         possibly_truncated: tuple[int, ...] = (),
         kept: Mapping[int, int],
     ) -> None:
-        self.usage = Usage(deduplicated=len(plan.copies))
-        self.buffer = buffer
-        self.served = Served()
+        """Begin to wait for replies.
+
+        Args:
+            plan: Which places get a copy of another place's vector.
+            usage: Of the call so far.
+            progress: Of the caller, or None.
+            possibly_truncated: Texts of which the provider may embed only the beginning.
+            kept: By place, how many characters of a text are sent, where that is not all of them;
+                may change as long as requests are in flight.
+        """
+        self.usage = usage
         self._possibly_truncated = possibly_truncated
         self._kept = kept
         self._copies = plan.copies
         self._times = Counter(place for _, place in plan.copies)
         self._progress = progress
-        self._done = 0
-        self._size: int | None = None
-        if progress is not None and len(buffer):
-            progress(0, len(buffer))
+        if progress is not None and len(self.buffer):
+            progress(self._done, len(self.buffer))
 
     def deliver(self, delivery: Deliver) -> None:
         """Place vectors, add usage, move the progress."""
         self.usage += delivery.usage
         if not delivery.rows:
             return
-        size = size_of(delivery.rows[0])
-        if self.served == Served():  # which vectors that were known do not tell
+        if self.served == Served():
             self.served = delivery.served
+        self.place(delivery.indices, delivery.rows)
+        if self._times:
+            self._done += sum(self._times[i] for i in delivery.indices)
+        if self._progress is not None:
+            self._progress(self._done, len(self.buffer))
+
+    def place(self, indices: Sequence[int], rows: Sequence[Row]) -> None:
+        """Place vectors, of a reply or of a cache.
+
+        Raises:
+            ReplyError: They have another size than those before.
+        """
+        size = size_of(rows[0])
         if self._size is None:
             self._size = size
         elif self._size != size:
@@ -65,12 +92,8 @@ class Collector:
                 f"one reply has vectors of {self._size} numbers and another of {size}; the "
                 "provider seems to have changed the model in between."
             )
-        self.buffer.place(delivery.indices, delivery.rows)
-        self._done += len(delivery.indices)
-        if self._times:
-            self._done += sum(self._times[i] for i in delivery.indices)
-        if self._progress is not None:
-            self._progress(self._done, len(self.buffer))
+        self.buffer.place(indices, rows)
+        self._done += len(indices)
 
     def result(self, model: str, work: Worklist) -> Work[EmbeddingResult]:
         """Return all vectors.

@@ -9,6 +9,7 @@ is (`refusals`).
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ from aimlapi_embeddings._engine.pacing import Caller, Lane, Pacer
 from aimlapi_embeddings._engine.planning import Batch, estimate_tokens
 from aimlapi_embeddings._engine.refusals import Part, Worklist
 from aimlapi_embeddings._engine.retries import GiveUp, Retries, RetryPolicy
-from aimlapi_embeddings._engine.steps import Deliver, Flow, Send, Sleep, Step
+from aimlapi_embeddings._engine.steps import Deliver, Flow, Run, Send, Sleep, Step
 from aimlapi_embeddings._errors import (
     APIConnectionError,
     APIStatusError,
@@ -38,6 +39,7 @@ from aimlapi_embeddings._protocol.response import parse_reply
 from aimlapi_embeddings._protocol.retry_hints import RetryHint, read_retry_hint
 from aimlapi_embeddings._protocol.status import error_of
 from aimlapi_embeddings._types import Reply, Usage
+from aimlapi_embeddings.cache import VectorCache
 
 _SHOWN_TEXT = 60  # characters
 # A batch that got no reply in time so often is not sent again at its size.
@@ -46,7 +48,12 @@ _NO_REASON = GiveUp()
 
 
 class Call(msgspec.Struct, frozen=True):
-    """What the parts of one call share."""
+    """What the parts of one call share.
+
+    Attributes:
+        cache: Where vectors are kept, or None.
+        cache_keys: Of all texts, where there is a cache.
+    """
 
     options: Options
     texts: Sequence[str]
@@ -64,6 +71,8 @@ class Call(msgspec.Struct, frozen=True):
     monotonic: Callable[[], float]
     prefix: str = ""
     shortener: Shortener | None = None
+    cache: VectorCache | None = None
+    cache_keys: Sequence[bytes] = ()
 
 
 class _Outcome(msgspec.Struct):
@@ -252,7 +261,13 @@ def _deliver(reply: Reply, part: Part, call: Call, cost: Usage) -> Flow:
     except ReplyError as error:
         yield Deliver(cost)
         raise ReplyError(f"{error} [{_place(part, call)}]") from error.__cause__
-    yield Deliver(usage + cost, part.batch.indices, rows, served)
+    usage, indices = usage + cost, part.batch.indices
+    if call.cache is not None:
+        yield Deliver(usage)  # counted, even if the call is cancelled while it waits for the disk
+        usage = Usage()
+        keys = [call.cache_keys[i] for i in indices]
+        yield Run(partial(call.cache.keep, keys, rows, call.options.model.id))
+    yield Deliver(usage, indices, rows, served)
 
 
 def _learn(part: Part, call: Call) -> None:

@@ -21,7 +21,7 @@ from aimlapi_embeddings._engine.limiter import Limiter
 from aimlapi_embeddings._engine.limits import LearnedLimits
 from aimlapi_embeddings._engine.pacing import Pacer
 from aimlapi_embeddings._engine.retries import RetryPolicy
-from aimlapi_embeddings._engine.steps import Deliver, Flow, Send, Sleep, Wait
+from aimlapi_embeddings._engine.steps import Deliver, Flow, Run, Send, Sleep, Wait
 from aimlapi_embeddings._engine.waiting import Clock, ThreadCaller
 from aimlapi_embeddings._engine.workers import Workers
 from aimlapi_embeddings._errors import AIMLAPIError
@@ -29,6 +29,7 @@ from aimlapi_embeddings._log import Once
 from aimlapi_embeddings._protocol.attempt import Attempt, CallEnded
 from aimlapi_embeddings._protocol.options import Options
 from aimlapi_embeddings._types import Reply, Usage
+from aimlapi_embeddings.cache import VectorCache
 
 if TYPE_CHECKING:
     pass
@@ -69,6 +70,7 @@ class Runtime(msgspec.Struct, frozen=True):
     Attributes:
         url: As it may be shown.
         key: The argument or the variable that holds the key.
+        cache: Where vectors are kept and looked up, or None.
     """
 
     options: Options
@@ -83,6 +85,7 @@ class Runtime(msgspec.Struct, frozen=True):
     workers: Workers
     meter: Meter
     once: Once
+    cache: VectorCache | None
 
     def close(self) -> None:
         """Close what sync calls opened; waits for nobody, and breaks nobody."""
@@ -191,6 +194,8 @@ def _drive(
                 runtime.meter.add(step.usage)
                 if not over.is_set():
                     deliver(step)
+            elif isinstance(step, Run):
+                step.function()
             elif over.is_set():
                 raise _Stopped
             elif isinstance(step, Wait):
@@ -249,6 +254,9 @@ async def _drive_async(flow: Flow, runtime: Runtime, deliver: Callable[[Deliver]
             if isinstance(step, Deliver):
                 runtime.meter.add(step.usage)
                 deliver(step)
+            elif isinstance(step, Run):
+                # To its end: what it writes is paid for, also where the call is cancelled.
+                await asyncio.shield(asyncio.to_thread(step.function))
             elif isinstance(step, Wait):
                 await step.waiter.wait(step.seconds)
             elif isinstance(step, Sleep):

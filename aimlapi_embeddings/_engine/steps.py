@@ -6,7 +6,7 @@ and a test can drive them by hand.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
@@ -56,6 +56,12 @@ class Send(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class Run(msgspec.Struct, frozen=True):
+    """Call a function that may block, in a thread; also when the call has ended meanwhile."""
+
+    function: Callable[[], object]
+
+
 class Deliver(msgspec.Struct, frozen=True):
     """Hand over what a request brought: n places and their n vectors (none after a failure).
 
@@ -72,5 +78,5 @@ class Deliver(msgspec.Struct, frozen=True):
     served: Served = Served()
 
 
-Step: TypeAlias = Ask | Wait | Sleep | Send | Deliver
+Step: TypeAlias = Ask | Wait | Sleep | Send | Run | Deliver
 Flow: TypeAlias = Generator[Step, Any, None]

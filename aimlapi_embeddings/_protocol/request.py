@@ -89,12 +89,12 @@ def _decisions(options: Options) -> tuple[RoleFields, RoleFields, str | None]:
 
 def cache_namespace(options: Options, url: str) -> str:
     """Name everything that decides the vectors of a text; the name is valid as a file's name."""
-    where = location(url)
-    asked = (where, options.id, options.dimensions, options.encoding_format, options.extra_body)
+    where, model = location(url), options.model.id  # an alias names the same model
+    asked = (where, model, options.dimensions, options.encoding_format, options.extra_body)
     made = (_decisions(options), options.normalize)
     named = msgspec.json.encode((asked, made), order="sorted")
     digest = hashlib.blake2b(named, digest_size=12).hexdigest()
-    return f"{re.sub(r'[^A-Za-z0-9.]+', '-', options.id)}-{digest}"
+    return f"{re.sub(r'[^A-Za-z0-9.]+', '-', model)}-{digest}"
 
 
 def check_titles(options: Options, sent: RoleFields) -> str:
@@ -155,16 +155,68 @@ def build_body(
     as_string = len(texts) == 1 and (
         alone or not model.takes_arrays or not fits_in_array(texts[0], model)
     )
-    body: dict[str, Any] = {
-        "model": options.id,
-        "input": texts[0] if as_string else texts,
-        **fields,
-    }
+    sent = texts[0] if as_string else texts
+    return msgspec.json.encode(
+        _fields_of(options, options.id, sent, fields, title, encoding_format)
+    )
+
+
+def _fields_of(
+    options: Options,
+    model: str,
+    texts: str | Sequence[str] | None,
+    fields: dict[str, Any],
+    title: str | None,
+    encoding_format: str | None,
+) -> dict[str, Any]:
+    body: dict[str, Any] = {"model": model, "input": texts, **fields}
     if title is not None:
-        body[str(model.family.title_field)] = title
+        body[str(options.model.family.title_field)] = title
     if options.dimensions is not None:
         body["dimensions"] = options.dimensions
     if encoding_format is not None:
         body["encoding_format"] = encoding_format
     body.update(options.extra_body)
-    return msgspec.json.encode(body)
+    return body
+
+
+KEY_BYTES = 16
+
+
+class CacheKeys:
+    """Names for vectors in a cache: a digest of the request that would buy one text alone.
+
+    Whatever reaches the wire is in it, so no option can be forgotten: it is made of the body that
+    `build_body` writes, without the text, and then of the text behind its prefix. Of the URL the
+    query is left out, and of the ids of a model all mean the same. What the client does with a
+    vector afterwards is not in it.
+
+    Args:
+        options: Of the client.
+        sent: Of the role.
+        url: Of the endpoint.
+    """
+
+    def __init__(self, options: Options, sent: RoleFields, url: str) -> None:
+        self._options = options
+        self._sent = sent
+        self._url = location(url)
+        self._begun: dict[str | None, Any] = {}
+
+    def key(self, text: str, title: str | None = None) -> bytes:
+        """Return the 16 bytes for a text as the caller wrote it."""
+        begun = self._begun.get(title)
+        if begun is None:
+            begun = self._begun[title] = self._begin(title)
+        digest = begun.copy()
+        digest.update((self._sent.prefix + text).encode())
+        return digest.digest()[:KEY_BYTES]  # type: ignore[no-any-return]
+
+    def _begin(self, title: str | None) -> Any:
+        options = self._options
+        body = _fields_of(
+            options, options.model.id, None, self._sent.fields, title, options.encoding_format
+        )
+        # A text that is too long may be cut by us: then the whole text and this choice decide.
+        named = (self._url, body, options.too_long == "truncate")
+        return hashlib.sha256(msgspec.json.encode(named, order="sorted") + b"\n")

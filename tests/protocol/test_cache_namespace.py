@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import warnings
 from itertools import combinations
 from typing import Any
 
 import pytest
 
-from aimlapi_embeddings import EmbeddingsClient
+from aimlapi_embeddings import EmbeddingsClient, Model, supported_models
 from langchain_aimlapi_embeddings import AIMLAPIEmbeddings, NugenEmbeddings
 from tests.support.entry_points import GOOGLE, KEY, OPENAI
 
@@ -56,8 +57,18 @@ def test_an_option_that_does_not_change_the_vectors_keeps_the_namespace(
 
 
 def test_a_namespace_starts_with_its_model_and_is_a_valid_file_name() -> None:
-    name = namespace(model="openai/text-embedding-3-small")
-    assert re.fullmatch(r"openai-text-embedding-3-small-[0-9a-f]{24}", name)
+    with pytest.warns(UserWarning, match="not a model this version knows"):
+        name = namespace(model="someone/a-model:v2")
+    assert re.fullmatch(r"someone-a-model-v2-[0-9a-f]{24}", name)
+
+
+@pytest.mark.parametrize("model", supported_models(), ids=lambda model: model.id)
+def test_the_ids_of_one_model_share_a_namespace(model: Model) -> None:
+    options = {"provider": model.family.provider}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some have left the list
+        names = {namespace(model=name, **options) for name in (model.id, *model.aliases)}
+    assert len(names) == 1
 
 
 def test_a_namespace_does_not_hold_the_values_of_options() -> None:

@@ -1,0 +1,61 @@
+"""Which vectors are there already? Looked up before anything is planned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from aimlapi_embeddings._protocol.request import CacheKeys
+from aimlapi_embeddings._slices import Work
+from aimlapi_embeddings._types import Row
+from aimlapi_embeddings.cache import VectorCache
+
+# So few take some 0.1 ms: an event loop is held up by less than it costs to change threads.
+_AT_ONCE = 32
+_PER_SLICE = 250
+_KEYS_PER_STEP = 64
+
+
+def making_keys(
+    keys: CacheKeys, texts: Sequence[str], titles: Sequence[str | None] | None
+) -> Work[list[bytes]]:
+    """Name the vectors of n texts."""
+    made = []
+    for i, text in enumerate(texts):
+        made.append(keys.key(text, titles[i] if titles else None))
+        if i % _KEYS_PER_STEP == 0:
+            yield
+    return made
+
+
+def looking_up(
+    cache: VectorCache,
+    keys: Mapping[int, bytes],
+    place: Callable[[Sequence[int], Sequence[Row]], None],
+) -> Work[list[int]]:
+    """Find vectors, in slices.
+
+    Args:
+        cache: Asked in a thread where it may have to wait.
+        keys: By place in the caller's list.
+        place: Is given places and their vectors.
+
+    Returns:
+        The places whose vectors are there.
+
+    Raises:
+        CacheError: The cache cannot be read.
+    """
+    places = [*keys]
+    found: list[int] = []
+    for start in range(0, len(places), _PER_SLICE):
+        some = places[start : start + _PER_SLICE]
+        asked = [keys[i] for i in some]
+        rows = cache.find_now(asked) if len(places) <= _AT_ONCE else None
+        if rows is None:
+            rows = yield partial(cache.find, asked)
+        if rows:
+            there = [some[i] for i in rows]
+            place(there, [*rows.values()])
+            found += there
+    return found
