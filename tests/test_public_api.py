@@ -39,6 +39,7 @@ ROOMS = (
     "_catalog",
     "_protocol",
     "_result",
+    "_telemetry",
     "_engine",
     "_runtime",
     "_client",

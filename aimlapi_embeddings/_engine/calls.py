@@ -21,6 +21,7 @@ from aimlapi_embeddings._protocol.request import check_titles, role_fields
 from aimlapi_embeddings._protocol.vectors import VectorBuffer
 from aimlapi_embeddings._result import PartialResult
 from aimlapi_embeddings._slices import Work
+from aimlapi_embeddings._telemetry import Trace
 from aimlapi_embeddings._types import Progress, Role, TaskType, Usage, Vector
 from aimlapi_embeddings._warn import warn_user
 
@@ -37,6 +38,7 @@ def lay_out(
     titles: Sequence[str | None] | None,
     progress: Progress | None,
     known: Mapping[int, Vector],
+    trace: Trace | None,
 ) -> Work[tuple[Call, Collector]]:
     """Check texts, task type and titles, and cut the texts into batches; see `embed`."""
     try:
@@ -76,6 +78,8 @@ def lay_out(
             query=role == "query",
             wall_clock=runtime.clock.time,
             monotonic=runtime.clock.monotonic,
+            new_request_id=runtime.new_request_id,
+            trace=trace,
         )
         if plan.copies:
             runtime.meter.add(Usage(deduplicated=len(plan.copies)))

@@ -37,6 +37,7 @@ class Collector:
         self.usage = Usage(deduplicated=len(plan.copies))
         self.buffer = VectorBuffer(texts, size)
         self.served = Served()
+        self.request_ids: list[str] = []
         self._possibly_truncated = possibly_truncated
         self._copies = plan.copies
         self._times = Counter(place for _, place in plan.copies)
@@ -51,6 +52,8 @@ class Collector:
         self.usage += delivery.usage
         if not delivery.rows:
             return
+        if delivery.request_id is not None:
+            self.request_ids.append(delivery.request_id)
         size = size_of(delivery.rows[0])
         if self.served == Served():  # which vectors that were known do not tell
             self.served = delivery.served
@@ -79,7 +82,12 @@ class Collector:
             raise several_refused({**refused, **copies}, len(self.buffer))
         yield from self._fill_copies()
         return EmbeddingResult(
-            model, self.buffer, self.usage, self.served, self._possibly_truncated
+            model,
+            self.buffer,
+            self.usage,
+            self.served,
+            self._possibly_truncated,
+            tuple(self.request_ids),
         )
 
     def partial(self) -> PartialResult:

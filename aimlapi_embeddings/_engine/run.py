@@ -28,6 +28,7 @@ from aimlapi_embeddings._errors import AIMLAPIError
 from aimlapi_embeddings._log import Once
 from aimlapi_embeddings._protocol.attempt import Attempt, CallEnded
 from aimlapi_embeddings._protocol.options import Options
+from aimlapi_embeddings._telemetry import Telemetry
 from aimlapi_embeddings._types import Reply, Usage
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Runtime(msgspec.Struct, frozen=True):
     Attributes:
         url: As it may be shown.
         key: The argument or the variable that holds the key.
+        new_request_id: Makes what a request is called by us.
     """
 
     options: Options
@@ -83,6 +85,8 @@ class Runtime(msgspec.Struct, frozen=True):
     workers: Workers
     meter: Meter
     once: Once
+    telemetry: Telemetry
+    new_request_id: Callable[[], str]
 
     def close(self) -> None:
         """Close what sync calls opened; waits for nobody, and breaks nobody."""
@@ -174,7 +178,7 @@ def _drive(
         step = next(flow)
         while True:
             if isinstance(step, Send):
-                attempt = Attempt(over.is_set)
+                attempt = Attempt(over.is_set, step.request_id)
                 caller.attempts[attempt] = None
                 try:
                     reply = runtime.transport.send(step.body, attempt)
@@ -235,7 +239,7 @@ async def _drive_async(flow: Flow, runtime: Runtime, deliver: Callable[[Deliver]
         step = next(flow)
         while True:
             if isinstance(step, Send):
-                attempt = Attempt()
+                attempt = Attempt(request_id=step.request_id)
                 try:
                     reply = await runtime.transport.send_async(step.body, attempt)
                 except AIMLAPIError as error:
