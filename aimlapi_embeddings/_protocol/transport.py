@@ -105,6 +105,7 @@ class HTTPTransport:
         self._url = url
         self._key = api_key
         self._headers = headers
+        self._has_own_id = own_request_id(headers) is not None
         self._timeout = timeout
         self._given = http_client
         self._given_async = async_http_client
@@ -222,8 +223,7 @@ class HTTPTransport:
     def _as_ours(self, attempt: Attempt) -> dict[str, Any]:
         """Say what a request of ours needs, to a client of the user's own."""
         headers = {**self._headers}
-        # One of the user's own is among them, perhaps in another spelling.
-        if attempt.request_id is not None and own_request_id(headers) is None:
+        if attempt.request_id is not None and not self._has_own_id:
             headers[CLIENT_REQUEST_ID] = attempt.request_id
         ours = {
             "headers": headers,
