@@ -145,13 +145,13 @@ def test_the_log_tells_both_ids(entry_point: EntryPoint, caplog: pytest.LogCaptu
 
 
 def test_every_error_of_a_request_tells_its_id(entry_point: EntryPoint, clock: Clock) -> None:
-    kinds: dict[Any, type[AIMLAPIError]] = {
-        Fault(401): AuthenticationError,
-        Fault(400): BadRequestError,
-        httpx.ConnectError("refused"): APIConnectionError,
-        Fault(reshape=faults.one_short): ReplyError,
-    }
-    for fault, kind in kinds.items():
+    kinds: list[tuple[Any, type[AIMLAPIError]]] = [
+        (Fault(401), AuthenticationError),
+        (Fault(400), BadRequestError),
+        (httpx.ConnectError("refused"), APIConnectionError),
+        (Fault(reshape=faults.one_short), ReplyError),
+    ]
+    for fault, kind in kinds:
         entry_point.make(OPENAI, max_retries=0)
         entry_point.fake_server.will(fault)
         with pytest.raises(kind) as caught:
