@@ -22,7 +22,7 @@ from aimlapi_embeddings._errors import (
     RequestTooLargeError,
 )
 from aimlapi_embeddings._result import EmbeddingResult, PartialResult
-from aimlapi_embeddings._types import Progress, Served, TaskType, Usage
+from aimlapi_embeddings._types import Progress, TaskType, Usage
 from aimlapi_embeddings._version import __version__
 from aimlapi_embeddings.cache import VectorCache
 
@@ -49,7 +49,6 @@ __all__ = [
     "RateLimitError",
     "ReplyError",
     "RequestTooLargeError",
-    "Served",
     "TaskType",
     "Usage",
     "VectorCache",

@@ -46,9 +46,12 @@ from aimlapi_embeddings._protocol.transport import check_http_clients
 from aimlapi_embeddings._result import EmbeddingResult
 from aimlapi_embeddings._runtime import Runtimes, Settings
 from aimlapi_embeddings._slices import at_once, in_slices
+from aimlapi_embeddings._telemetry import Trace
 from aimlapi_embeddings._types import Progress, Role, TaskType, Usage, Vector
 from aimlapi_embeddings.cache import VectorCache
 from aimlapi_embeddings.cache._vector_cache import as_cache
+
+_NOT_TRACED = nullcontext()
 
 
 class EmbeddingsClient:
@@ -226,10 +229,12 @@ class EmbeddingsClient:
             CacheError: The cache cannot be read; nothing was sent.
         """
         runtime, caller = self._runtimes.current, ThreadCaller()
-        with ShortTraceback(), _telling(progress) as told:
-            work = lay_out(runtime, caller, texts, role, task_type, titles, told, known or {})
+        trace = runtime.telemetry.begin(runtime.limits.encoding_format)
+        with ShortTraceback(), trace or _NOT_TRACED, _telling(progress) as told:
+            known = known or {}
+            work = lay_out(runtime, caller, texts, role, task_type, titles, told, known, trace)
             call, collector = at_once(work)
-            with self._attach_partial(collector):
+            with self._attach_partial(collector, trace):
                 run_threads(call, caller, runtime, collector)
                 return at_once(collector.result(runtime.options.id, call.work))
 
@@ -247,10 +252,12 @@ class EmbeddingsClient:
         import asyncio  # which takes 20 ms that sync callers need not wait
 
         runtime, caller = self._runtimes.current, TaskCaller(asyncio.get_running_loop())
-        with ShortTraceback(), _telling(progress) as told:
-            work = lay_out(runtime, caller, texts, role, task_type, titles, told, known or {})
+        trace = runtime.telemetry.begin(runtime.limits.encoding_format)
+        with ShortTraceback(), trace or _NOT_TRACED, _telling(progress) as told:
+            known = known or {}
+            work = lay_out(runtime, caller, texts, role, task_type, titles, told, known, trace)
             call, collector = await in_slices(work)
-            with self._attach_partial(collector):
+            with self._attach_partial(collector, trace):
                 await run_tasks(call, runtime, collector)
                 return await in_slices(collector.result(runtime.options.id, call.work))
 
@@ -343,8 +350,11 @@ class EmbeddingsClient:
         self._runtimes.go_on_for(other._runtimes)
 
     @contextmanager
-    def _attach_partial(self, collector: Collector) -> Iterator[None]:
-        """Attach what was finished to the error that ends a call, Ctrl-C included."""
+    def _attach_partial(self, collector: Collector, trace: Trace | None) -> Iterator[None]:
+        """Attach what was finished to the error that ends a call, Ctrl-C included.
+
+        What it has brought and cost is told to the trace, with an error or without.
+        """
         try:
             yield
         except BaseException as error:
@@ -353,6 +363,10 @@ class EmbeddingsClient:
                 with suppress(AttributeError):  # an exception of the user's with slots
                     error.partial = collector.partial()  # type: ignore[attr-defined]
             raise
+        finally:
+            if trace is not None:
+                collected = collector.usage, collector.served, collector.request_ids
+                trace.sum_up(len(collector.buffer), *collected)
 
 
 def _telling(progress: Progress | bool | None) -> AbstractContextManager[Progress | None]:

@@ -1,6 +1,6 @@
 """The errors of this package.
 
-AIMLAPIError                          .partial: what was finished before the error, or None
+AIMLAPIError                          .partial: what was finished    .client_request_id
 ├─ ConfigurationError (ValueError)    the caller's options; before any request
 ├─ InvalidInputError (ValueError)     the caller's texts; before any request    .indices .refused
 ├─ CacheError                         the file of a VectorCache; before any request
@@ -37,9 +37,12 @@ class AIMLAPIError(Exception):
         partial: Vectors and usage of what was finished before the error; of an error that a call
             raises before its first request, as many places without a vector as there are texts.
             None only where no call was made: for an error of a constructor.
+        client_request_id: What the request that failed was called by us, in its header
+            `X-Client-Request-Id`; None where no request is to blame.
     """
 
     partial: PartialResult | None = None
+    client_request_id: str | None = None
 
 
 class ConfigurationError(AIMLAPIError, ValueError):
@@ -180,7 +183,13 @@ class InternalServerError(APIStatusError):
 
 
 class ReplyError(AIMLAPIError):
-    """A reply with a good status whose vectors cannot be trusted: wrong count, order or numbers."""
+    """A reply with a good status whose vectors cannot be trusted: wrong count, order or numbers.
+
+    Attributes:
+        request_id: What to quote to the provider's support, or None.
+    """
+
+    request_id: str | None = None
 
 
 class ShortTraceback:

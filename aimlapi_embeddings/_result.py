@@ -29,7 +29,11 @@ class EmbeddingResult:
     Attributes:
         model: The id that was asked for.
         usage: What this call cost.
-        served: Model and provider that answered, as the server names them.
+        model_served: The model that answered, as the server names it; None when it does not tell.
+        provider_served: The vendor or host behind the gateway that answered, or None.
+        request_ids: The server's ids of the requests that brought the vectors, in the order in
+            which their replies came: what to quote to the provider's support. Empty where the
+            server tells none.
         possibly_truncated: Positions of the texts of which the provider may have embedded only the
             beginning: by our estimate they are longer than the model takes, and it cuts without
             saying so. Only texts that were sent by this call; empty with `too_long="error"`.
@@ -46,12 +50,14 @@ class EmbeddingResult:
         served: Served | None = None,
         possibly_truncated: tuple[int, ...] = (),
         truncated: Mapping[int, int] = MappingProxyType({}),
+        request_ids: tuple[str, ...] = (),
     ) -> None:
         self.model = model
         self.usage = usage
-        self.served = served or Served()
+        self.model_served, self.provider_served = served or Served()
         self.possibly_truncated = possibly_truncated
         self.truncated = dict(truncated)
+        self.request_ids = request_ids
         self._buffer = buffer
 
     def __len__(self) -> int:

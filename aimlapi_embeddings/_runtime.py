@@ -16,11 +16,13 @@ from aimlapi_embeddings._engine.run import Meter, Runtime
 from aimlapi_embeddings._engine.waiting import Clock
 from aimlapi_embeddings._engine.workers import Workers
 from aimlapi_embeddings._log import Once
+from aimlapi_embeddings._protocol.correlation import new_request_ids
 from aimlapi_embeddings._protocol.endpoint import shown_url
-from aimlapi_embeddings._protocol.options import Options
+from aimlapi_embeddings._protocol.options import Options, expected_size
 from aimlapi_embeddings._protocol.pickling import check_picklable
 from aimlapi_embeddings._protocol.secrets import SecretLike, name_of_key
 from aimlapi_embeddings._protocol.transport import HTTPTransport
+from aimlapi_embeddings._telemetry import Telemetry
 from aimlapi_embeddings.cache import VectorCache
 
 
@@ -141,4 +143,12 @@ class Runtimes:
             meter=Meter(),
             once=Once(),
             cache=settings.cache,
+            telemetry=Telemetry(
+                options.provider.name, options.id, settings.url, expected_size(options)
+            ),
+            new_request_id=new_request_ids(
+                settings.headers,
+                getattr(settings.http_client, "headers", None),
+                getattr(settings.async_http_client, "headers", None),
+            ),
         )

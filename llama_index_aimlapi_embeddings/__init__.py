@@ -7,6 +7,7 @@ except ImportError as error:
         'llama-index-core is missing: pip install "aimlapi-embeddings[llama-index]"'
     ) from error
 
+from llama_index_aimlapi_embeddings._events import EmbeddingUsageEvent
 from llama_index_aimlapi_embeddings.base import AIMLAPIEmbedding, NugenEmbedding
 
-__all__ = ["AIMLAPIEmbedding", "NugenEmbedding"]
+__all__ = ["AIMLAPIEmbedding", "EmbeddingUsageEvent", "NugenEmbedding"]

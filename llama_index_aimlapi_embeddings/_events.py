@@ -4,18 +4,99 @@ The base class embeds each window before the next, which would hold up the reque
 pydantic check and copy each vector for the last event, which takes half as long again as embedding
 them. Here one call embeds all windows while the first one's events are open. Handlers get copies,
 so that they cannot change the caller's vectors. Where there is no handler, no event is made.
+
+What a call cost is an event of ours, since the framework has none for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding, dispatcher
 from llama_index.core.callbacks import CBEventType, EventPayload
 from llama_index.core.instrumentation.event_handlers import NullEventHandler
+from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
+from pydantic import ConfigDict
+
+from aimlapi_embeddings import EmbeddingResult, Usage
+
+
+class EmbeddingUsageEvent(BaseEvent):
+    """What a call of an embedding model cost, also one that failed; it holds no text.
+
+    It comes before the `EmbeddingEndEvent` of the same call, and only where something was sent or
+    saved. Its `span_id` is that of the framework's span.
+
+    Attributes:
+        model: The id that was asked for.
+        model_served: The model that answered, as the server names it, or None.
+        prompt_tokens: Tokens billed for the input, as counted by the server.
+        total_tokens: The same for embeddings; some servers report only this one.
+        credits_used: The gateway's credits.
+        usd_spent: US dollars.
+        requests: Requests sent, the refused and the failed ones included.
+        retries: How many of those repeated an earlier one.
+        request_ids: The server's, of replies with vectors; empty after an error.
+    """
+
+    model_config = ConfigDict(protected_namespaces=("pydantic_model_",))
+
+    model: str
+    model_served: str | None = None
+    prompt_tokens: int = 0
+    total_tokens: int = 0
+    credits_used: int = 0
+    usd_spent: float = 0.0
+    requests: int = 0
+    retries: int = 0
+    request_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name that the framework stores events under."""
+        return "EmbeddingUsageEvent"
+
+
+@contextmanager
+def emit_usage(model: str) -> Iterator[Callable[[EmbeddingResult], EmbeddingResult]]:
+    """Emit what a call cost. The caller passes its result through the function.
+
+    Args:
+        model: The id that is asked for.
+    """
+
+    def brought(result: EmbeddingResult) -> EmbeddingResult:
+        _emit(model, result.usage, result.model_served, result.request_ids)
+        return result
+
+    try:
+        yield brought
+    except BaseException as error:
+        if partial := getattr(error, "partial", None):
+            _emit(model, partial.usage)
+        raise
+
+
+def _emit(
+    model: str, usage: Usage, served: str | None = None, request_ids: tuple[str, ...] = ()
+) -> None:
+    if usage == Usage() or not _has_handlers():
+        return
+    event = EmbeddingUsageEvent(
+        model=model,
+        model_served=served,
+        prompt_tokens=usage.prompt_tokens,
+        total_tokens=usage.total_tokens,
+        credits_used=usage.credits_used,
+        usd_spent=usage.usd_spent,
+        requests=usage.requests,
+        retries=usage.retries,
+        request_ids=request_ids,
+    )
+    dispatcher.event(event)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from aimlapi_embeddings.adapters import (
     TimeoutLike,
 )
 from llama_index_aimlapi_embeddings._cache import CachedVectors
-from llama_index_aimlapi_embeddings._events import emit_events
+from llama_index_aimlapi_embeddings._events import emit_events, emit_usage
 from llama_index_aimlapi_embeddings._nodes import name_nodes
 
 # `progress` and `known` of a batch: the methods that the base class has for this take texts alone,
@@ -164,10 +164,12 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
     # keeps vectors under the bare text, and asks the limiter for windows instead of requests.
 
     def _get_query_embedding(self, query: str) -> Embedding:
-        return self.client.embed([query], role="query").vectors[0]
+        with emit_usage(self.model_name) as brought:
+            return brought(self.client.embed([query], role="query")).vectors[0]
 
     async def _aget_query_embedding(self, query: str) -> Embedding:
-        return (await self.client.aembed([query], role="query")).vectors[0]
+        with emit_usage(self.model_name) as brought:
+            return brought(await self.client.aembed([query], role="query")).vectors[0]
 
     def _get_text_embedding(self, text: str) -> Embedding:
         return self._get_text_embeddings([text])[0]
@@ -176,10 +178,12 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
         return (await self._aget_text_embeddings([text]))[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return self.client.embed(texts, **(_of_batch.get() or {})).vectors
+        with emit_usage(self.model_name) as brought:
+            return brought(self.client.embed(texts, **(_of_batch.get() or {}))).vectors
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        result = await self.client.aembed(texts, **(_of_batch.get() or {}))
+        with emit_usage(self.model_name) as brought:
+            result = brought(await self.client.aembed(texts, **(_of_batch.get() or {})))
         return await result.avectors()
 
     def get_query_embedding(self, query: str) -> Embedding:

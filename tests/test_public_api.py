@@ -39,6 +39,7 @@ ROOMS = (
     "_catalog",
     "_protocol",
     "_result",
+    "_telemetry",
     "cache",
     "_engine",
     "_runtime",

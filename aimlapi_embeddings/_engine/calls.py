@@ -29,6 +29,7 @@ from aimlapi_embeddings._protocol.request import (
 from aimlapi_embeddings._protocol.vectors import VectorBuffer
 from aimlapi_embeddings._result import PartialResult
 from aimlapi_embeddings._slices import Work
+from aimlapi_embeddings._telemetry import Trace
 from aimlapi_embeddings._types import Progress, Role, TaskType, Usage, Vector
 from aimlapi_embeddings._warn import warn_user
 
@@ -45,6 +46,7 @@ def lay_out(
     titles: Sequence[str | None] | None,
     progress: Progress | None,
     known: Mapping[int, Vector],
+    trace: Trace | None,
 ) -> Work[tuple[Call, Collector]]:
     """Check texts, task type and titles, and cut the texts into batches; see `embed`."""
     try:
@@ -104,6 +106,8 @@ def lay_out(
             shortener=shortener,
             cache=cache,
             cache_keys=keys,
+            new_request_id=runtime.new_request_id,
+            trace=trace,
         )
         usage = Usage(deduplicated=len(plan.copies), cached=len(there) - len(known))
         if usage != Usage():

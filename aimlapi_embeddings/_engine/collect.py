@@ -29,6 +29,7 @@ class Collector:
         self.usage = Usage()
         self.buffer = buffer
         self.served = Served()
+        self.request_ids: list[str] = []
         self._possibly_truncated: tuple[int, ...] = ()
         self._kept: Mapping[int, int] = {}
         self._copies: list[tuple[int, int]] = []
@@ -70,6 +71,8 @@ class Collector:
         self.usage += delivery.usage
         if not delivery.rows:
             return
+        if delivery.request_id is not None:
+            self.request_ids.append(delivery.request_id)
         if self.served == Served():
             self.served = delivery.served
         self.place(delivery.indices, delivery.rows)
@@ -112,6 +115,7 @@ class Collector:
             self.served,
             self._possibly_truncated,
             self._truncated(),
+            tuple(self.request_ids),
         )
 
     def partial(self) -> PartialResult:

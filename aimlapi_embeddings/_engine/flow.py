@@ -37,7 +37,8 @@ from aimlapi_embeddings._protocol.options import Options, expected_size
 from aimlapi_embeddings._protocol.request import build_body, fits_in_array
 from aimlapi_embeddings._protocol.response import parse_reply
 from aimlapi_embeddings._protocol.retry_hints import RetryHint, read_retry_hint
-from aimlapi_embeddings._protocol.status import error_of
+from aimlapi_embeddings._protocol.status import error_of, request_id
+from aimlapi_embeddings._telemetry import Trace
 from aimlapi_embeddings._types import Reply, Usage
 from aimlapi_embeddings.cache import VectorCache
 
@@ -69,10 +70,12 @@ class Call(msgspec.Struct, frozen=True):
     query: bool
     wall_clock: Callable[[], float]
     monotonic: Callable[[], float]
+    new_request_id: Callable[[], str]
     prefix: str = ""
     shortener: Shortener | None = None
     cache: VectorCache | None = None
     cache_keys: Sequence[bytes] = ()
+    trace: Trace | None = None
 
 
 class _Outcome(msgspec.Struct):
@@ -81,6 +84,7 @@ class _Outcome(msgspec.Struct):
     Attributes:
         part: As it was sent: it may have been cut while it waited.
         encoding_format: That was asked for.
+        request_id: What the request is called by us.
         reply: Of the server, or None.
         failure: The error of a reply that is none of vectors, or why there is no reply.
         hint: When the server wants to be asked again.
@@ -89,10 +93,15 @@ class _Outcome(msgspec.Struct):
 
     part: Part
     encoding_format: str | None
+    request_id: str
     reply: Reply | None = None
     failure: APIConnectionError | APIStatusError | ReplyError | None = None
     hint: RetryHint | None = None
     outage: bool = False
+
+    def is_same_request(self, part: Part, encoding_format: str | None) -> bool:
+        """Tell whether a part that is sent now makes the request that was sent before."""
+        return len(part) == len(self.part) and encoding_format == self.encoding_format
 
 
 def embed_part(part: Part, call: Call) -> Flow:
@@ -103,22 +112,24 @@ def embed_part(part: Part, call: Call) -> Flow:
     """
     retries = Retries(call.policy, call.pacer)
     attempts = 0
+    last: _Outcome | None = None
     while True:
         attempts += 1
-        outcome = yield from _attempt(part, call, attempts)
-        part, failure = outcome.part, outcome.failure
+        outcome = yield from _attempt(part, call, attempts, last)
+        part, failure, last = outcome.part, outcome.failure, outcome
         sent = not isinstance(failure, APIConnectionError) or failure.sent
         cost = Usage(requests=int(sent), retries=int(sent and attempts > 1))
         if failure is None:
             assert outcome.reply is not None
-            yield from _deliver(outcome.reply, part, call, cost)
+            yield from _deliver(outcome.reply, outcome, call, cost)
             _learn(part, call)
             return
         yield Deliver(cost)
         if isinstance(failure, ReplyError):
-            raise ReplyError(f"{failure} [{_place(part, call)}]") from failure.__cause__
+            raise _located(failure, outcome, call) from failure.__cause__
         if isinstance(failure, BadRequestError):
             if _is_sent_otherwise(outcome, failure, call):
+                last = None
                 continue
             if call.work.refuse(part, failure):
                 call.pacer.probe()
@@ -135,18 +146,43 @@ def embed_part(part: Part, call: Call) -> Flow:
             yield Sleep(wait)
 
 
-def _attempt(part: Part, call: Call, attempts: int) -> Generator[Step, Any, _Outcome]:
-    """Send a part once, when it may leave."""
+def _attempt(
+    part: Part, call: Call, attempts: int, last: _Outcome | None
+) -> Generator[Step, Any, _Outcome]:
+    """Send a part once, when it may leave.
+
+    Args:
+        part: What is to be sent; it may be cut.
+        call: That it belongs to.
+        attempts: How many there are with this one.
+        last: What came of the attempt that this one may repeat, or None.
+    """
     work, pacer = call.work, call.pacer
     leave = yield from pacer.leave(call.lane, part.tokens, call.caller)
+    told: report.Request | None = None
     try:
         part = work.start(part)
-        outcome = _Outcome(part, call.limits.encoding_format)
-        body = _body(part, call, outcome.encoding_format)
-        started = call.monotonic() if report.hears_requests() else None
+        encoding_format = call.limits.encoding_format
+        repeated = last if last and last.is_same_request(part, encoding_format) else None
+        outcome = _Outcome(
+            part,
+            encoding_format,
+            repeated.request_id if repeated else call.new_request_id(),
+        )
+        body = _body(part, call, encoding_format)
+        told = report.request(
+            call.trace,
+            call.options.id,
+            len(part),
+            part.tokens,
+            outcome.request_id,
+            attempts - 1,
+            call.monotonic,
+        )
         try:
-            outcome.reply = reply = effective_reply((yield Send(body)))
+            outcome.reply = reply = effective_reply((yield Send(body, outcome.request_id)))
         except (APIConnectionError, ReplyError) as error:
+            error.client_request_id = outcome.request_id
             outcome.failure = error
         else:
             if is_success(reply):
@@ -154,19 +190,18 @@ def _attempt(part: Part, call: Call, attempts: int) -> Generator[Step, Any, _Out
                 pacer.succeeded(leave)
             else:
                 outcome.hint = read_retry_hint(reply.headers, reply.body, call.wall_clock)
-                outcome.failure = refusal = _error(reply, outcome.hint, part, call, attempts)
+                outcome.failure = refusal = _error(reply, outcome, call, attempts)
                 if refusal.status_code == 429 and not isinstance(refusal, RequestTooLargeError):
                     before = leave.bound.limit
                     outcome.outage = pacer.refused(leave)
                     if leave.bound.limit < before:
                         report.lowered(leave.bound.limit)
-        if started is not None:
-            seconds = call.monotonic() - started
-            report.request(call.options.id, len(part), part.tokens, outcome.reply, seconds)
         return outcome
     finally:
         work.end(part)
         pacer.release(leave)
+        if told is not None:
+            told.end(outcome.reply, outcome.failure)
 
 
 def _is_sent_otherwise(outcome: _Outcome, failure: BadRequestError, call: Call) -> bool:
@@ -221,9 +256,9 @@ def _wait_before_retry(
         wait = retries.after_status_error(failure, outcome.hint, outage=outcome.outage)
         if isinstance(wait, GiveUp):
             assert outcome.reply is not None
-            raise _error(outcome.reply, outcome.hint, outcome.part, call, attempts, wait)
+            raise _error(outcome.reply, outcome, call, attempts, wait)
     seconds = max(wait, call.pacer.closed_for)
-    report.wait(why, retries, seconds, closed_for, len(call.work) + 1)
+    report.wait(call.trace, why, retries, seconds, closed_for, len(call.work) + 1)
     return wait
 
 
@@ -250,7 +285,8 @@ def _has_string_form(part: Part, options: Options) -> bool:
     )
 
 
-def _deliver(reply: Reply, part: Part, call: Call, cost: Usage) -> Flow:
+def _deliver(reply: Reply, outcome: _Outcome, call: Call, cost: Usage) -> Flow:
+    part = outcome.part
     try:
         rows, usage, served = parse_reply(
             reply,
@@ -260,14 +296,14 @@ def _deliver(reply: Reply, part: Part, call: Call, cost: Usage) -> Flow:
         )
     except ReplyError as error:
         yield Deliver(cost)
-        raise ReplyError(f"{error} [{_place(part, call)}]") from error.__cause__
+        raise _located(error, outcome, call) from error.__cause__
     usage, indices = usage + cost, part.batch.indices
     if call.cache is not None:
         yield Deliver(usage)  # counted, even if the call is cancelled while it waits for the disk
         usage = Usage()
         keys = [call.cache_keys[i] for i in indices]
         yield Run(partial(call.cache.keep, keys, rows, call.options.model.id))
-    yield Deliver(usage, indices, rows, served)
+    yield Deliver(usage, indices, rows, served, request_id(reply))
 
 
 def _learn(part: Part, call: Call) -> None:
@@ -281,14 +317,14 @@ def _learn(part: Part, call: Call) -> None:
 
 def _error(
     reply: Reply,
-    hint: RetryHint | None,
-    part: Part,
+    outcome: _Outcome,
     call: Call,
     attempts: int,
     end: GiveUp = _NO_REASON,
 ) -> APIStatusError:
+    part, hint = outcome.part, outcome.hint
     place = _place(part, call, attempts)
-    return error_of(
+    error = error_of(
         reply,
         provider=call.options.provider,
         key=call.key,
@@ -299,6 +335,8 @@ def _error(
         advice=end.advice,
         unknown_model=_if_unknown(call.options),
     )
+    error.client_request_id = outcome.request_id
+    return error
 
 
 def _if_unknown(options: Options) -> str:
@@ -314,7 +352,16 @@ def _with_place(
     """Add to a connection error which texts it concerns."""
     located = type(error)(f"{error} [{_place(part, call, attempts)}]")
     located.permanent, located.sent = error.permanent, error.sent
+    located.client_request_id = error.client_request_id
     located.__cause__ = error.__cause__
+    return located
+
+
+def _located(error: ReplyError, outcome: _Outcome, call: Call) -> ReplyError:
+    """Add to an error about a reply which texts and which request it concerns."""
+    located = ReplyError(f"{error} [{_place(outcome.part, call)}]")
+    located.client_request_id = outcome.request_id
+    located.request_id = None if outcome.reply is None else request_id(outcome.reply)
     return located
 
 

@@ -1,9 +1,14 @@
-"""What does the log hear of requests? Called by the flow alone, so that each thing is told once."""
+"""What do the log and OpenTelemetry hear of requests?
+
+Called by the flow alone, so that each thing is told once.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+import msgspec
 
 from aimlapi_embeddings._catalog.families import Model
 from aimlapi_embeddings._catalog.models import is_known
@@ -12,34 +17,91 @@ from aimlapi_embeddings._engine.retries import Retries
 from aimlapi_embeddings._log import CATALOG, ENGINE
 from aimlapi_embeddings._protocol.status import request_id
 from aimlapi_embeddings._slices import Work
+from aimlapi_embeddings._telemetry import RequestTrace, Trace
 from aimlapi_embeddings._types import Reply
 
 # Seconds. A wait of more is a warning: whoever sits in front of the program wonders.
 LONG_WAIT = 5.0
 
 
-def hears_requests() -> bool:
-    """Tell whether anybody listens to single requests."""
-    return ENGINE.isEnabledFor(logging.DEBUG)
+class Request(msgspec.Struct, frozen=True):
+    """One attempt that somebody listens to.
+
+    Attributes:
+        model: The id.
+        texts: That it carries.
+        tokens: Estimated, of all texts.
+        client_request_id: What the request is called by us.
+        trace: Its span, where one is recorded.
+        monotonic: The clock.
+        began: When it told that sending began.
+    """
+
+    model: str
+    texts: int
+    tokens: int
+    client_request_id: str
+    trace: RequestTrace | None
+    monotonic: Callable[[], float]
+    began: float
+
+    def end(self, reply: Reply | None, failure: Exception | None) -> None:
+        """Tell what came of it: a reply, a failure, both, or none when it was broken off."""
+        server_id = None if reply is None else request_id(reply)
+        if self.trace is not None:
+            error = failure if reply or failure else "cancelled"
+            self.trace.end(None if reply is None else reply.status, server_id, error)
+        ENGINE.debug(
+            "request: model %s, %d texts, about %d tokens, %s, %.3f s, request id %s, "
+            "client request id %s",
+            self.model,
+            self.texts,
+            self.tokens,
+            "no reply" if reply is None else f"status {reply.status}",
+            self.monotonic() - self.began,
+            server_id or "not told",
+            self.client_request_id,
+        )
 
 
-def request(model: str, texts: int, tokens: int, reply: Reply | None, seconds: float) -> None:
-    """Tell of one attempt: it got a reply, or none."""
-    ENGINE.debug(
-        "request: model %s, %d texts, about %d tokens, %s, %.3f s, request id %s",
-        model,
-        texts,
-        tokens,
-        "no reply" if reply is None else f"status {reply.status}",
-        seconds,
-        "not told" if reply is None else request_id(reply) or "not told",
-    )
+def request(
+    trace: Trace | None,
+    model: str,
+    texts: int,
+    tokens: int,
+    client_request_id: str,
+    resent: int,
+    monotonic: Callable[[], float],
+) -> Request | None:
+    """Tell that an attempt begins; None when nobody listens to single requests.
+
+    Args:
+        trace: Of the call, or None.
+        model: The id.
+        texts: That it carries.
+        tokens: Estimated, of all texts.
+        client_request_id: What the request is called by us.
+        resent: How many attempts preceded this one.
+        monotonic: The clock.
+    """
+    span = None if trace is None else trace.request(texts, tokens, client_request_id, resent)
+    if span is None and not ENGINE.isEnabledFor(logging.DEBUG):
+        return None
+    return Request(model, texts, tokens, client_request_id, span, monotonic, monotonic())
 
 
-def wait(why: str, retries: Retries, seconds: float, closed_for: float, waiting: int) -> None:
+def wait(
+    trace: Trace | None,
+    why: str,
+    retries: Retries,
+    seconds: float,
+    closed_for: float,
+    waiting: int,
+) -> None:
     """Tell that a request will be repeated, and when.
 
     Args:
+        trace: Of the call, or None.
         why: The status, or the kind of the error.
         retries: Of this request.
         seconds: Until it is repeated.
@@ -47,6 +109,8 @@ def wait(why: str, retries: Retries, seconds: float, closed_for: float, waiting:
             was told of then: one warning for all requests that wait together.
         waiting: Requests of the call that are still to be sent, this one included.
     """
+    if trace is not None:
+        trace.waits(why, seconds, retries.counted)
     warned = seconds > LONG_WAIT >= closed_for
     ENGINE.log(
         logging.WARNING if warned else logging.INFO,

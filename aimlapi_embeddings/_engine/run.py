@@ -28,6 +28,7 @@ from aimlapi_embeddings._errors import AIMLAPIError
 from aimlapi_embeddings._log import Once
 from aimlapi_embeddings._protocol.attempt import Attempt, CallEnded
 from aimlapi_embeddings._protocol.options import Options
+from aimlapi_embeddings._telemetry import Telemetry
 from aimlapi_embeddings._types import Reply, Usage
 from aimlapi_embeddings.cache import VectorCache
 
@@ -71,6 +72,7 @@ class Runtime(msgspec.Struct, frozen=True):
         url: As it may be shown.
         key: The argument or the variable that holds the key.
         cache: Where vectors are kept and looked up, or None.
+        new_request_id: Makes what a request is called by us.
     """
 
     options: Options
@@ -86,6 +88,8 @@ class Runtime(msgspec.Struct, frozen=True):
     meter: Meter
     once: Once
     cache: VectorCache | None
+    telemetry: Telemetry
+    new_request_id: Callable[[], str]
 
     def close(self) -> None:
         """Close what sync calls opened; waits for nobody, and breaks nobody."""
@@ -177,7 +181,7 @@ def _drive(
         step = next(flow)
         while True:
             if isinstance(step, Send):
-                attempt = Attempt(over.is_set)
+                attempt = Attempt(over.is_set, step.request_id)
                 caller.attempts[attempt] = None
                 try:
                     reply = runtime.transport.send(step.body, attempt)
@@ -240,7 +244,7 @@ async def _drive_async(flow: Flow, runtime: Runtime, deliver: Callable[[Deliver]
         step = next(flow)
         while True:
             if isinstance(step, Send):
-                attempt = Attempt()
+                attempt = Attempt(request_id=step.request_id)
                 try:
                     reply = await runtime.transport.send_async(step.body, attempt)
                 except AIMLAPIError as error:

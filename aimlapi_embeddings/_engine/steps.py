@@ -51,9 +51,15 @@ class Sleep(msgspec.Struct, frozen=True):
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Send this body. The flow is sent the reply, or an APIConnectionError is thrown into it."""
+    """Send this body. The flow is sent the reply, or an APIConnectionError is thrown into it.
+
+    Attributes:
+        body: JSON.
+        request_id: What the request is called by us; its repeats have the same.
+    """
 
     body: bytes
+    request_id: str
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -70,12 +76,14 @@ class Deliver(msgspec.Struct, frozen=True):
         indices: Places in the caller's list.
         rows: Their vectors.
         served: Who answered.
+        request_id: The server's.
     """
 
     usage: Usage
     indices: Sequence[int] = ()
     rows: Sequence[Row] = ()
     served: Served = Served()
+    request_id: str | None = None
 
 
 Step: TypeAlias = Ask | Wait | Sleep | Send | Run | Deliver

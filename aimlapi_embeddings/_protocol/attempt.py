@@ -36,6 +36,7 @@ class Attempt:
 
     Args:
         is_over: Whether the call has ended, so that nothing of it may be sent any more.
+        request_id: What the request is called by us; its repeats have the same.
 
     Attributes:
         reused: Whether it goes over a connection that was idle; else one is opened for it.
@@ -45,7 +46,10 @@ class Attempt:
         deadline: A moment of `time.monotonic` at which it is broken off.
     """
 
-    def __init__(self, is_over: Callable[[], bool] | None = None) -> None:
+    def __init__(
+        self, is_over: Callable[[], bool] | None = None, request_id: str | None = None
+    ) -> None:
+        self.request_id = request_id
         self.reused = False
         self.sent = False
         self.answered = False

@@ -29,6 +29,7 @@ import msgspec
 
 from aimlapi_embeddings._errors import ConfigurationError
 from aimlapi_embeddings._protocol.attempt import Attempt
+from aimlapi_embeddings._protocol.correlation import CLIENT_REQUEST_ID
 from aimlapi_embeddings._protocol.endpoint import is_loopback
 from aimlapi_embeddings._protocol.options import Timeouts
 from aimlapi_embeddings._protocol.secrets import SecretLike
@@ -103,18 +104,21 @@ class Maker(msgspec.Struct):
         self._defaults.update(self.headers)
         self._certificates = certificates
 
-    def request(self, body: Any, size: int, trace: Any) -> httpx.Request:
+    def request(self, body: Any, size: int, trace: Any, request_id: str | None) -> httpx.Request:
         """Make a request. It holds the key: callers keep it in no variable.
 
         Args:
             body: A stream of httpx, which adds no headers of its own then.
             size: Bytes of the body.
             trace: Told of each step of httpcore; None for nobody.
+            request_id: What the request is called by us, or None.
         """
         assert self._defaults is not None  # connections are made first
         headers = self._defaults.copy()
         headers["Authorization"] = f"Bearer {self.key.get_secret_value()}"
         headers["Content-Length"] = str(size)
+        if request_id is not None:
+            headers[CLIENT_REQUEST_ID] = request_id
         return httpx.Request(
             "POST",
             self._target or self.url,
@@ -199,7 +203,8 @@ class Connection(_Base):
             attempt.begin()
         stream = httpx.ByteStream(body)
         # Idle connections are not traced, which saves some microseconds.
-        request = partial(self._maker.request, stream, len(body), None if attempt.reused else trace)
+        traced = None if attempt.reused else trace
+        request = partial(self._maker.request, stream, len(body), traced, attempt.request_id)
         if isinstance(self._carrier, httpx.Client):
             return self._carrier.send(request(), stream=True)
         return self._carrier.handle_request(request())  # type: ignore[no-any-return]
@@ -252,7 +257,8 @@ class AsyncConnection(_Base):
         # Idle connections are not traced, which would cost 20 us. A task that is cancelled before
         # it writes the body has sent no request; so the body itself tells when it is written.
         stream = _NotedBody(body, attempt) if attempt.reused else httpx.ByteStream(body)
-        request = partial(self._maker.request, stream, len(body), None if attempt.reused else trace)
+        traced = None if attempt.reused else trace
+        request = partial(self._maker.request, stream, len(body), traced, attempt.request_id)
         if isinstance(self._carrier, httpx.AsyncClient):
             return await self._carrier.send(request(), stream=True)
         return await self._carrier.handle_async_request(request())  # type: ignore[no-any-return]

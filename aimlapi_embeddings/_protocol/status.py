@@ -188,6 +188,7 @@ def several_refused(errors: Mapping[int, BadRequestError], total: int) -> BadReq
         tuple(places),
     )
     error.refused = {i: errors[i].message for i in places}
+    error.client_request_id = first.client_request_id
     return error
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aimlapi_embeddings._errors import AIMLAPIError, ConfigurationError
 from aimlapi_embeddings._protocol.attempt import Attempt, Watchdog
 from aimlapi_embeddings._protocol.connections import Maker, Response, Stack
+from aimlapi_embeddings._protocol.correlation import CLIENT_REQUEST_ID, own_request_id
 from aimlapi_embeddings._protocol.endpoint import shown_url
 from aimlapi_embeddings._protocol.error_body import READ_BODY
 from aimlapi_embeddings._protocol.failures import known_failure
@@ -104,6 +105,7 @@ class HTTPTransport:
         self._url = url
         self._key = api_key
         self._headers = headers
+        self._has_own_id = own_request_id(headers) is not None
         self._timeout = timeout
         self._given = http_client
         self._given_async = async_http_client
@@ -128,7 +130,8 @@ class HTTPTransport:
         try:
             if self._given is not None:
                 attempt.begin()
-                response = self._given.post(self._url, content=body, **self._as_ours())
+                ours = self._as_ours(attempt)
+                response = self._given.post(self._url, content=body, **ours)
                 return self._reply(response.status_code, response.headers, response.content)
             return self._reply(*self._post(body, attempt))
         except BaseException as error:
@@ -162,7 +165,9 @@ class HTTPTransport:
         try:
             if self._given_async is not None:
                 attempt.begin()
-                response = await self._given_async.post(self._url, content=body, **self._as_ours())
+                response = await self._given_async.post(
+                    self._url, content=body, **self._as_ours(attempt)
+                )
                 return self._reply(response.status_code, response.headers, response.content)
             return self._reply(*await self._post_async(body, attempt))
         except BaseException as error:
@@ -215,10 +220,13 @@ class HTTPTransport:
         if held := self._loops.pop(asyncio.get_running_loop(), None):
             await held.holder.aclose()
 
-    def _as_ours(self) -> dict[str, Any]:
+    def _as_ours(self, attempt: Attempt) -> dict[str, Any]:
         """Say what a request of ours needs, to a client of the user's own."""
+        headers = {**self._headers}
+        if attempt.request_id is not None and not self._has_own_id:
+            headers[CLIENT_REQUEST_ID] = attempt.request_id
         ours = {
-            "headers": {**self._headers},
+            "headers": headers,
             "auth": partial(_authorize, self._key),  # not of ours: it would keep us alive
             "follow_redirects": False,
         }

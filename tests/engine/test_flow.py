@@ -65,7 +65,8 @@ def free(rig: Rig) -> int:
 
 def test_the_first_step_sends_the_body() -> None:
     step = next(Rig(2).flow())
-    assert step == Send(f'{{"model":"{OPENAI}","input":["text 0","text 1"]}}'.encode())
+    body = f'{{"model":"{OPENAI}","input":["text 0","text 1"]}}'.encode()
+    assert step == Send(body, "request-1")
 
 
 def test_a_good_reply_is_handed_over_and_ends_the_flow() -> None:

@@ -15,7 +15,10 @@ from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent,
 from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from llama_index.core.storage.kvstore import SimpleKVStore
 
-from tests.support.entry_points import EntryPoint, FakeServer, Mode
+from aimlapi_embeddings import InternalServerError
+from aimlapi_embeddings.emulator import Fault
+from llama_index_aimlapi_embeddings import EmbeddingUsageEvent
+from tests.support.entry_points import KEY, OPENAI, Clock, EntryPoint, FakeServer, Mode
 
 
 @pytest.fixture
@@ -151,3 +154,59 @@ def test_a_limiter_is_asked_once_for_each_request_and_reads_back(llama_index: En
     )
     llama_index.wait(one("c"))
     assert limiter.asked == len(llama_index.fake_server.requests) == 4
+
+
+def usages(editor: Editor) -> list[EmbeddingUsageEvent]:
+    return [event for event in editor.seen if isinstance(event, EmbeddingUsageEvent)]
+
+
+def test_what_a_call_cost_is_an_event_without_texts(
+    llama_index: EntryPoint, editor: Editor, spans: SimpleSpanHandler, clock: Clock
+) -> None:
+    llama_index.fake_server.will(Fault(503))
+    llama_index.make(OPENAI, batch_size=2, max_concurrency=1).documents(["secret", "b", "c"])
+    [event] = usages(editor)
+    usage = llama_index.client.usage
+    assert (event.model, event.model_served) == (OPENAI, f"openai/{OPENAI}")
+    assert (event.requests, event.retries) == (usage.requests, usage.retries) == (3, 1)
+    assert event.total_tokens == event.prompt_tokens == usage.total_tokens > 0
+    assert (event.credits_used, event.usd_spent) == (usage.credits_used, usage.usd_spent)
+    assert len(event.request_ids) == 2
+    [span] = [s for s in spans.completed_spans if "get_text_embedding_batch-" in s.id_]
+    assert event.span_id == span.id_
+    for secret in ("secret", KEY):
+        assert secret not in event.model_dump_json()
+    llama_index.query("secret")
+    assert usages(editor)[1].requests == 1
+    assert editor.seen.index(usages(editor)[1]) < len(editor.seen) - 1, "before the end event"
+
+
+def test_what_a_failed_call_cost_is_an_event_too(
+    llama_index: EntryPoint, editor: Editor, clock: Clock
+) -> None:
+    llama_index.fake_server.will(None, Fault(503), Fault(503))
+    llama_index.make(OPENAI, batch_size=1, max_concurrency=1, max_retries=1)
+    with pytest.raises(InternalServerError):
+        llama_index.documents(["a", "b", "c"])
+    [event] = usages(editor)
+    assert (event.requests, event.retries) == (3, 1)
+    assert event.total_tokens > 0
+
+
+def test_a_call_that_sends_nothing_has_no_usage_event(
+    llama_index: EntryPoint, editor: Editor
+) -> None:
+    llama_index.make(OPENAI, embeddings_cache=SimpleKVStore()).query("q")
+    llama_index.query("q")
+    llama_index.documents([])
+    assert len(usages(editor)) == 1
+
+
+def test_an_event_that_nobody_hears_is_not_made(
+    llama_index: EntryPoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    monkeypatch.setattr(EmbeddingUsageEvent, "model_post_init", lambda self, _: made.append(self))
+    llama_index.make(OPENAI).documents(["a", "b"])
+    llama_index.query("q")
+    assert made == []

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimlapi_embeddings import ReplyError, Served
+from aimlapi_embeddings import ReplyError
 from aimlapi_embeddings._protocol.response import is_zero, parse_reply
 from aimlapi_embeddings._protocol.vectors import floats_of
-from aimlapi_embeddings._types import Reply, Row
+from aimlapi_embeddings._types import Reply, Row, Served
 
 VECTOR = [0.6000000238418579, -0.800000011920929, 0.5, 3.25, -1.0]  # exact in float32
 PACKED = struct.pack("<5f", *VECTOR)

@@ -39,6 +39,7 @@ def test_no_headers_but_the_listed_ones_are_sent(
         "content-type",
         "host",
         "user-agent",
+        "x-client-request-id",
     }
     assert KEY not in str({**request.headers, "authorization": ""}) + request.path
     assert KEY.encode() not in request.body

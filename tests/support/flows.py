@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -64,6 +65,8 @@ class Rig:
     ) -> None:
         self.texts = [f"text {i}" for i in range(texts)] if isinstance(texts, int) else texts
         self.clock = Clock()
+        self.numbers = itertools.count(1)
+        self.request_ids: list[str] = []
         self.pacer = Pacer(8, self.clock.monotonic, None)
         self.limits = LearnedLimits(encoding_format)
         self.sent: list[list[int]] = []
@@ -100,6 +103,7 @@ class Rig:
             query=self.query,
             wall_clock=self.clock.time,
             monotonic=self.clock.monotonic,
+            new_request_id=lambda: f"request-{next(self.numbers)}",
         )
         return self.call
 
@@ -145,5 +149,6 @@ class Rig:
         texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
         numbers = [self.texts.index(text) for text in texts]
         self.bodies.append(body)
+        self.request_ids.append(step.request_id)
         self.sent.append(numbers)
         return server(numbers)
