@@ -262,6 +262,8 @@ class Trace:
         }
         if usage.prompt_tokens:
             attributes["gen_ai.usage.input_tokens"] = usage.prompt_tokens
+        if usage.cached:
+            attributes["aimlapi_embeddings.cached"] = usage.cached
         if usage.usd_spent:
             attributes["aimlapi_embeddings.usd_spent"] = usage.usd_spent
         if served.provider is not None:

@@ -39,6 +39,7 @@ class EmbeddingUsageEvent(BaseEvent):
         usd_spent: US dollars.
         requests: Requests sent, the refused and the failed ones included.
         retries: How many of those repeated an earlier one.
+        cached: Texts whose vectors came from the client's cache.
         request_ids: The server's, of replies with vectors; empty after an error.
     """
 
@@ -52,6 +53,7 @@ class EmbeddingUsageEvent(BaseEvent):
     usd_spent: float = 0.0
     requests: int = 0
     retries: int = 0
+    cached: int = 0
     request_ids: tuple[str, ...] = ()
 
     @classmethod
@@ -94,6 +96,7 @@ def _emit(
         usd_spent=usage.usd_spent,
         requests=usage.requests,
         retries=usage.retries,
+        cached=usage.cached,
         request_ids=request_ids,
     )
     dispatcher.event(event)
