@@ -102,7 +102,6 @@ def lay_out(
             query=role == "query",
             wall_clock=runtime.clock.time,
             monotonic=runtime.clock.monotonic,
-            prefix=sent.prefix,
             shortener=shortener,
             cache=cache,
             cache_keys=keys,

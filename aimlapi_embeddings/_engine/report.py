@@ -137,14 +137,9 @@ def learned(max_texts: float, max_tokens: float) -> None:
     )
 
 
-def shortened(place: int, kept: int, characters: int) -> None:
+def shortened(place: int, kept: int) -> None:
     """Tell that a text was refused for its length, and that less of it is sent."""
-    ENGINE.info(
-        "text %d was refused as too long: %d of its %d characters are sent",
-        place,
-        kept,
-        characters,
-    )
+    ENGINE.info("text %d was refused as too long: its first %d characters are sent", place, kept)
 
 
 def _figure(limit: float) -> str:

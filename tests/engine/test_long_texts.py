@@ -340,14 +340,14 @@ def test_after_a_refusal_less_is_sent_until_nothing_can_be_left_out(text: str, l
     shortener = Shortener(model_of(512 + limit, None), "p: ")
     sent = "p: " + shortener.fit(0, long)
     for _ in range(8):
-        begin = shortener.after_refusal(0, long, sent)
+        begin = shortener.after_refusal(0, sent)
         if begin is None:
             assert len(sent.encode()) < 512
             return
         assert 0 < len(begin) < len(sent) - 3
         assert long.startswith(begin)
         sent = "p: " + begin
-    assert shortener.after_refusal(0, long, sent) is None
+    assert shortener.after_refusal(0, sent) is None
 
 
 @given(texts, st.data())
