@@ -269,9 +269,9 @@ def test_the_log_tells_of_cut_texts_without_them(
     entry_point.make(OPENAI, dimensions=4, too_long="truncate")
     entry_point.documents([prose(60_000), "a", DENSE * 2_000])
     told = [record.getMessage() for record in caplog.records]
-    assert told[0].startswith(
-        f"2 texts are longer than {OPENAI} takes and were cut: the first at 0"
-    )
+    assert told[0] == f"2 texts are longer than {OPENAI} takes and were cut"
+    assert told[1].startswith("text 0 was cut: its first 32")
+    assert told[2].startswith("text 2 was cut: its first ")
     assert sum("text 2 was refused as too long" in line for line in told) == 3
     assert "some words" not in caplog.text
 
