@@ -114,7 +114,8 @@ def test_a_copied_refusal_keeps_the_message_of_each_text(
 def test_a_copied_input_error_keeps_its_indices(
     clone: Callable[[InvalidInputError], InvalidInputError],
 ) -> None:
-    assert clone(InvalidInputError("message", (0, 7))).indices == (0, 7)
+    error = clone(InvalidInputError("message", (0, 7), {0: "is empty", 7: "is None"}))
+    assert (error.indices, error.refused) == ((0, 7), {0: "is empty", 7: "is None"})
 
 
 @copied

@@ -102,7 +102,6 @@ def lay_out(
             query=role == "query",
             wall_clock=runtime.clock.time,
             monotonic=runtime.clock.monotonic,
-            prefix=sent.prefix,
             shortener=shortener,
             cache=cache,
             cache_keys=keys,
@@ -115,7 +114,7 @@ def lay_out(
         cut = yield from _possibly_truncated(runtime, sent.fields, over)
         kept = shortener.kept if shortener else {}
         if kept:
-            report.fitted(options.model, len(kept), *next(iter(kept.items())))
+            yield from report.fitted(options.model, kept)
         collector.begin(plan, usage, progress, possibly_truncated=cut, kept=kept)
         return call, collector
     except AIMLAPIError as error:

@@ -71,7 +71,6 @@ class Call(msgspec.Struct, frozen=True):
     wall_clock: Callable[[], float]
     monotonic: Callable[[], float]
     new_request_id: Callable[[], str]
-    prefix: str = ""
     shortener: Shortener | None = None
     cache: VectorCache | None = None
     cache_keys: Sequence[bytes] = ()
@@ -226,14 +225,13 @@ def _is_sent_shorter(part: Part, failure: BadRequestError, call: Call) -> bool:
     limit = call.options.model.max_tokens_per_text
     if not (isinstance(failure, RequestTooLargeError) or (limit and part.tokens > limit)):
         return False
-    (place,), (sent,) = batch.indices, batch.texts
-    text = call.texts[place]
-    begin = shortener.after_refusal(place, text, sent)
+    (place,), (refused,) = batch.indices, batch.texts
+    begin = shortener.after_refusal(place, refused)
     if begin is None:
         return False
-    sent = call.prefix + begin
+    sent = shortener.prefix + begin
     call.work.shorten(part, Batch([place], [sent], [estimate_tokens(sent)], batch.title))
-    report.shortened(place, len(begin), len(text))
+    report.shortened(place, len(begin))
     return True
 
 

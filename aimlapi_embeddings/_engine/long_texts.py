@@ -42,12 +42,13 @@ class Shortener:
         prefix: In front of each text; it stays whole.
 
     Attributes:
+        prefix: As given.
         kept: By place, how many characters of a text are sent, where that is not all of them.
     """
 
     def __init__(self, model: Model, prefix: str) -> None:
         self.kept: dict[int, int] = {}
-        self._prefix = prefix
+        self.prefix = prefix
         self._refusals: Counter[int] = Counter()
         self._limit = model.max_tokens_per_text
         self._weight = None if self._limit is None else _TOKEN * (self._limit - _ENDS)
@@ -62,25 +63,24 @@ class Shortener:
             return text
         return self._begin(place, text, self._weight) or text
 
-    def after_refusal(self, place: int, text: str, sent: str) -> str | None:
+    def after_refusal(self, place: int, sent: str) -> str | None:
         """Return what to send of a text after a refusal for its size, or None to give it up.
 
         Args:
             place: Of the text.
-            text: All of it.
             sent: What was refused, behind its prefix.
         """
         self._refusals[place] += 1
         if self._refusals[place] > _MOST_REFUSALS or len(sent.encode()) < _LEAST_BYTES:
             return None
         part = _NEXT_UNKNOWN if self._limit is None and self._chars is None else _NEXT
-        return self._begin(place, text, int(part * _weight_of(sent)))
+        return self._begin(place, sent[len(self.prefix) :], int(part * _weight_of(sent)))
 
     def _begin(self, place: int, text: str, weight: int | None) -> str | None:
         """Return as much of a text as has this weight behind the prefix; None for nothing."""
 
         def exceeds(end: int) -> bool:
-            sent = self._prefix + text[:end]
+            sent = self.prefix + text[:end]
             return (weight is not None and _weight_of(sent) > weight) or (
                 self._chars is not None and length_of(sent) > self._chars
             )

@@ -137,14 +137,9 @@ def learned(max_texts: float, max_tokens: float) -> None:
     )
 
 
-def shortened(place: int, kept: int, characters: int) -> None:
+def shortened(place: int, kept: int) -> None:
     """Tell that a text was refused for its length, and that less of it is sent."""
-    ENGINE.info(
-        "text %d was refused as too long: %d of its %d characters are sent",
-        place,
-        kept,
-        characters,
-    )
+    ENGINE.info("text %d was refused as too long: its first %d characters are sent", place, kept)
 
 
 def _figure(limit: float) -> str:
@@ -168,15 +163,18 @@ def first_request(model: Model, provider: Provider) -> None:
         )
 
 
-def fitted(model: Model, texts: int, first: int, kept: int) -> None:
-    """Tell that only the beginning of some texts is sent, as was asked."""
-    CATALOG.info(
-        "%d texts are longer than %s takes and were cut: the first at %d, to %d characters",
-        texts,
-        model.id,
-        first,
-        kept,
-    )
+def fitted(model: Model, kept: Mapping[int, int]) -> Work[None]:
+    """Tell that only the beginning of some texts is sent, as was asked: their number, then each.
+
+    Args:
+        model: What they are embedded with.
+        kept: How many characters are sent of each such text, by its place.
+    """
+    if CATALOG.isEnabledFor(logging.INFO):
+        CATALOG.info("%d texts are longer than %s takes and were cut", len(kept), model.id)
+        for place, characters in kept.items():
+            CATALOG.info("text %d was cut: its first %d characters are sent", place, characters)
+            yield
 
 
 def cut_texts(model: Model, tokens: Mapping[int, int]) -> Work[None]:

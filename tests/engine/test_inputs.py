@@ -33,6 +33,8 @@ def test_every_bad_text_is_named_before_any_request(
     with pytest.raises(InvalidInputError, match=said) as caught:
         entry_point.documents(texts)
     assert caught.value.indices == indices
+    assert tuple(caught.value.refused) == indices
+    assert all(why in str(caught.value) for why in caught.value.refused.values())
     assert entry_point.fake_server.requests == []
 
 
