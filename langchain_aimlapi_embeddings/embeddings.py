@@ -97,7 +97,7 @@ class _Embeddings(EmbeddingsModel, Embeddings):
         titles: Sequence[str | None] | None = None,
         task_type: TaskType | str | None = None,
     ) -> list[list[float]]:
-        """Embed texts that are to be searched.
+        """Embed documents: texts that are stored and searched.
 
         Args:
             texts: n strings, none empty.
@@ -116,7 +116,7 @@ class _Embeddings(EmbeddingsModel, Embeddings):
             ).vectors
 
     def embed_query(self, text: str, *, task_type: TaskType | str | None = None) -> list[float]:
-        """Embed a text that is searched with.
+        """Embed a query.
 
         Args:
             text: A string, not empty.
@@ -137,7 +137,7 @@ class _Embeddings(EmbeddingsModel, Embeddings):
         titles: Sequence[str | None] | None = None,
         task_type: TaskType | str | None = None,
     ) -> list[list[float]]:
-        """Embed texts that are to be searched, like `embed_documents`, with the same requests."""
+        """Embed documents, like `embed_documents`, with the same requests."""
         with self._show_bar(self.show_progress_bar) as progress:
             result = await self.client.aembed(
                 texts, titles=titles, task_type=task_type, progress=progress
@@ -147,7 +147,7 @@ class _Embeddings(EmbeddingsModel, Embeddings):
     async def aembed_query(
         self, text: str, *, task_type: TaskType | str | None = None
     ) -> list[float]:
-        """Embed a text that is searched with, like `embed_query`, with the same request."""
+        """Embed a query, like `embed_query`, with the same request."""
         result = await self.client.aembed([text], role="query", task_type=task_type)
         return result.vectors[0]
 

@@ -1,4 +1,4 @@
-"""What do callbacks and event handlers hear of a call?
+"""Which events of the framework does a call emit?
 
 The base class embeds each window before the next, which would hold up the requests, and lets
 pydantic check and copy each vector for the last event, which takes half as long again as embedding
@@ -119,7 +119,7 @@ def emit_events(
     """
     vectors: list[Embedding] = []
     if not embedding.callback_manager.handlers and not _has_handlers():
-        yield vectors  # nobody hears of the call, and events cost a fifth of a query
+        yield vectors  # there is no handler, and events cost a fifth of a query
         return
     count = len(texts) if isinstance(texts, Sequence) else 0
     windows = [
@@ -149,7 +149,7 @@ def emit_events(
 
 
 def _has_handlers() -> bool:
-    """Tell whether anybody sees the events of embedding models."""
+    """Tell whether there is a handler for the events of embedding models."""
     level: Any = dispatcher
     while level is not None:
         if not all(isinstance(handler, NullEventHandler) for handler in level.event_handlers):

@@ -1,4 +1,4 @@
-"""Which nodes does an error speak of?"""
+"""Which nodes does an error concern?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_NODES_NAMED = 5
 
 @contextmanager
 def name_nodes(nodes: Sequence[BaseNode]) -> Iterator[None]:
-    """Say which nodes and documents an error speaks of, and keep the vectors that arrived."""
+    """Say which nodes and documents an error concerns, and keep the vectors that arrived."""
     try:
         yield
     except AIMLAPIError as error:

@@ -31,7 +31,7 @@ from llama_index_aimlapi_embeddings._nodes import name_nodes
 # and a subclass may replace them.
 _of_batch: ContextVar[Mapping[str, Any] | None] = ContextVar("_of_batch", default=None)
 
-# Larger than any list of texts ought to be. Handlers of events hear of so many at a time.
+# Texts in one event of the framework: more than most calls have, so that there is one event.
 _WINDOW = 100_000
 
 _Role: TypeAlias = Literal["document", "query"]
@@ -187,7 +187,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
         return await result.avectors()
 
     def get_query_embedding(self, query: str) -> Embedding:
-        """Embed a text that is searched with.
+        """Embed a query.
 
         Args:
             query: A string, not empty.
@@ -201,11 +201,11 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
         return self._embed_one(query, "query", self._get_query_embedding)
 
     async def aget_query_embedding(self, query: str) -> Embedding:
-        """Embed a text that is searched with, like `get_query_embedding`."""
+        """Embed a query, like `get_query_embedding`."""
         return await self._aembed_one(query, "query", self._aget_query_embedding)
 
     def get_text_embedding(self, text: str) -> Embedding:
-        """Embed a text that is to be searched; see `get_text_embedding_batch` for many.
+        """Embed a document; see `get_text_embedding_batch` for many.
 
         Args:
             text: A string, not empty.
@@ -219,13 +219,13 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
         return self._embed_one(text, "document", self._get_text_embedding)
 
     async def aget_text_embedding(self, text: str) -> Embedding:
-        """Embed a text that is to be searched, like `get_text_embedding`."""
+        """Embed a document, like `get_text_embedding`."""
         return await self._aembed_one(text, "document", self._aget_text_embedding)
 
     def get_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Embedding]:
-        """Embed n texts that are to be searched.
+        """Embed n documents: texts that are stored and searched.
 
         Args:
             texts: n strings, none empty.

@@ -6,7 +6,7 @@
 
 Both packages carry the weights of their model, so that nothing else is downloaded. The notebook
 `models_and_task_types.ipynb` shows these vectors when it runs without a key: the emulator's vectors
-are lexical and know nothing of translations.
+are lexical, so translations have unrelated vectors.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A family is the set of models that want the same fields; a model is a row with its own numbers.
 Rules that differ are values in these rows: no other module compares the names of families. Limits
-are packing hints: a text that exceeds one is sent alone and the server decides. Where the gateway
-publishes no limit, the figure of the model's vendor is used.
+guide the packing only: a text that exceeds one is sent alone and the server decides. Where the
+gateway publishes no limit, the figure of the model's vendor is used.
 
 Sources, by tag:
     LIVE    https://api.aimlapi.com/docs-yaml, as kept in github api-evangelist/aimlapi,
@@ -113,7 +113,7 @@ class Model:
         usd_per_million_tokens: The provider's price in US dollars (PLUGIN); None: unpublished.
         retired: ISO date on which the model left the provider's list; None while it is listed. A
             model that left the list may still be served (FEED).
-        successor: A listed model of the same provider, for those who must move.
+        successor: A listed model of the same provider, to move to.
     """
 
     id: str

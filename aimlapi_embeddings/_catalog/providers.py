@@ -1,4 +1,4 @@
-"""Where each provider lives. Data only."""
+"""The addresses and environment variables of each provider. Data only."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def as_typed(owner: str, given: Any, error: ValidationError) -> ValidationError:
 
 
 def _culprit(error: ValidationError) -> str:
-    """Name the argument that an error speaks of first."""
+    """Name the argument that an error is about."""
     detail = error.errors(include_url=False)[0]
     said = re.match(r"(\w+)=", str(detail.get("ctx", {}).get("error", "")))
     return said[1] if said else str(next(iter(detail["loc"]), ""))

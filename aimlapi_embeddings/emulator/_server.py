@@ -17,7 +17,7 @@ from aimlapi_embeddings.emulator._types import Reply
 _BACKLOG = 1024
 _RECEIVE = 1 << 16
 _DRAIN_SECONDS = 1.0
-# Where the system supports it, the end of the connection travels in the packet of the last reply.
+# Where the system supports it, the end of the connection is sent in the packet of the last reply.
 _UNTIL_CLOSED = getattr(socket, "MSG_MORE", 0)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, with zero seconds
 

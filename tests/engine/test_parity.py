@@ -32,6 +32,8 @@ def test_sync_and_async_send_the_same_bytes(
         entry_point.make(model, batch_size=batch_size, max_concurrency=1)
         entry_point.documents(texts)
         entry_point.query("a query")
+        for request in fake_server.requests:
+            assert request.headers.pop("x-client-request-id")  # another one for each request
         sent.append(
             [(request.path, request.headers, request.body) for request in fake_server.requests]
         )
