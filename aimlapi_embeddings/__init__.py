@@ -22,6 +22,7 @@ from aimlapi_embeddings._errors import (
     RequestTooLargeError,
 )
 from aimlapi_embeddings._result import EmbeddingResult, PartialResult
+from aimlapi_embeddings._streams import AsyncEmbeddingStream, EmbeddingStream
 from aimlapi_embeddings._types import Progress, TaskType, Usage
 from aimlapi_embeddings._version import __version__
 from aimlapi_embeddings.cache import VectorCache
@@ -31,12 +32,14 @@ __all__ = [
     "APIConnectionError",
     "APIStatusError",
     "APITimeoutError",
+    "AsyncEmbeddingStream",
     "AuthenticationError",
     "BadRequestError",
     "CacheError",
     "CacheWarning",
     "ConfigurationError",
     "EmbeddingResult",
+    "EmbeddingStream",
     "EmbeddingsClient",
     "Family",
     "InternalServerError",

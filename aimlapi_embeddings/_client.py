@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import Any, Literal, Self
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal, Self, TypeAlias, overload
 
 from aimlapi_embeddings._catalog.families import Model
 from aimlapi_embeddings._catalog.models import find_model, find_provider
 from aimlapi_embeddings._engine.calls import lay_out
-from aimlapi_embeddings._engine.collect import Collector
+from aimlapi_embeddings._engine.collect import Collector, attach_partial
 from aimlapi_embeddings._engine.limiter import Limiter
 from aimlapi_embeddings._engine.pacing import BULK
 from aimlapi_embeddings._engine.planning import most_texts
 from aimlapi_embeddings._engine.progress import progress_bar
 from aimlapi_embeddings._engine.retries import RetryPolicy
 from aimlapi_embeddings._engine.run import run_tasks, run_threads
+from aimlapi_embeddings._engine.stream_run import read_in_task, read_in_thread
+from aimlapi_embeddings._engine.streams import lay_out_stream
 from aimlapi_embeddings._engine.waiting import Clock, TaskCaller, ThreadCaller
 from aimlapi_embeddings._errors import ConfigurationError, ShortTraceback
 from aimlapi_embeddings._protocol.arguments import checked_arguments
@@ -46,12 +48,17 @@ from aimlapi_embeddings._protocol.transport import check_http_clients
 from aimlapi_embeddings._result import EmbeddingResult
 from aimlapi_embeddings._runtime import Runtimes, Settings
 from aimlapi_embeddings._slices import at_once, in_slices
+from aimlapi_embeddings._streams import AsyncEmbeddingStream, EmbeddingStream
 from aimlapi_embeddings._telemetry import Trace
 from aimlapi_embeddings._types import Progress, Role, TaskType, Usage, Vector
 from aimlapi_embeddings.cache import VectorCache
 from aimlapi_embeddings.cache._vector_cache import as_cache
 
 _NOT_TRACED = nullcontext()
+
+Item: TypeAlias = str | tuple[str, str | None]
+"""Of a source: a text, or a text and its title."""
+Telling: TypeAlias = AbstractContextManager[Progress | None]
 
 
 class EmbeddingsClient:
@@ -261,6 +268,171 @@ class EmbeddingsClient:
                 await run_tasks(call, runtime, collector)
                 return await in_slices(collector.result(runtime.options.id, call.work))
 
+    @overload
+    def embed_iter(
+        self,
+        texts: Iterable[Item],
+        *,
+        role: Role = "document",
+        task_type: TaskType | str | None = None,
+        progress: Progress | bool | None = None,
+        on_invalid: Literal["raise"] = "raise",
+        batches_of: None = None,
+        window: int | None = None,
+    ) -> EmbeddingStream[Vector]: ...
+    @overload
+    def embed_iter(
+        self,
+        texts: Iterable[Item | None],
+        *,
+        role: Role = "document",
+        task_type: TaskType | str | None = None,
+        progress: Progress | bool | None = None,
+        on_invalid: Literal["none"],
+        batches_of: None = None,
+        window: int | None = None,
+    ) -> EmbeddingStream[Vector | None]: ...
+    @overload
+    def embed_iter(
+        self,
+        texts: Iterable[Item | None],
+        *,
+        role: Role = "document",
+        task_type: TaskType | str | None = None,
+        progress: Progress | bool | None = None,
+        on_invalid: Literal["raise", "none"] = "raise",
+        batches_of: int,
+        window: int | None = None,
+    ) -> EmbeddingStream[EmbeddingResult]: ...
+    def embed_iter(
+        self,
+        texts: Iterable[Any],
+        *,
+        role: Role = "document",
+        task_type: TaskType | str | None = None,
+        progress: Progress | bool | None = None,
+        on_invalid: Literal["raise", "none"] = "raise",
+        batches_of: int | None = None,
+        window: int | None = None,
+    ) -> EmbeddingStream[Any]:
+        """Embed any number of texts in bounded memory; `aembed_iter` is the same for async callers.
+
+        Vectors are handed over in the order of the texts, while further texts are read and requests
+        are in flight. The source is read in the thread that asks for vectors, and nowhere else.
+
+        Args:
+            texts: An iterable of texts, or of pairs of a text and its title for families that take
+                titles. It may be endless. Where it tells its length, as a list does, requests are
+                cut as evenly as those of `embed`; else they are full but for the last one.
+            role: `"document"` for what is searched, `"query"` for what is searched with.
+            task_type: Instead of the client's.
+            progress: True shows a bar. A function is called as `progress(done, total)`, in texts,
+                as replies come in; the total is what has been read where the source does not tell.
+            on_invalid: What becomes of a text that is None, empty, or refused by the server:
+                `"raise"` raises in its turn, when all before it were handed over; `"none"` hands
+                None over in its place. `invalid` of the stream tells why.
+            batches_of: Hand over an `EmbeddingResult` of so many places at a time, whose `array()`
+                writers of stores take as it is. The last one, and one before an error, may be
+                shorter. None in it is a row of NaN in `array()`, and None in `vectors`.
+            window: Most texts that are read and not yet handed over. When None, as many as fill 8
+                requests for each one that may be in flight, and at most 128 MB of vectors. A text
+                that occurs twice within it is paid for once.
+
+        Returns:
+            An iterator of vectors, each a list of d floats, or of results. It has `usage`, and
+            `close()`, which ends what is in flight; so does leaving a `with` block of it, or
+            dropping it.
+
+        Raises:
+            ConfigurationError: An argument that cannot work.
+            InvalidInputError: `texts` is no iterable of texts; or, in its turn, an invalid text.
+            AIMLAPIError: As of `embed`, when all before it was handed over. `partial` holds what
+                was finished behind it, and `partial.start` the position of its first text.
+
+        Example:
+            >>> with open("texts.txt") as lines:  # doctest: +SKIP
+            ...     for vector in client.embed_iter(line.strip() for line in lines):
+            ...         store(vector)
+        """
+        return self._stream(
+            texts, _telling(progress), role, task_type, on_invalid, batches_of, window
+        )
+
+    @overload
+    def aembed_iter(
+        self,
+        texts: Iterable[Item] | AsyncIterable[Item],
+        *,
+        role: Role = "document",
+        task_type: TaskType | str | None = None,
+        progress: Progress | bool | None = None,
+        on_invalid: Literal["raise"] = "raise",
+        batches_of: None = None,
+        window: int | None = None,
+    ) -> AsyncEmbeddingStream[Vector]: ...
+    @overload
+    def aembed_iter(
+        self,
+        texts: Iterable[Item | None] | AsyncIterable[Item | None],
+        *,
+        role: Role = "document",
+        task_type: TaskType | str | None = None,
+        progress: Progress | bool | None = None,
+        on_invalid: Literal["none"],
+        batches_of: None = None,
+        window: int | None = None,
+    ) -> AsyncEmbeddingStream[Vector | None]: ...
+    @overload
+    def aembed_iter(
+        self,
+        texts: Iterable[Item | None] | AsyncIterable[Item | None],
+        *,
+        role: Role = "document",
+        task_type: TaskType | str | None = None,
+        progress: Progress | bool | None = None,
+        on_invalid: Literal["raise", "none"] = "raise",
+        batches_of: int,
+        window: int | None = None,
+    ) -> AsyncEmbeddingStream[EmbeddingResult]: ...
+    def aembed_iter(
+        self,
+        texts: Iterable[Any] | AsyncIterable[Any],
+        *,
+        role: Role = "document",
+        task_type: TaskType | str | None = None,
+        progress: Progress | bool | None = None,
+        on_invalid: Literal["raise", "none"] = "raise",
+        batches_of: int | None = None,
+        window: int | None = None,
+    ) -> AsyncEmbeddingStream[Any]:
+        """Embed any number of texts like `embed_iter`, with the same requests.
+
+        The source may be an async iterable. It is read in the task that asks for vectors.
+        """
+        return self._astream(
+            texts, _telling(progress), role, task_type, on_invalid, batches_of, window
+        )
+
+    def _stream(self, texts: Iterable[Any], telling: Telling, *how: Any) -> EmbeddingStream[Any]:
+        """Begin a stream, with a bar that is the caller's own."""
+        runtime = self._runtimes.current
+        with ShortTraceback():
+            window, new_call = lay_out_stream(runtime, texts, *how, is_async=False)
+            source = iter(texts)
+        steps = read_in_thread(window, source, new_call, runtime, telling)
+        return EmbeddingStream(steps, window)
+
+    def _astream(
+        self, texts: Iterable[Any] | AsyncIterable[Any], telling: Telling, *how: Any
+    ) -> AsyncEmbeddingStream[Any]:
+        """Begin an async stream, with a bar that is the caller's own."""
+        runtime = self._runtimes.current
+        with ShortTraceback():
+            window, new_call = lay_out_stream(runtime, texts, *how, is_async=True)
+            source = aiter(texts) if isinstance(texts, AsyncIterable) else iter(texts)
+        steps = read_in_task(window, source, new_call, runtime, telling)
+        return AsyncEmbeddingStream(steps, window)
+
     @property
     def model(self) -> Model:
         """What is known about the model: sizes, limits, family."""
@@ -358,10 +530,7 @@ class EmbeddingsClient:
         try:
             yield
         except BaseException as error:
-            # asyncio makes a CancelledError anew on its way, so it cannot carry anything.
-            if not any(kind.__name__ == "CancelledError" for kind in type(error).__mro__):
-                with suppress(AttributeError):  # an exception of the user's with slots
-                    error.partial = collector.partial()  # type: ignore[attr-defined]
+            attach_partial(error, collector.partial)
             raise
         finally:
             if trace is not None:
@@ -369,7 +538,7 @@ class EmbeddingsClient:
                 trace.sum_up(len(collector.buffer), *collected)
 
 
-def _telling(progress: Progress | bool | None) -> AbstractContextManager[Progress | None]:
+def _telling(progress: Progress | bool | None) -> Telling:
     """Return whom to tell about progress: a bar that lasts as long as the call, or a function."""
     if progress is None or isinstance(progress, bool):
         return progress_bar() if progress else nullcontext()

@@ -133,6 +133,8 @@ class PartialResult:
     Attributes:
         usage: What was spent, on failed requests too.
         truncated: Texts that were cut, as in `EmbeddingResult`; those that have a vector.
+        start: Of an error of a stream, the position in the stream of the first of these places:
+            those before it were handed over. 0 for an error of a call.
 
     Example:
         >>> error.partial.array()[error.partial.mask]  # doctest: +SKIP
@@ -143,9 +145,11 @@ class PartialResult:
         buffer: VectorBuffer,
         usage: Usage,
         truncated: Mapping[int, int] = MappingProxyType({}),
+        start: int = 0,
     ) -> None:
         self.usage = usage
         self.truncated = dict(truncated)
+        self.start = start
         self._buffer = buffer
 
     def __len__(self) -> int:
@@ -154,7 +158,8 @@ class PartialResult:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PartialResult):
             return NotImplemented
-        return self.usage == other.usage and self.vectors == other.vectors
+        same = (self.usage, self.start) == (other.usage, other.start)
+        return same and self.vectors == other.vectors
 
     __hash__ = None  # type: ignore[assignment]  # vectors can be changed
 

@@ -40,14 +40,27 @@ def at_once(work: Work[T]) -> T:
         return result
 
 
+async def give_back(*, collect: bool) -> None:
+    """Let the event loop do other things.
+
+    Args:
+        collect: Whether many lists of floats are made. Python's collector walks all floats of new
+            lists: left to itself it does so for thousands of lists at a time, which takes 100 ms.
+            So its young generations are collected each time, unless the user has turned it off.
+    """
+    import asyncio  # which takes 20 ms that sync callers need not wait
+
+    if collect and gc.isenabled():
+        gc.collect(1)
+    await asyncio.sleep(0)
+
+
 async def in_slices(work: Work[T], *, collect: bool = False) -> T:
     """Do it in slices of some milliseconds, and what may block in a thread.
 
     Args:
         work: Yields every 0.5 ms or so.
-        collect: Whether it makes many lists of floats. Python's collector walks all floats of new
-            lists: left to itself it does so for thousands of lists at a time, which takes 100 ms.
-            So its young generations are collected at each slice, unless the user has turned it off.
+        collect: Whether it makes many lists of floats; see `give_back`.
     """
     import asyncio  # which takes 20 ms that sync callers need not wait
 
@@ -65,9 +78,7 @@ async def in_slices(work: Work[T], *, collect: bool = False) -> T:
                 ends = time.perf_counter() + _SLICE
                 continue
             if time.perf_counter() > ends:
-                if collect and gc.isenabled():
-                    gc.collect(1)
-                await asyncio.sleep(0)
+                await give_back(collect=collect)
                 ends = time.perf_counter() + _SLICE
             asked = next(work)
     except StopIteration as done:

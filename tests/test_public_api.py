@@ -42,6 +42,7 @@ ROOMS = (
     "_telemetry",
     "cache",
     "_engine",
+    "_streams",
     "_runtime",
     "_client",
     "adapters",

@@ -8,7 +8,7 @@ from typing import Any
 
 from aimlapi_embeddings._engine import report
 from aimlapi_embeddings._engine.collect import Collector
-from aimlapi_embeddings._engine.flow import Call
+from aimlapi_embeddings._engine.flow import Call, Texts
 from aimlapi_embeddings._engine.inputs import check_titles_fit, checking_texts
 from aimlapi_embeddings._engine.long_texts import Shortener
 from aimlapi_embeddings._engine.lookup import looking_up, making_keys
@@ -20,6 +20,7 @@ from aimlapi_embeddings._errors import AIMLAPIError, InvalidInputError
 from aimlapi_embeddings._protocol.options import Options, expected_size
 from aimlapi_embeddings._protocol.request import (
     CacheKeys,
+    RoleFields,
     check_titles,
     length_of,
     most_chars,
@@ -28,7 +29,7 @@ from aimlapi_embeddings._protocol.request import (
 )
 from aimlapi_embeddings._protocol.vectors import VectorBuffer
 from aimlapi_embeddings._result import PartialResult
-from aimlapi_embeddings._slices import Work
+from aimlapi_embeddings._slices import Work, at_once
 from aimlapi_embeddings._telemetry import Trace
 from aimlapi_embeddings._types import Progress, Role, TaskType, Usage, Vector
 from aimlapi_embeddings._warn import warn_user
@@ -82,30 +83,22 @@ def lay_out(
         )
         over = _over_limit(options, plan)
         if over and done_here == "refuse":
-            raise _too_long(options, over, len(texts))
+            raise too_long(options, over, len(texts))
         batches = plan.batches
-        if batches and runtime.once.first("request"):
-            report.first_request(options.model, options.provider)
+        if batches:
+            tell_of_first(runtime)
         few = len(batches) == 1 and len(batches[0]) <= _FEW_TEXTS
-        call = Call(
-            options=options,
+        call = new_call(
+            runtime,
+            caller,
+            sent,
+            Worklist(batches, runtime.limits),
             texts=texts,
-            fields=sent.fields,
-            policy=runtime.policy,
-            pacer=runtime.pacer,
+            total=len(texts),
             lane=Lane.INTERACTIVE if few else Lane.BULK,
-            caller=caller,
-            limits=runtime.limits,
-            work=Worklist(batches, runtime.limits),
-            url=runtime.url,
-            key=runtime.key,
             query=role == "query",
-            wall_clock=runtime.clock.time,
-            monotonic=runtime.clock.monotonic,
             shortener=shortener,
-            cache=cache,
             cache_keys=keys,
-            new_request_id=runtime.new_request_id,
             trace=trace,
         )
         usage = Usage(deduplicated=len(plan.copies), cached=len(there) - len(known))
@@ -123,24 +116,76 @@ def lay_out(
         raise
 
 
+def new_call(
+    runtime: Runtime,
+    caller: Caller,
+    sent: RoleFields,
+    work: Worklist,
+    *,
+    texts: Texts,
+    total: int | None,
+    lane: Lane,
+    query: bool,
+    shortener: Shortener | None,
+    cache_keys: Mapping[int, bytes] | Sequence[bytes],
+    trace: Trace | None,
+) -> Call:
+    """Put together what the parts of a call share."""
+    return Call(
+        options=runtime.options,
+        texts=texts,
+        total=total,
+        fields=sent.fields,
+        policy=runtime.policy,
+        pacer=runtime.pacer,
+        lane=lane,
+        caller=caller,
+        limits=runtime.limits,
+        work=work,
+        url=runtime.url,
+        key=runtime.key,
+        query=query,
+        wall_clock=runtime.clock.time,
+        monotonic=runtime.clock.monotonic,
+        new_request_id=runtime.new_request_id,
+        prefix=sent.prefix,
+        shortener=shortener,
+        cache=runtime.cache,
+        cache_keys=cache_keys,
+        trace=trace,
+    )
+
+
+def tell_of_first(runtime: Runtime) -> None:
+    """Tell once, before the first request, that the model is one that may not be served."""
+    if runtime.once.first("request"):
+        report.first_request(runtime.options.model, runtime.options.provider)
+
+
+def is_over_limit(options: Options, sent: str, tokens: int) -> bool:
+    """Tell whether a text has more tokens than the model takes, by our estimate.
+
+    What has more characters than a text may have is refused by the server anyway.
+    """
+    limit = options.model.max_tokens_per_text
+    if limit is None or tokens <= limit:
+        return False
+    return length_of(sent) <= (most_chars(options.model) or math.inf)
+
+
 def _over_limit(options: Options, plan: Plan) -> dict[int, int]:
     """Find texts with more tokens than the model takes, by our estimate, which it returns."""
-    limit = options.model.max_tokens_per_text
-    if limit is None:
-        return {}
-    # Each of them is in a batch of its own, since it exceeds the limit. What has more characters
-    # than a text may have is refused by the server anyway.
-    chars = most_chars(options.model) or math.inf
+    # Each of them is in a batch of its own, since it exceeds the limit.
     tokens = {
         batch.indices[0]: batch.tokens[0]
         for batch in plan.batches
-        if batch.tokens[0] > limit and length_of(batch.texts[0]) <= chars
+        if is_over_limit(options, batch.texts[0], batch.tokens[0])
     }
     copies = {place: tokens[source] for place, source in plan.copies if source in tokens}
     return dict(sorted({**tokens, **copies}.items())) if tokens else {}
 
 
-def _too_long(options: Options, over: Mapping[int, int], total: int) -> InvalidInputError:
+def too_long(options: Options, over: Mapping[int, int], total: int) -> InvalidInputError:
     """Make the error for texts that the server might cut without saying so."""
     model = options.model
     first, tokens = next(iter(over.items()))
@@ -162,26 +207,42 @@ def _possibly_truncated(
     The log names them in each call, a warning the first of them once, unless the user has chosen
     the cut.
     """
-    options = runtime.options
-    model, family = options.model, options.model.family
-    sent = {**fields, **options.extra_body}.items()
-
-    def asked(choice: str) -> bool:
-        named = family.too_long[choice].fields
-        return bool(named) and named.items() <= sent
-
-    if not over or not family.cuts_silently or asked("error"):
+    if not over or not cuts_silently(runtime.options, fields):
         return ()
-    if options.too_long is None and not asked("truncate"):
-        first, tokens = next(iter(over.items()))
-        yield from report.cut_texts(model, over)
-        if runtime.once.first("cut texts"):
-            warn_user(
-                f"{len(over)} of the texts are longer than {model.id} takes, and the provider "
-                f"cuts such texts without saying so: texts[{first}], the first, has about "
-                f"{tokens:,} tokens of {model.max_tokens_per_text:,}. What is behind the cut is "
-                'not in the vector. Choose too_long="error" to have such texts refused, or '
-                'too_long="truncate" to accept the cut; or split the texts. '
-                "client.embed(...).possibly_truncated lists them. This is said once."
-            )
+    if not _asks_for(runtime.options, fields, "truncate"):
+        yield from report.cut_texts(runtime.options.model, over)
+        _warn_of_cut(runtime, len(over), *next(iter(over.items())))
     return tuple(over)
+
+
+def tell_of_cut(runtime: Runtime, fields: Mapping[str, Any], place: int, tokens: int) -> None:
+    """Tell the same of one text of a stream: in the log, and once in a warning."""
+    if not _asks_for(runtime.options, fields, "truncate"):
+        at_once(report.cut_texts(runtime.options.model, {place: tokens}))
+        _warn_of_cut(runtime, 1, place, tokens)
+
+
+def _asks_for(options: Options, fields: Mapping[str, Any], choice: str) -> bool:
+    """Tell whether the user has chosen what becomes of texts that are too long."""
+    named = options.model.family.too_long[choice].fields
+    sent = {**fields, **options.extra_body}
+    return options.too_long == choice or (bool(named) and named.items() <= sent.items())
+
+
+def cuts_silently(options: Options, fields: Mapping[str, Any]) -> bool:
+    """Tell whether the provider cuts texts that are too long without saying so."""
+    return options.model.family.cuts_silently and not _asks_for(options, fields, "error")
+
+
+def _warn_of_cut(runtime: Runtime, texts: int, first: int, tokens: int) -> None:
+    """Warn, once for each client, that so many texts may be cut; the first has so many tokens."""
+    model = runtime.options.model
+    if runtime.once.first("cut texts"):
+        warn_user(
+            f"{texts} of the texts are longer than {model.id} takes, and the provider "
+            f"cuts such texts without saying so: texts[{first}], the first, has about "
+            f"{tokens:,} tokens of {model.max_tokens_per_text:,}. What is behind the cut is "
+            'not in the vector. Choose too_long="error" to have such texts refused, or '
+            'too_long="truncate" to accept the cut; or split the texts. '
+            "client.embed(...).possibly_truncated lists them. This is said once."
+        )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from aimlapi_embeddings._engine.planning import Plan
 from aimlapi_embeddings._engine.refusals import Worklist
@@ -14,6 +15,25 @@ from aimlapi_embeddings._protocol.vectors import VectorBuffer, size_of
 from aimlapi_embeddings._result import EmbeddingResult, PartialResult
 from aimlapi_embeddings._slices import Work, at_once
 from aimlapi_embeddings._types import Progress, Row, Served, Usage
+
+
+def check_same_size(row: Row, size: int | None) -> int:
+    """Return the numbers of a row, when those before had as many or their number is not known."""
+    found = size_of(row)
+    if size is not None and size != found:
+        raise ReplyError(
+            f"one reply has vectors of {size} numbers and another of {found}; the "
+            "provider seems to have changed the model in between."
+        )
+    return found
+
+
+def attach_partial(error: BaseException, partial: Callable[[], PartialResult]) -> None:
+    """Attach what was finished to the error that ends a call, Ctrl-C included."""
+    # asyncio makes a CancelledError anew on its way, so it cannot carry anything.
+    if not any(kind.__name__ == "CancelledError" for kind in type(error).__mro__):
+        with suppress(AttributeError):  # an exception of the user's with slots
+            error.partial = partial()  # type: ignore[attr-defined]
 
 
 class Collector:
@@ -87,14 +107,7 @@ class Collector:
         Raises:
             ReplyError: They have another size than those before.
         """
-        size = size_of(rows[0])
-        if self._size is None:
-            self._size = size
-        elif self._size != size:
-            raise ReplyError(
-                f"one reply has vectors of {self._size} numbers and another of {size}; the "
-                "provider seems to have changed the model in between."
-            )
+        self._size = check_same_size(rows[0], self._size)
         self.buffer.place(indices, rows)
         self._done += len(indices)
 

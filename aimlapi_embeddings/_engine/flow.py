@@ -8,9 +8,9 @@ is (`refusals`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -48,16 +48,25 @@ _TIMEOUTS_BEFORE_CUT = 2
 _NO_REASON = GiveUp()
 
 
+class Texts(Protocol):
+    """Texts by their place; a stream has only those that wait for a vector."""
+
+    def __getitem__(self, place: int, /) -> str: ...
+
+
 class Call(msgspec.Struct, frozen=True):
     """What the parts of one call share.
 
     Attributes:
         cache: Where vectors are kept, or None.
-        cache_keys: Of all texts, where there is a cache.
+        cache_keys: Of the texts by their place, where there is a cache.
+        total: How many texts it has; None for a stream, which learns that at its end.
+        prefix: In front of each text that is sent.
     """
 
     options: Options
-    texts: Sequence[str]
+    texts: Texts
+    total: int | None
     fields: dict[str, Any]
     policy: RetryPolicy
     pacer: Pacer
@@ -73,7 +82,7 @@ class Call(msgspec.Struct, frozen=True):
     new_request_id: Callable[[], str]
     shortener: Shortener | None = None
     cache: VectorCache | None = None
-    cache_keys: Sequence[bytes] = ()
+    cache_keys: Mapping[int, bytes] | Sequence[bytes] = ()
     trace: Trace | None = None
 
 
@@ -132,6 +141,8 @@ def embed_part(part: Part, call: Call) -> Flow:
                 continue
             if call.work.refuse(part, failure):
                 call.pacer.probe()
+            if len(part) == 1:
+                yield Deliver(Usage())  # a stream may wait for this text: it looks at the worklist
             return
         if isinstance(failure, IdleConnectionClosed):
             continue  # another one is taken, or opened, at once
@@ -366,14 +377,13 @@ def _located(error: ReplyError, outcome: _Outcome, call: Call) -> ReplyError:
 def _place(part: Part, call: Call, attempts: int = 1) -> str:
     """Tell which texts a request carried, of which model, and how often it was sent."""
     first, last = part.batch.indices[0], part.batch.indices[-1]
-    total = len(call.texts)
+    of_total = "" if call.total is None else f" of {call.total}"
     if len(part) == 1:
-        text = call.texts[first]
+        text = part.batch.texts[0].removeprefix(call.prefix)
         head = text if len(text) <= _SHOWN_TEXT else text[: _SHOWN_TEXT - 1] + "\u2026"
-        texts = (
-            f"{'the query' if call.query and total == 1 else f'text {first} of {total}'}, {head!r}"
-        )
+        is_the_query = call.query and call.total == 1
+        texts = f"{'the query' if is_the_query else f'text {first}{of_total}'}, {head!r}"
     else:
-        texts = f"{len(part)} texts from {first} to {last} of {total}"
+        texts = f"{len(part)} texts from {first} to {last}{of_total}"
     count = f"; {attempts} attempts" if attempts > 1 else ""
     return f"{texts}; model {call.options.id}{count}"

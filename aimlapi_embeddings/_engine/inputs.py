@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from typing import Any
 
 from aimlapi_embeddings._errors import ConfigurationError, InvalidInputError
@@ -43,7 +43,7 @@ def checking_texts(texts: object, role: Role) -> Work[list[str]]:
     for start in range(0, len(given), _TEXTS_PER_STEP):
         step = given[start : start + _TEXTS_PER_STEP]
         step = [str.__str__(text) if isinstance(text, str) else text for text in step]
-        bad += [(i, why) for i, text in enumerate(step, start) if (why := _why_bad(text))]
+        bad += [(i, why) for i, text in enumerate(step, start) if (why := why_bad(text))]
         plain += step
         yield
     if bad and role == "query" and len(plain) == 1:
@@ -94,13 +94,16 @@ _LONE_SURROGATE = re.compile(
 )
 
 
-def _why_bad(text: object) -> str | None:
+def why_bad(text: object) -> str | None:
+    """Say why this is not a text that can be embedded; None when it is one."""
     if not isinstance(text, str):
         kind = type(text).__name__
         if (isinstance(text, float) and text != text) or kind in ("NAType", "NaTType"):
             return "is NaN, a value that is missing; leave it out, in pandas with .dropna()"
         if what := _text_of(text):
             return f"is {_article(kind)} {kind}; pass its text, {what}"
+        if hasattr(text, "as_py"):  # a scalar of PyArrow
+            return f"is {_article(kind)} {kind}; pass its text, text.as_py()"
         if hasattr(text, "tolist"):
             return f"is {_article(kind)} {kind}; texts are strings, so pass str(...) of it"
         return "is None" if text is None else f"is {_article(kind)} {kind}"
@@ -124,6 +127,33 @@ def _article(noun: str) -> str:
     return "an" if noun[0].lower() in "aeiou" or noun == "ndarray" else "a"
 
 
+def check_source(texts: object, *, is_async: bool) -> None:
+    """Refuse what is no source of texts for a stream.
+
+    Args:
+        texts: An iterable of texts, or of pairs (text, title).
+        is_async: Whether the source may be an async iterable.
+
+    Raises:
+        InvalidInputError: Says what to pass instead.
+    """
+    if isinstance(texts, AsyncIterable):
+        if is_async:
+            return
+        raise InvalidInputError(
+            "texts is an async iterable, which only aembed_iter can read; embed_iter reads "
+            "ordinary ones."
+        )
+    one = isinstance(texts, str | bytes | bytearray | memoryview) or _text_of(texts) is not None
+    table = hasattr(texts, "columns")  # whose items are its columns, or their names
+    if one or table or isinstance(texts, Mapping) or not isinstance(texts, Iterable):
+        kind = type(texts).__name__
+        raise InvalidInputError(
+            f"texts must be an iterable of strings or of pairs (text, title), not "
+            f"{_article(kind)} {kind}.{'' if isinstance(texts, Mapping) else _as_list(texts)}"
+        )
+
+
 def check_titles_fit(titles: object, texts: Sequence[str]) -> list[str | None]:
     """Return titles as plain strings when there is one, or None, for each text."""
     plain = list(titles) if isinstance(titles, Sequence) and not isinstance(titles, str) else None
@@ -132,7 +162,7 @@ def check_titles_fit(titles: object, texts: Sequence[str]) -> list[str | None]:
             f"titles must be a list with one string or None for each of the {len(texts)} texts."
         )
     for i, title in enumerate(plain):
-        if title is not None and (why := _why_bad(title)):
+        if title is not None and (why := why_bad(title)):
             said = f"titles[{i}] {why}; use None for no title."
             raise InvalidInputError(said, (i,), {i: f"its title {why}"})
     return [str.__str__(title) if isinstance(title, str) else None for title in plain]

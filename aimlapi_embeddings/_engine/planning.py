@@ -140,32 +140,52 @@ def plan_batches(
         sent = prefix + (fit(i, texts[i]) if fit else texts[i])
         tokens = estimate_tokens(sent)
         if tokens > max_tokens:
-            why = (
-                f"has about {tokens:,} tokens, and the rate limiter never grants more than its "
-                f"tokens_per_minute={max_tokens:,g}"
-            )
-            raise InvalidInputError(
-                f"texts[{i}] {why}. Raise that, or split the text.", (i,), {i: why}
-            )
-        if _travels_alone(sent, tokens, model):
+            raise never_granted(i, tokens, max_tokens)
+        if travels_alone(sent, tokens, model):
             alone.append(Batch([i], [sent], [tokens], title))
         else:
             whole = together.setdefault(title, Batch([], [], [], title))
             whole.indices.append(i)
             whole.texts.append(sent)
             whole.tokens.append(tokens)
-    most_tokens = min(model.max_tokens_per_request or math.inf, max_tokens)
     wholes = [*together.values()]
-    batches = yield from _fill_waves(wholes, alone, most_tokens, batch_size, max_concurrency)
+    tokens_at_most = most_tokens(model, max_tokens)
+    batches = yield from _fill_waves(wholes, alone, tokens_at_most, batch_size, max_concurrency)
     return Plan(sorted(batches, key=lambda batch: batch.indices[0]), copies)
 
 
-def _travels_alone(text: str, tokens: int, model: Model) -> bool:
+def never_granted(place: int, tokens: int, max_tokens: float) -> InvalidInputError:
+    """Make the error of a text for which the user's rate limiter would be asked for ever."""
+    why = (
+        f"has about {tokens:,} tokens, and the rate limiter never grants more than its "
+        f"tokens_per_minute={max_tokens:,g}"
+    )
+    return InvalidInputError(
+        f"texts[{place}] {why}. Raise that, or split the text.", (place,), {place: why}
+    )
+
+
+def most_tokens(model: Model, max_tokens: float) -> float:
+    """Tell how many estimated tokens a request may carry, of so many that are granted at once."""
+    return min(model.max_tokens_per_request or math.inf, max_tokens)
+
+
+def travels_alone(text: str, tokens: int, model: Model) -> bool:
     """Tell whether the documents call a text too long for company, or altogether."""
     limits = (model.max_tokens_per_text, model.max_tokens_per_request)
     return not fits_in_array(text, model) or any(
         limit is not None and tokens > limit for limit in limits
     )
+
+
+def even_size(texts: int, batch_size: int, max_concurrency: int) -> int:
+    """Tell how many texts a request carries when so many texts fill whole waves of requests."""
+    most = _whole_waves(math.ceil(texts / batch_size), max_concurrency)
+    return min(batch_size, max(_LEAST_TEXTS_PER_CUT, math.ceil(texts / max(most, 1))))
+
+
+def _whole_waves(requests: int, max_concurrency: int) -> int:
+    return math.ceil(requests / max_concurrency) * max_concurrency
 
 
 def _fill_waves(
@@ -188,7 +208,7 @@ def _fill_waves(
     full = yield from cut(batch_size)
     if len(full) == 1 and len(full[0]) <= _LEAST_TEXTS_PER_CUT:
         return full
-    most = math.ceil(len(full) / max_concurrency) * max_concurrency
+    most = _whole_waves(len(full), max_concurrency)
     texts = sum(map(len, wholes))
     size = max(_LEAST_TEXTS_PER_CUT, math.ceil(texts / max(most - len(alone), 1)))
     while size < min(batch_size, texts):

@@ -29,6 +29,7 @@ def progress_bar(description: str = "Embedding") -> Iterator[Progress]:
             nonlocal bar
             if bar is None:  # tqdm draws a widget made without a total as a stub, always full
                 bar = stack.enter_context(tqdm(desc=description, total=total, unit=" texts"))
+            bar.total = total  # a stream reads on
             bar.update(done - bar.n)
 
         yield move

@@ -90,13 +90,21 @@ class Part(msgspec.Struct):
 class Worklist:
     """The parts of one call that are still to be sent. Used by all of its threads or tasks.
 
+    Args:
+        batches: Of the call, those that are known by now.
+        limits: What the client has learned.
+        complete: Whether these are all. Else others may be `added`, until `complete`.
+
     Attributes:
         refused: The texts at fault so far: the error of each one, by its place.
     """
 
-    def __init__(self, batches: Sequence[Batch], limits: LearnedLimits) -> None:
+    def __init__(
+        self, batches: Sequence[Batch], limits: LearnedLimits, *, complete: bool = True
+    ) -> None:
         self.refused: dict[int, BadRequestError] = {}
         self._texts = sum(map(len, batches))
+        self._complete = complete
         self._new = deque(map(Part, batches))
         self._suspects: list[Part] = []
         self._limits = limits
@@ -111,6 +119,33 @@ class Worklist:
     def __len__(self) -> int:
         """Count the parts that are still to be sent."""
         return len(self._new) + len(self._suspects)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the server has accepted a request of this call."""
+        return self._accepted
+
+    def add(self, batch: Batch) -> None:
+        """Add a batch behind all others."""
+        with self._lock:
+            self._texts += len(batch)
+            self._new.append(Part(batch))
+
+    def complete(self) -> None:
+        """Note that no batch will be added any more."""
+        self._complete = True
+
+    def take_refused(self) -> dict[int, BadRequestError]:
+        """Return the texts at fault since this was asked last, and forget them."""
+        with self._lock:
+            refused, self.refused = self.refused, {}
+            return refused
+
+    def drop_after(self, place: int) -> None:
+        """Forget the parts whose texts all stand behind a place: they are not wanted any more."""
+        with self._lock:
+            self._new = deque(each for each in self._new if each.batch.indices[0] < place)
+            self._suspects = [each for each in self._suspects if each.batch.indices[0] < place]
 
     def take(self) -> Part | None:
         """Take the part to be sent next; None when there is none now."""
@@ -175,7 +210,7 @@ class Worklist:
                 self._believed_texts = self._believed_tokens = math.inf
                 self.refused[part.batch.indices[0]] = error
                 self._at_fault_found = True
-                if not isinstance(error, RequestTooLargeError):
+                if not self._accepted and not isinstance(error, RequestTooLargeError):
                     self._reasons[reason(error.message)] += 1
             if self._request_seems_at_fault():
                 if not self._in_flight:
@@ -215,10 +250,11 @@ class Worklist:
 
     def _request_seems_at_fault(self) -> bool:
         """Tell whether no single text can be the cause of all refusals."""
-        if self._accepted or self._texts == 1:
+        texts = self._texts if self._complete else math.inf
+        if self._accepted or texts == 1:
             return False
         alike = max(self._reasons.values(), default=0)
-        return alike >= min(_ENOUGH_ALIKE, self._texts) or self._reasons.total() >= _ENOUGH
+        return alike >= min(_ENOUGH_ALIKE, texts) or self._reasons.total() >= _ENOUGH
 
     def _next(self) -> Part | None:
         suspects, new = self._suspects, self._new

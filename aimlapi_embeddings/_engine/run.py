@@ -107,7 +107,9 @@ class Sink(Protocol):
 # Seconds. Ctrl-C is heard between two waits where it does not end one.
 _SLICE = 0.1
 
-_Item: TypeAlias = Deliver | BaseException | None
+Item: TypeAlias = Deliver | BaseException | None
+"""What a thread brings: what a request brought, the error that ends the call, or that it is through
+with its work."""
 
 
 class _Stopped(BaseException):
@@ -117,15 +119,15 @@ class _Stopped(BaseException):
 def run_threads(call: Call, caller: ThreadCaller, runtime: Runtime, sink: Sink) -> None:
     """Embed all parts side by side, in this thread when there is only one."""
     jobs = min(len(call.work), runtime.pacer.most)
-    inbox: SimpleQueue[_Item] = SimpleQueue()
+    inbox: SimpleQueue[Item] = SimpleQueue()
     try:
         running = sum(
-            runtime.workers.submit(_job(call, caller, runtime, inbox))
+            runtime.workers.submit(job_of(call, caller, runtime, inbox))
             for _ in range(jobs if jobs > 1 else 0)
         )
         if not running:
             while (part := call.work.take()) is not None:
-                _drive(embed_part(part, call), caller, runtime, sink.deliver)
+                drive(embed_part(part, call), caller, runtime, sink.deliver)
         while running:
             match _next(inbox):
                 case None:
@@ -144,8 +146,8 @@ def run_threads(call: Call, caller: ThreadCaller, runtime: Runtime, sink: Sink) 
         caller.over.set()
 
 
-def _job(
-    call: Call, caller: ThreadCaller, runtime: Runtime, inbox: SimpleQueue[_Item]
+def job_of(
+    call: Call, caller: ThreadCaller, runtime: Runtime, inbox: SimpleQueue[Item]
 ) -> Callable[[], bool]:
     """Make a job that embeds one part at a time, as long as there are parts."""
     context = contextvars.copy_context()  # so that tracing sees the caller's
@@ -153,7 +155,7 @@ def _job(
     def embed_next() -> bool:
         try:
             if not caller.over.is_set() and (part := call.work.take()) is not None:
-                _drive(embed_part(part, call), caller, runtime, inbox.put)
+                drive(embed_part(part, call), caller, runtime, inbox.put)
                 return True
         except _Stopped:
             pass
@@ -166,13 +168,13 @@ def _job(
     return lambda: context.run(embed_next)
 
 
-def _next(inbox: SimpleQueue[_Item]) -> _Item:
+def _next(inbox: SimpleQueue[Item]) -> Item:
     while True:
         with suppress(Empty):
             return inbox.get(timeout=_SLICE)
 
 
-def _drive(
+def drive(
     flow: Flow, caller: ThreadCaller, runtime: Runtime, deliver: Callable[[Deliver], None]
 ) -> None:
     """Run a flow to its end in this thread, performing each step it asks for."""
@@ -221,7 +223,7 @@ async def run_tasks(call: Call, runtime: Runtime, sink: Sink) -> None:
 
     async def work() -> None:
         while (part := call.work.take()) is not None:
-            await _drive_async(embed_part(part, call), runtime, sink.deliver)
+            await drive_async(embed_part(part, call), runtime, sink.deliver)
 
     jobs = min(len(call.work), runtime.pacer.most)
     if jobs <= 1:
@@ -236,7 +238,7 @@ async def run_tasks(call: Call, runtime: Runtime, sink: Sink) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _drive_async(flow: Flow, runtime: Runtime, deliver: Callable[[Deliver], None]) -> None:
+async def drive_async(flow: Flow, runtime: Runtime, deliver: Callable[[Deliver], None]) -> None:
     """Run a flow to its end in this task, performing each step it asks for."""
     import asyncio
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aimlapi_embeddings._protocol.attempt import Attempt
-from aimlapi_embeddings._wake_up import ThreadWaiter
+from aimlapi_embeddings._wake_up import Flag, ThreadWaiter
 
 if TYPE_CHECKING:
     import asyncio
@@ -19,13 +18,19 @@ if TYPE_CHECKING:
 _SLICE = 0.1
 
 
+class _Wakes(Protocol):
+    """What ends a sleep early: a Flag, or an Event of the standard library."""
+
+    def wait(self, timeout: float) -> bool: ...
+
+
 class Clock:
     """Time, and waiting for it."""
 
     monotonic = staticmethod(time.monotonic)
     time = staticmethod(time.time)
 
-    def sleep(self, seconds: float, wake: threading.Event) -> None:
+    def sleep(self, seconds: float, wake: _Wakes) -> None:
         """Wait in this thread, less long when woken."""
         ends = self.monotonic() + seconds
         while (left := ends - self.monotonic()) > 0 and not wake.wait(min(left, _SLICE)):
@@ -50,7 +55,7 @@ class ThreadCaller:
 
     def __init__(self) -> None:
         self.blocked = running_loop()
-        self.over = threading.Event()
+        self.over = Flag()
         self.attempts: dict[Attempt, None] = {}
 
     def waiter(self) -> ThreadWaiter:

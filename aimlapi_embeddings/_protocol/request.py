@@ -183,6 +183,9 @@ def _fields_of(
 KEY_BYTES = 16
 
 
+_MOST_TITLES = 10_000
+
+
 class CacheKeys:
     """Names for vectors in a cache: a digest of the request that would buy one text alone.
 
@@ -207,6 +210,8 @@ class CacheKeys:
         """Return the 16 bytes for a text as the caller wrote it."""
         begun = self._begun.get(title)
         if begun is None:
+            if len(self._begun) == _MOST_TITLES:  # of a stream, each with its own
+                self._begun.clear()
             begun = self._begun[title] = self._begin(title)
         digest = begun.copy()
         digest.update((self._sent.prefix + text).encode())

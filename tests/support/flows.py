@@ -91,6 +91,7 @@ class Rig:
         self.call = Call(
             options=self.options,
             texts=self.texts,
+            total=len(self.texts),
             fields={},
             policy=self.policy,
             pacer=self.pacer,

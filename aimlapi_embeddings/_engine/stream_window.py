@@ -1,0 +1,567 @@
+"""The texts of a stream that are read and not yet handed over. No I/O.
+
+How this works: each text that is read gets a place, one after the other, and a slot for its vector;
+texts that are the same share one. Its vector comes from the cache, or from a request: texts are
+packed until a request is full, and the worklist takes it from there. Vectors leave from the front,
+in order. `next` says what is to be done now; a driver does it, in a thread or in a task.
+
+Not more texts are read than the window holds. While it is not full, two are read for each one that
+is handed over: so it fills up while there is something to hand over, and a slow source does not
+delay the vectors that are there by much.
+
+An error is met in its turn: everything before it is handed over first. What is behind it and has a
+vector already goes into `partial`.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+
+from aimlapi_embeddings._engine.collect import check_same_size
+from aimlapi_embeddings._engine.inputs import why_bad
+from aimlapi_embeddings._engine.long_texts import Shortener
+from aimlapi_embeddings._engine.planning import Batch, estimate_tokens
+from aimlapi_embeddings._engine.refusals import Worklist
+from aimlapi_embeddings._engine.steps import Deliver
+from aimlapi_embeddings._engine.stream_packing import Packer
+from aimlapi_embeddings._errors import AIMLAPIError, BadRequestError, InvalidInputError
+from aimlapi_embeddings._protocol.status import several_refused
+from aimlapi_embeddings._protocol.vectors import VectorBuffer, floats_of
+from aimlapi_embeddings._result import EmbeddingResult, PartialResult
+from aimlapi_embeddings._types import Progress, Row, Served, Usage, Vector
+
+# Texts that are looked up in the cache at a time.
+_LOOK_UP = 250
+# Places without a vector whose reasons are kept; the others are counted.
+_MOST_REASONS = 1000
+_MOST_REQUEST_IDS = 1000
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+_Numbers: TypeAlias = "bytes | array[float]"
+Text: TypeAlias = tuple[str, "str | None"]
+"""A text and its title."""
+
+
+class Next(Enum):
+    """What a driver does next."""
+
+    READ = "read one item of the source, and `take` it or `end`"
+    FIND = "look `asked` up in the cache, and tell what was `found`"
+    HAND_OVER = "give the consumer what `hand_over` returns"
+    WAIT = "wait until a request has brought something"
+    END = "nothing is left"
+
+
+class _Slot:
+    """What is known of a text.
+
+    Attributes:
+        text: With its title, while the same text may come again.
+        places: In the window that share it.
+        row: Its vector, once it is there.
+        error: Why it gets none.
+        cut: Whether the provider may embed only its beginning.
+        kept: How many of its characters were sent, where that is not all.
+    """
+
+    __slots__ = ("cut", "error", "kept", "places", "row", "text")
+
+    def __init__(self, text: str | Text | None) -> None:
+        self.text = text
+        self.places = 1
+        self.row: _Numbers | None = None
+        self.error: Exception | None = None
+        self.cut = False
+        self.kept: int | None = None
+
+
+class Rules:
+    """How the texts of a stream are checked and sent.
+
+    Args:
+        prefix: Put in front of each text.
+        check_title: Raises when texts cannot have titles.
+        judge: Is told the place of a text, what is sent of it and its tokens. Returns the error of
+            a text that is not to be sent, else whether the provider may embed its beginning only.
+        count: Is told what was saved, as replies tell what was spent.
+        shortener: Cuts texts that are too long, or None.
+        key_of: Names the vector of a text and its title in the cache; None where there is none.
+    """
+
+    def __init__(
+        self,
+        prefix: str,
+        check_title: Callable[[], object],
+        judge: Callable[[int, str, int], Exception | bool],
+        count: Callable[[Usage], None],
+        shortener: Shortener | None = None,
+        key_of: Callable[[str, str | None], bytes] | None = None,
+    ) -> None:
+        self.prefix = prefix
+        self.check_title = check_title
+        self.judge = judge
+        self.count = count
+        self.shortener = shortener
+        self.key_of = key_of
+
+
+class Outlet(Protocol[T_co]):
+    """In what form vectors are handed over."""
+
+    @property
+    def held(self) -> list[_Slot]:
+        """What has left the window, and was not handed over."""
+
+    def is_full(self, window: Window[Any]) -> bool:
+        """Tell whether there is something to hand over."""
+
+    def take(self, window: Window[Any]) -> T_co:
+        """Return it."""
+
+
+class Window(Generic[T]):
+    """What a stream holds.
+
+    Args:
+        rules: For each text.
+        packer: Makes batches.
+        work: Takes them.
+        outlet: Takes vectors.
+        most: Texts that are read and not yet handed over.
+        most_requests: In flight at a time.
+        length: Texts of the source, where it tells that before; 0 otherwise.
+        size: Numbers of a vector where that is known, or None.
+        normalize: Whether vectors are scaled to length 1.
+        none_for_invalid: Whether a text that cannot be embedded gives None, or ends the stream.
+
+    Attributes:
+        usage: What the replies so far have cost.
+        cost: The same, since an outlet has reset it.
+        served: Who has answered last.
+        request_ids: The server's, of replies since an outlet has reset it; at most 1,000.
+        invalid: Why a place has no vector, for the first 1,000 of them.
+        invalid_count: How many places have none.
+        progress: Is told how many texts are done.
+        sent: Batches that were put into the worklist.
+        keys: Of texts that wait for a vector, by their first place, where there is a cache.
+    """
+
+    def __init__(
+        self,
+        *,
+        rules: Rules,
+        packer: Packer,
+        work: Worklist,
+        outlet: Outlet[T],
+        most: int,
+        most_requests: int,
+        length: int = 0,
+        size: int | None = None,
+        normalize: bool = False,
+        none_for_invalid: bool = False,
+    ) -> None:
+        self.usage = self.cost = Usage()
+        self.served = Served()
+        self.request_ids: list[str] = []
+        self.invalid: dict[int, str] = {}
+        self.invalid_count = 0
+        self.progress: Progress | None = None
+        self.sent = 0
+        self.keys: dict[int, bytes] = {}
+        self._rules = rules
+        self._packer = packer
+        self._work = work
+        self._outlet = outlet
+        self._most = most
+        self._most_requests = most_requests
+        self._length = length
+        self._normalize = normalize
+        self._none_for_invalid = none_for_invalid
+        self._slots: deque[_Slot] = deque()
+        self._first = 0  # place of the first slot
+        self._waiting: dict[int, _Slot] = {}  # for a vector, by the first place of their text
+        self._same: dict[str | Text, _Slot] = {}
+        self._asked: list[tuple[int, Text]] = []  # to be looked up in the cache
+        self._owed = 0  # texts to be read since others were handed over
+        self._done = 0  # places that have a vector or an error
+        self._told = -1  # what progress was told last
+        self._reading = True
+        self._size = size
+        self._last: float = math.inf  # the place of an error; nothing behind it is sent
+        self._source_error: Exception | None = None
+        self._failure: BaseException | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether an error has ended the stream; nothing is sent any more."""
+        return self._failure is not None
+
+    def __getitem__(self, place: int) -> str:
+        """Return a text that waits for its vector, by its first place."""
+        given = self._waiting[place].text
+        return given if isinstance(given, str) else str(given and given[0])
+
+    @property
+    def read(self) -> int:
+        """How many texts were read."""
+        return self._first + len(self._slots)
+
+    # What the driver tells
+
+    def take(self, item: object) -> None:
+        """Take what the source gave: a text, or a pair of a text and its title."""
+        place = self._first + len(self._slots)
+        text, title = item if isinstance(item, tuple) and len(item) == 2 else (item, None)
+        if error := self._why_not(place, text, title):
+            self._slots.append(slot := _Slot(None))
+            self._refuse(slot, place, error)
+            return
+        # A subclass of `str` becomes a `str`: its own `__hash__` could mix up vectors.
+        text = str.__str__(text)
+        title = None if title is None else str.__str__(title)
+        key = text if title is None else (text, title)
+        if (known := self._same.get(key)) is not None:
+            known.places += 1
+            self._slots.append(known)
+            saved = Usage(deduplicated=1)
+            self._add(saved)
+            self._rules.count(saved)
+            self._done += known.row is not None or known.error is not None
+            return
+        self._same[key] = slot = _Slot(key)
+        self._slots.append(slot)
+        self._waiting[place] = slot
+        if (key_of := self._rules.key_of) is not None:
+            self.keys[place] = key_of(text, title)
+            self._asked.append((place, (text, title)))
+        else:
+            self._pack(place, (text, title))
+
+    def end(self, error: Exception | None = None) -> None:
+        """Note that the source has no more texts, or what it raised instead of one."""
+        self._source_error = self._source_error or error
+        self._stop_reading()
+
+    @property
+    def asked(self) -> list[bytes]:
+        """Keys that are to be looked up in the cache."""
+        return [self.keys[place] for place, _ in self._asked]
+
+    def found(self, rows: Mapping[int, Row]) -> None:
+        """Tell what the cache has, by position in `asked`."""
+        asked, self._asked = self._asked, []
+        if rows:
+            saved = Usage(cached=len(rows))
+            self._add(saved)
+            self._rules.count(saved)
+            self._place([asked[i][0] for i in rows], list(rows.values()))
+        for i, (place, text) in enumerate(asked):
+            if i not in rows:
+                self._pack(place, text)
+
+    def deliver(self, delivery: Deliver) -> None:
+        """Take what a request has brought; an error in it, or of the progress, ends the stream."""
+        self._add(delivery.usage)
+        if not delivery.rows:
+            return
+        self.served = delivery.served
+        if delivery.request_id is not None and len(self.request_ids) < _MOST_REQUEST_IDS:
+            self.request_ids.append(delivery.request_id)
+        self._place(delivery.indices, delivery.rows)
+
+    def _place(self, places: Sequence[int], rows: Sequence[Row]) -> None:
+        try:
+            self._size = check_same_size(rows[0], self._size)
+            for place, row in zip(places, rows, strict=True):
+                if (slot := self._waiting.pop(place, None)) is not None:
+                    self.keys.pop(place, None)
+                    slot.row = array("d", row) if isinstance(row, list) else row
+                    if (shortener := self._rules.shortener) is not None:
+                        slot.kept = shortener.kept.pop(place, None)
+                    self._done += slot.places
+            self._tell()
+        except Exception as error:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """End the stream with an error, after what is there before it."""
+        if self._failure is None:
+            self._failure = error
+            self._stop_reading()
+
+    # What the driver asks
+
+    def next(self, busy: int) -> Next:
+        """Say what is to be done.
+
+        Args:
+            busy: Threads or tasks that work on the parts of this stream.
+
+        Raises:
+            BaseException: The error whose turn it is.
+        """
+        if self._told < 0:
+            self._tell()
+        if self._work.refused and self._work.accepted:
+            self._hear_of_refused()
+        has_room = self._reading and len(self._slots) < self._most
+        if has_room:
+            if len(self._asked) >= _LOOK_UP:
+                return Next.FIND
+            if self._owed:
+                self._owed -= 1
+                return Next.READ
+        if self._outlet.is_full(self):
+            return Next.HAND_OVER
+        if self._failure is not None:
+            raise self._failure
+        if self._slots and (error := self._slots[0].error) is not None:
+            raise error
+        if has_room:
+            return Next.READ
+        if self._asked:
+            return Next.FIND
+        self._send_part_full(busy)
+        if self._slots:
+            if not busy and not len(self._work):
+                # Nothing was accepted, and nothing is left that could be: the texts are at fault.
+                if not self._hear_of_refused():
+                    raise RuntimeError(f"text {self._first} got neither a vector nor an error.")
+                return self.next(busy)
+            return Next.WAIT
+        if self._source_error is not None:
+            raise self._source_error
+        self._tell()
+        return Next.END
+
+    def hand_over(self) -> T:
+        """Return what the consumer gets now."""
+        return self._outlet.take(self)
+
+    def partial(self) -> PartialResult:
+        """Take out what was not handed over."""
+        held = self._outlet.held
+        first = self._first - len(held)
+        slots = [*held, *self._slots]
+        self.drop()
+        rows = _buffer_of([slot.row for slot in slots], self._size, normalize=self._normalize)
+        return PartialResult(rows, self.usage, _kept(slots), first)
+
+    def drop(self) -> None:
+        """Forget what is held."""
+        held: Any
+        for held in (self._slots, self._waiting, self._same, self._asked, self._outlet.held):
+            held.clear()
+        self._packer.drop()
+        self._reading = False
+
+    # What an outlet asks
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the first place has a vector, or is to be None."""
+        if not self._slots:
+            return False
+        slot = self._slots[0]
+        return slot.row is not None or (slot.error is not None and self._passes(slot.error))
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether no more places follow before an error or the end."""
+        if self._failure is not None:
+            return True
+        return self._slots[0].error is not None if self._slots else not self._reading
+
+    def pop(self) -> _Slot:
+        """Take the slot of the first place."""
+        slot = self._slots.popleft()
+        place = self._first
+        self._first += 1
+        self._owed += 2
+        slot.places -= 1
+        if not slot.places and slot.text is not None:
+            self._same.pop(slot.text, None)
+        if slot.error is not None:
+            self.invalid_count += 1
+            if len(self.invalid) < _MOST_REASONS and isinstance(
+                slot.error, InvalidInputError | BadRequestError
+            ):
+                self.invalid[place] = next(iter(slot.error.refused.values()), "") or str(slot.error)
+        return slot
+
+    # Within
+
+    def _why_not(self, place: int, text: object, title: object) -> Exception | None:
+        """Return the error of an item that cannot be embedded, or None."""
+        if title is not None:
+            try:
+                self._rules.check_title()
+            except AIMLAPIError as error:
+                return error
+            if why := why_bad(title):
+                return _invalid(f"has a title that {why}", place)
+        if why := why_bad(text):
+            return _invalid(why, place)
+        return None
+
+    def _passes(self, error: Exception) -> bool:
+        """Tell whether None takes the place of a text with this error."""
+        return self._none_for_invalid and isinstance(error, InvalidInputError | BadRequestError)
+
+    def _refuse(self, slot: _Slot, place: int, error: Exception) -> None:
+        """Note that a text gets no vector; if that ends the stream, nothing behind it is sent."""
+        slot.error = error
+        self.keys.pop(place, None)
+        self._done += slot.places
+        if not self._passes(error):
+            self._stop_reading()
+            self._last = min(self._last, place)
+            self._work.drop_after(place)
+
+    def _stop_reading(self) -> None:
+        self._reading = False
+        self._work.complete()
+
+    def _pack(self, place: int, given: Text) -> None:
+        text, title = given
+        rules = self._rules
+        sent = rules.prefix + (rules.shortener.fit(place, text) if rules.shortener else text)
+        tokens = estimate_tokens(sent)
+        found = rules.judge(place, sent, tokens)
+        if isinstance(found, Exception):
+            self._refuse(self._waiting.pop(place), place, found)
+            return
+        self._waiting[place].cut = found
+        for batch in self._packer.add(place, sent, tokens, title):
+            self._send(batch)
+
+    def _send(self, batch: Batch) -> None:
+        if batch.indices[0] < self._last:
+            self._work.add(batch)
+            self.sent += 1
+
+    def _send_part_full(self, busy: int) -> None:
+        """Send batches that are not full, where nothing more can be put to them."""
+        packer = self._packer
+        while (place := packer.first_place) is not None and (
+            not self._reading
+            # No vector can be handed over until this one is there.
+            or place == self._first
+            # Several titles: to wait for full batches of each would leave requests unused.
+            or (len(packer) > 1 and busy + len(self._work) < self._most_requests)
+        ):
+            self._send(packer.take_first())
+
+    def _hear_of_refused(self) -> bool:
+        """Take refused texts from the worklist; tell whether there were any."""
+        refused = self._work.take_refused()
+        for place, error in refused.items():
+            if (slot := self._waiting.pop(place, None)) is not None:
+                self._refuse(slot, place, several_refused({place: error}, self.read))
+        self._tell()
+        return bool(refused)
+
+    def _add(self, usage: Usage) -> None:
+        self.usage += usage
+        self.cost += usage
+
+    def _tell(self) -> None:
+        """Move the progress, where there is something new."""
+        if self.progress is not None and self._done != self._told:
+            self.progress(self._done, max(self._length, self.read))
+        self._told = self._done
+
+
+def _invalid(why: str, place: int) -> InvalidInputError:
+    return InvalidInputError(
+        f"texts[{place}] {why}. All before it were handed over. Leave it out together with "
+        'whatever belongs to it, or pass on_invalid="none" to get None in its place.',
+        (place,),
+        {place: why},
+    )
+
+
+def _kept(slots: Iterable[_Slot]) -> dict[int, int]:
+    return {i: slot.kept for i, slot in enumerate(slots) if slot.kept is not None}
+
+
+def _buffer_of(
+    held: Sequence[_Numbers | None], size: int | None, *, normalize: bool
+) -> VectorBuffer:
+    buffer = VectorBuffer(len(held), size, normalize=normalize)
+    for place, numbers in enumerate(held):
+        if numbers is not None:
+            row = numbers if isinstance(numbers, bytes) else numbers.tolist()
+            buffer.place([place], [row])
+    return buffer
+
+
+class Vectors:
+    """Hands over one vector after the other, as lists of floats; None for an invalid text.
+
+    Args:
+        normalize: Whether vectors are scaled to length 1.
+    """
+
+    def __init__(self, *, normalize: bool) -> None:
+        self.held: list[_Slot] = []
+        self._normalize = normalize
+
+    def is_full(self, window: Window[Any]) -> bool:
+        """Tell whether there is a vector."""
+        return window.is_ready
+
+    def take(self, window: Window[Any]) -> Vector | None:
+        """Return the first one."""
+        numbers = window.pop().row
+        if numbers is None:
+            return None
+        if self._normalize:
+            return _buffer_of([numbers], None, normalize=True).vector(0)
+        return (floats_of(numbers) if isinstance(numbers, bytes) else numbers).tolist()
+
+
+class Results:
+    """Hands over results of so many places each; the one before an error or the end may be shorter.
+
+    Args:
+        places: Of each result.
+        model: The id that was asked for.
+        size: Numbers of a vector where that is known, or None.
+        normalize: Whether vectors are scaled to length 1.
+    """
+
+    def __init__(self, places: int, model: str, size: int | None, *, normalize: bool) -> None:
+        self.held: list[_Slot] = []
+        self._places = places
+        self._model = model
+        self._size = size
+        self._normalize = normalize
+
+    def is_full(self, window: Window[Any]) -> bool:
+        """Take what is ready out of the window, so that others can be read."""
+        held = self.held
+        while len(held) < self._places and window.is_ready:
+            held.append(window.pop())
+        return len(held) == self._places or (bool(held) and window.is_at_end)
+
+    def take(self, window: Window[Any]) -> EmbeddingResult:
+        """Return the result, with what replies have cost since the one before."""
+        cost, window.cost = window.cost, Usage()
+        request_ids, window.request_ids = window.request_ids, []
+        slots, self.held = self.held, []
+        return EmbeddingResult(
+            self._model,
+            _buffer_of([slot.row for slot in slots], self._size, normalize=self._normalize),
+            cost,
+            window.served,
+            tuple(i for i, slot in enumerate(slots) if slot.cut and slot.row is not None),
+            _kept(slots),
+            tuple(request_ids),
+        )

@@ -1,0 +1,88 @@
+"""What `embed_iter` and `aembed_iter` give back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Generic, Self, TypeVar
+
+from aimlapi_embeddings._engine.stream_window import Window
+from aimlapi_embeddings._types import Usage
+
+T = TypeVar("T")
+
+
+class _Told:
+    """What a stream tells of itself."""
+
+    def __init__(self, window: Window[Any]) -> None:
+        self._window = window
+
+    @property
+    def usage(self) -> Usage:
+        """What the replies so far have cost."""
+        return self._window.usage
+
+    @property
+    def invalid(self) -> Mapping[int, str]:
+        """Why a text was handed over as None, by its position in the stream.
+
+        It holds the first 1,000 of them, so that it stays small; `invalid_count` counts all.
+        """
+        return MappingProxyType(self._window.invalid)
+
+    @property
+    def invalid_count(self) -> int:
+        """How many texts were handed over as None so far."""
+        return self._window.invalid_count
+
+
+class EmbeddingStream(_Told, Iterator[T], Generic[T]):
+    """Vectors, or results, in the order of the texts; see `EmbeddingsClient.embed_iter`.
+
+    It reads its source and sends requests only while it is asked for more; requests in flight go on
+    in between. It ends with its source, with an error, and with `close`; whoever leaves the loop
+    early closes it, by `with` or by dropping it.
+    """
+
+    def __init__(self, steps: Generator[T, None, None], window: Window[Any]) -> None:
+        super().__init__(window)
+        self._steps = steps
+
+    def __next__(self) -> T:
+        return next(self._steps)
+
+    def close(self) -> None:
+        """End it: nothing more is read or sent, and requests in flight are broken off."""
+        self._steps.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+class AsyncEmbeddingStream(_Told, AsyncIterator[T], Generic[T]):
+    """Vectors, or results, in the order of the texts; see `EmbeddingsClient.aembed_iter`.
+
+    Like `EmbeddingStream`. It belongs to the event loop in which its first vector was asked for.
+    Where a wait for a vector is cancelled, the stream ends.
+    """
+
+    def __init__(self, steps: AsyncGenerator[T, None], window: Window[Any]) -> None:
+        super().__init__(window)
+        self._steps = steps
+
+    def __anext__(self) -> Awaitable[T]:
+        return self._steps.__anext__()
+
+    async def aclose(self) -> None:
+        """End it: nothing more is read or sent, and requests in flight are cancelled."""
+        await self._steps.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
