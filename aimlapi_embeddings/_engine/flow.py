@@ -80,6 +80,7 @@ class Call(msgspec.Struct, frozen=True):
     wall_clock: Callable[[], float]
     monotonic: Callable[[], float]
     new_request_id: Callable[[], str]
+    prefix: str = ""
     shortener: Shortener | None = None
     cache: VectorCache | None = None
     cache_keys: Mapping[int, bytes] | Sequence[bytes] = ()
