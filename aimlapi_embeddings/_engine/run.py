@@ -8,7 +8,6 @@ touched there alone. Tasks run in the caller's event loop and are cancelled with
 from __future__ import annotations
 
 import contextvars
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -16,9 +15,11 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 
+from aimlapi_embeddings._engine.budget import Budget
 from aimlapi_embeddings._engine.flow import Call, embed_part
 from aimlapi_embeddings._engine.limiter import Limiter
 from aimlapi_embeddings._engine.limits import LearnedLimits
+from aimlapi_embeddings._engine.meter import Meter
 from aimlapi_embeddings._engine.pacing import Pacer
 from aimlapi_embeddings._engine.retries import RetryPolicy
 from aimlapi_embeddings._engine.steps import Deliver, Flow, Run, Send, Sleep, Wait
@@ -52,19 +53,6 @@ class Transport(Protocol):
         """Close what this event loop's calls opened."""
 
 
-class Meter:
-    """Adds up what all calls of a client cost, as the replies come in."""
-
-    def __init__(self) -> None:
-        self.usage = Usage()
-        self._lock = threading.Lock()
-
-    def add(self, usage: Usage) -> None:
-        """Add what one request cost."""
-        with self._lock:
-            self.usage += usage
-
-
 class Runtime(msgspec.Struct, frozen=True):
     """What all calls of one client share in one process.
 
@@ -86,6 +74,7 @@ class Runtime(msgspec.Struct, frozen=True):
     limiter: Limiter | None
     workers: Workers
     meter: Meter
+    budget: Budget
     once: Once
     cache: VectorCache | None
     telemetry: Telemetry
@@ -186,6 +175,7 @@ def _drive(
                 try:
                     reply = runtime.transport.send(step.body, attempt)
                 except CallEnded:
+                    step.sent = False
                     raise _Stopped from None
                 except AIMLAPIError as error:
                     step = flow.throw(error)
@@ -250,6 +240,7 @@ async def _drive_async(flow: Flow, runtime: Runtime, deliver: Callable[[Deliver]
                 except AIMLAPIError as error:
                     step = flow.throw(error)
                 except asyncio.CancelledError:
+                    step.sent = attempt.sent
                     runtime.meter.add(Usage(requests=int(attempt.sent)))
                     raise
                 else:
