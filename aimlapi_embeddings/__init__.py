@@ -3,6 +3,7 @@
 from aimlapi_embeddings._catalog.families import Family, Model
 from aimlapi_embeddings._catalog.models import supported_models
 from aimlapi_embeddings._client import EmbeddingsClient
+from aimlapi_embeddings._engine.meter import TrackedUsage, track_usage
 from aimlapi_embeddings._errors import (
     AIMLAPIError,
     APIConnectionError,
@@ -10,6 +11,7 @@ from aimlapi_embeddings._errors import (
     APITimeoutError,
     AuthenticationError,
     BadRequestError,
+    BudgetExceededError,
     CacheError,
     CacheWarning,
     ConfigurationError,
@@ -23,7 +25,7 @@ from aimlapi_embeddings._errors import (
 )
 from aimlapi_embeddings._result import EmbeddingResult, PartialResult
 from aimlapi_embeddings._streams import AsyncEmbeddingStream, EmbeddingStream
-from aimlapi_embeddings._types import Progress, TaskType, Usage
+from aimlapi_embeddings._types import Estimate, Progress, TaskType, Usage
 from aimlapi_embeddings._version import __version__
 from aimlapi_embeddings.cache import VectorCache
 
@@ -35,12 +37,14 @@ __all__ = [
     "AsyncEmbeddingStream",
     "AuthenticationError",
     "BadRequestError",
+    "BudgetExceededError",
     "CacheError",
     "CacheWarning",
     "ConfigurationError",
     "EmbeddingResult",
     "EmbeddingStream",
     "EmbeddingsClient",
+    "Estimate",
     "Family",
     "InternalServerError",
     "InvalidInputError",
@@ -53,8 +57,10 @@ __all__ = [
     "ReplyError",
     "RequestTooLargeError",
     "TaskType",
+    "TrackedUsage",
     "Usage",
     "VectorCache",
     "__version__",
     "supported_models",
+    "track_usage",
 ]

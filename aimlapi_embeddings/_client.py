@@ -9,7 +9,8 @@ from typing import Any, Literal, Self, TypeAlias, overload
 
 from aimlapi_embeddings._catalog.families import Model
 from aimlapi_embeddings._catalog.models import find_model, find_provider
-from aimlapi_embeddings._engine.calls import lay_out
+from aimlapi_embeddings._engine.budget import check_limits
+from aimlapi_embeddings._engine.calls import estimating, lay_out
 from aimlapi_embeddings._engine.collect import Collector, attach_partial
 from aimlapi_embeddings._engine.limiter import Limiter
 from aimlapi_embeddings._engine.pacing import BULK
@@ -26,6 +27,7 @@ from aimlapi_embeddings._protocol.endpoint import endpoint, shown_url
 from aimlapi_embeddings._protocol.options import (
     Options,
     TimeoutLike,
+    check_amount,
     check_dimensions,
     check_encoding_format,
     check_extra_body,
@@ -50,7 +52,7 @@ from aimlapi_embeddings._runtime import Runtimes, Settings
 from aimlapi_embeddings._slices import at_once, in_slices
 from aimlapi_embeddings._streams import AsyncEmbeddingStream, EmbeddingStream
 from aimlapi_embeddings._telemetry import Trace
-from aimlapi_embeddings._types import Progress, Role, TaskType, Usage, Vector
+from aimlapi_embeddings._types import Estimate, Progress, Role, TaskType, Usage, Vector
 from aimlapi_embeddings.cache import VectorCache
 from aimlapi_embeddings.cache._vector_cache import as_cache
 
@@ -91,12 +93,20 @@ class EmbeddingsClient:
             number, these calls go first, but count too.
         max_retries: Repeats of a request after its first attempt.
         max_retry_wait: Longest wait in seconds that a server may ask for; a longer one raises.
+        retry_for: Seconds after its first failure for which a request is repeated, however often;
+            then `max_retries` does not matter. For jobs that nobody waits for.
         timeout: Seconds that connecting, sending, and each wait for more of a reply may take; 60
             when None. A pair `(connect, read)` or an `httpx.Timeout` tells them apart. An attempt
             as a whole may take three times as long as one wait for a reply. A client of your own
             keeps the timeout it was made with, unless one is given here.
-        rate_limiter: Of LangChain or LlamaIndex; asked once for each request, with its estimated
-            tokens where it takes them.
+        requests_per_minute: Most requests a minute, over all calls of this client. They are spaced
+            evenly; a burst holds the requests of one second, at least 1.
+        tokens_per_minute: The same for tokens, estimated, and corrected by what replies tell.
+        max_usd: Most US dollars that all calls of this client may cost together. A request that
+            could exceed it is not sent, and the call raises a `BudgetExceededError`.
+        max_tokens: The same in tokens, for models without a known price too.
+        rate_limiter: Of LangChain or LlamaIndex, or an object with `acquire` and `aacquire`; asked
+            once for each request, with its estimated tokens where it takes them.
         cache: A `VectorCache`, or the path of one: a file of vectors that are paid for. Texts whose
             vectors it holds are not sent, and what is received is kept in it.
         headers: Sent with each request, beside our own.
@@ -139,7 +149,12 @@ class EmbeddingsClient:
         max_concurrency: int | None = None,
         max_retries: int = 5,
         max_retry_wait: float = 60.0,
+        retry_for: float | None = None,
         timeout: TimeoutLike | None = None,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        max_usd: float | None = None,
+        max_tokens: int | None = None,
         rate_limiter: Any = None,
         cache: VectorCache | str | os.PathLike[str] | None = None,
         headers: Mapping[str, str] | None = None,
@@ -157,8 +172,11 @@ class EmbeddingsClient:
                 if max_concurrency is None
                 else check_integer("max_concurrency", max_concurrency, 1)
             )
+            rpm = check_amount("requests_per_minute", requests_per_minute)
+            tpm = check_amount("tokens_per_minute", tokens_per_minute)
             # With a rate limiter requests are what is scarce, and few are in flight.
-            side_by_side = 1 if rate_limiter is not None else bound or BULK
+            limited = any(limit is not None for limit in (rate_limiter, rpm, tpm))
+            side_by_side = 1 if limited else bound or BULK
             most = most_texts(row, size, side_by_side)
             task = check_task_type(row.family, task_type)
             check_http_clients(http_client, async_http_client)
@@ -182,6 +200,7 @@ class EmbeddingsClient:
                 policy=RetryPolicy(
                     check_integer("max_retries", max_retries, 0),
                     check_seconds("max_retry_wait", max_retry_wait, allow_zero=True),
+                    None if retry_for is None else check_seconds("retry_for", retry_for),
                 ),
                 timeout=check_timeout(timeout),
                 headers=check_headers(headers),
@@ -194,6 +213,9 @@ class EmbeddingsClient:
                     allow_http=check_flag("allow_http", allow_http),
                 ),
                 max_concurrency=bound,
+                requests_per_minute=rpm,
+                tokens_per_minute=tpm,
+                spending=check_limits(row, where, max_usd, max_tokens),
                 limiter=None if rate_limiter is None else Limiter(rate_limiter),
                 http_client=http_client,
                 async_http_client=async_http_client,
@@ -234,6 +256,7 @@ class EmbeddingsClient:
             APIConnectionError: The server cannot be reached.
             ReplyError: The server's answer cannot be trusted.
             CacheError: The cache cannot be read; nothing was sent.
+            BudgetExceededError: `max_usd` or `max_tokens` leaves no room for all of it.
         """
         runtime, caller = self._runtimes.current, ThreadCaller()
         trace = runtime.telemetry.begin(runtime.limits.encoding_format)
@@ -267,6 +290,43 @@ class EmbeddingsClient:
             with self._attach_partial(collector, trace):
                 await run_tasks(call, runtime, collector)
                 return await in_slices(collector.result(runtime.options.id, call.work))
+
+    def estimate(
+        self,
+        texts: Sequence[str],
+        *,
+        role: Role = "document",
+        task_type: TaskType | str | None = None,
+        titles: Sequence[str | None] | None = None,
+    ) -> Estimate:
+        """Tell what `embed` would send and cost for these texts; nothing is sent.
+
+        Args:
+            texts: As for `embed`.
+            role: As for `embed`.
+            task_type: As for `embed`.
+            titles: As for `embed`.
+
+        Raises:
+            InvalidInputError: Texts that cannot be embedded.
+            ConfigurationError: A task type or titles that the model does not have.
+        """
+        runtime = self._runtimes.current
+        with ShortTraceback():
+            return at_once(estimating(runtime, texts, role, task_type, titles))
+
+    async def aestimate(
+        self,
+        texts: Sequence[str],
+        *,
+        role: Role = "document",
+        task_type: TaskType | str | None = None,
+        titles: Sequence[str | None] | None = None,
+    ) -> Estimate:
+        """Tell what `aembed` would send and cost, like `estimate`."""
+        runtime = self._runtimes.current
+        with ShortTraceback():
+            return await in_slices(estimating(runtime, texts, role, task_type, titles))
 
     @overload
     def embed_iter(

@@ -4,6 +4,7 @@ AIMLAPIError                          .partial: what was finished    .client_req
 ├─ ConfigurationError (ValueError)    the caller's options; before any request
 ├─ InvalidInputError (ValueError)     the caller's texts; before any request    .indices .refused
 ├─ CacheError                         the file of a VectorCache; before any request
+├─ BudgetExceededError                max_usd or max_tokens    .option .limit .spent
 ├─ APIConnectionError                 the network
 │  └─ APITimeoutError
 ├─ APIStatusError                     an error status    .status_code .message .body .request_id
@@ -66,6 +67,36 @@ class InvalidInputError(AIMLAPIError, ValueError):
         super().__init__(message)
         self.indices = indices
         self.refused = dict(refused)
+
+
+class BudgetExceededError(AIMLAPIError):
+    """The next request could exceed `max_usd` or `max_tokens`, so it was not sent.
+
+    Requests that were in flight have come back: `partial` holds all that was paid for.
+
+    Attributes:
+        option: The option that is exceeded, `"max_usd"` or `"max_tokens"`.
+        limit: Its value. This and the following are in US dollars or in tokens.
+        spent: By all calls of the client so far.
+        in_flight: The estimate of what requests in flight cost, when the request was refused.
+        needed: The estimate of what the request would cost.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        option: str = "",
+        limit: float = 0.0,
+        spent: float = 0.0,
+        in_flight: float = 0.0,
+        needed: float = 0.0,
+    ) -> None:
+        super().__init__(text)
+        self.option = option
+        self.limit = limit
+        self.spent = spent
+        self.in_flight = in_flight
+        self.needed = needed
 
 
 class CacheError(AIMLAPIError):

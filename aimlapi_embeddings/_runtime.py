@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 
+from aimlapi_embeddings._engine.budget import Budget, Limits
 from aimlapi_embeddings._engine.limiter import Limiter
 from aimlapi_embeddings._engine.limits import LearnedLimits
+from aimlapi_embeddings._engine.meter import Meter
 from aimlapi_embeddings._engine.pacing import Pacer
 from aimlapi_embeddings._engine.retries import RetryPolicy
-from aimlapi_embeddings._engine.run import Meter, Runtime
+from aimlapi_embeddings._engine.run import Runtime
 from aimlapi_embeddings._engine.waiting import Clock
 from aimlapi_embeddings._engine.workers import Workers
 from aimlapi_embeddings._log import Once
@@ -42,7 +44,10 @@ class Settings(msgspec.Struct, frozen=True):
     headers: Mapping[str, str]
     timeout: Any
     max_concurrency: int | None
+    requests_per_minute: float | None
+    tokens_per_minute: float | None
     limiter: Limiter | None
+    spending: Limits
     http_client: Any
     async_http_client: Any
     cache: VectorCache | None
@@ -61,7 +66,8 @@ class Settings(msgspec.Struct, frozen=True):
     @property
     def pace(self) -> tuple[Any, ...]:
         """What decides when requests may leave."""
-        return self.max_concurrency, id(self.limiter and self.limiter.given)
+        rates = self.requests_per_minute, self.tokens_per_minute
+        return self.max_concurrency, *rates, id(self.limiter and self.limiter.given)
 
     @property
     def connection(self) -> tuple[Any, ...]:
@@ -107,8 +113,8 @@ class Runtimes:
         if ours.pace == before.pace:
             shared |= {"pacer": theirs.pacer, "workers": theirs.workers}
         else:
-            now = self._clock.monotonic
-            shared["pacer"] = Pacer(ours.max_concurrency, now, ours.limiter, theirs.pacer)
+            shared["pacer"] = self._new_pacer(theirs.pacer)
+        shared["budget"] = Budget(ours.spending, theirs.budget)
         if ours.options == before.options:
             shared |= {"limits": theirs.limits, "once": theirs.once}
         same_key = ours.key.get_secret_value() == before.key.get_secret_value()
@@ -121,7 +127,7 @@ class Runtimes:
     def _new(self) -> Runtime:
         settings = self._settings
         options = settings.options
-        pacer = Pacer(settings.max_concurrency, self._clock.monotonic, settings.limiter)
+        pacer = self._new_pacer()
         return Runtime(
             options=options,
             policy=settings.policy,
@@ -141,6 +147,7 @@ class Runtimes:
             limiter=settings.limiter,
             workers=Workers(pacer.most),
             meter=Meter(),
+            budget=Budget(settings.spending),
             once=Once(),
             cache=settings.cache,
             telemetry=Telemetry(
@@ -151,4 +158,15 @@ class Runtimes:
                 getattr(settings.http_client, "headers", None),
                 getattr(settings.async_http_client, "headers", None),
             ),
+        )
+
+    def _new_pacer(self, before: Pacer | None = None) -> Pacer:
+        settings = self._settings
+        return Pacer(
+            settings.max_concurrency,
+            self._clock.monotonic,
+            settings.limiter,
+            before,
+            requests_per_minute=settings.requests_per_minute,
+            tokens_per_minute=settings.tokens_per_minute,
         )

@@ -96,3 +96,22 @@ class Served(NamedTuple):
 
     model: str | None = None
     provider: str | None = None
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """What a call would cost, before it is made.
+
+    Attributes:
+        texts: Texts that were passed.
+        to_send: Those that would be sent: each different text once, without those of the cache.
+        tokens: Of these, by our estimate. It is made without the model's tokenizer, and errs to the
+            high side: one token for three bytes of UTF-8.
+        requests: How many requests the call would begin with.
+        usd: US dollars at the model's published price; None where none is published.
+    """
+
+    texts: int
+    to_send: int
+    tokens: int
+    requests: int
+    usd: float | None

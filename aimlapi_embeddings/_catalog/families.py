@@ -74,6 +74,8 @@ class Family:
             decides.
         cuts_silently: Whether the server embeds only the beginning of a text that is too long, and
             does not say so, unless it is told otherwise.
+        counts_characters: Whether the tokens that a reply tells, and the price is for, are its
+            characters without white space.
         max_chars_alone: Longest text that a string may be, in UTF-16 code units, or None.
         max_chars_in_array: Longest text that may share a request, in the same; longer ones are sent
             alone, as a string.
@@ -90,6 +92,7 @@ class Family:
     auto_encoding_format: str | None = None
     too_long: Mapping[str, TooLong] = field(default_factory=lambda: _BY_US)
     cuts_silently: bool = False
+    counts_characters: bool = False
     max_chars_alone: int | None = None
     max_chars_in_array: int | None = None
     source: str
@@ -157,6 +160,7 @@ GOOGLE = Family(
         "error": TooLong(fields={"auto_truncate": False}),
         "truncate": TooLong(fields={"auto_truncate": True}),
     },
+    counts_characters=True,  # REPO: the reply to "Laura is a DJ." tells 11 tokens
     cuts_silently=True,  # LIVE, VERTEX: "auto_truncate" is true by default
     source="LIVE, VERTEX",
 )

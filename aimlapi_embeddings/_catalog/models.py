@@ -167,4 +167,11 @@ def _unknown_model(model: str, family: Family) -> Model:
     dimensions = ANY_SIZE if takes_dimensions else ()
     if pattern is None:
         return Model(id=model, family=family, dimensions=dimensions)
-    return replace(pattern, id=model, aliases=(), native_dimensions=None, dimensions=dimensions)
+    return replace(
+        pattern,
+        id=model,
+        aliases=(),
+        native_dimensions=None,
+        dimensions=dimensions,
+        usd_per_million_tokens=None,
+    )

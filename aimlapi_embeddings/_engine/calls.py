@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from aimlapi_embeddings._engine import report
 from aimlapi_embeddings._engine.collect import Collector
@@ -13,7 +13,7 @@ from aimlapi_embeddings._engine.inputs import check_titles_fit, checking_texts
 from aimlapi_embeddings._engine.long_texts import Shortener
 from aimlapi_embeddings._engine.lookup import looking_up, making_keys
 from aimlapi_embeddings._engine.pacing import Caller, Lane
-from aimlapi_embeddings._engine.planning import Plan, plan_batches
+from aimlapi_embeddings._engine.planning import Plan, billed_tokens, plan_batches
 from aimlapi_embeddings._engine.refusals import Worklist
 from aimlapi_embeddings._engine.run import Runtime
 from aimlapi_embeddings._errors import AIMLAPIError, InvalidInputError
@@ -31,7 +31,7 @@ from aimlapi_embeddings._protocol.vectors import VectorBuffer
 from aimlapi_embeddings._result import PartialResult
 from aimlapi_embeddings._slices import Work, at_once
 from aimlapi_embeddings._telemetry import Trace
-from aimlapi_embeddings._types import Progress, Role, TaskType, Usage, Vector
+from aimlapi_embeddings._types import Estimate, Progress, Role, Row, TaskType, Usage, Vector
 from aimlapi_embeddings._warn import warn_user
 
 # A call of one request of at most so many texts is interactive: a person waits for it.
@@ -52,38 +52,8 @@ def lay_out(
     """Check texts, task type and titles, and cut the texts into batches; see `embed`."""
     try:
         options = runtime.options
-        sent = role_fields(options, role, task_type)
-        texts = yield from checking_texts(texts, role)
-        if titles is not None:
-            check_titles(options, sent)
-            titles = check_titles_fit(titles, texts)
-        done_here = too_long_rule(options).here
-        shortener = Shortener(options.model, sent.prefix) if done_here == "cut" else None
-        size = expected_size(options)
-        collector = Collector(VectorBuffer(len(texts), size, normalize=options.normalize))
-        if known:
-            collector.place([*known], [*map(list, known.values())])
-        there, keys, cache = {*known}, list[bytes](), runtime.cache
-        if cache is not None:
-            named = CacheKeys(options, sent, runtime.url)
-            keys = yield from making_keys(named, texts, titles)
-            missing = {i: key for i, key in enumerate(keys) if i not in known}
-            there.update((yield from looking_up(cache, missing, collector.place)))
-        plan = yield from plan_batches(
-            texts,
-            options.model,
-            batch_size=options.batch_size,
-            # More requests would fill waves, but each one costs a share of the user's limit.
-            max_concurrency=1 if runtime.limiter else runtime.pacer.most,
-            prefix=sent.prefix,
-            fit=shortener.fit if shortener else None,
-            titles=titles,
-            max_tokens=runtime.limiter.max_tokens if runtime.limiter else math.inf,
-            known=there,
-        )
-        over = _over_limit(options, plan)
-        if over and done_here == "refuse":
-            raise too_long(options, over, len(texts))
+        planned = yield from _planning(runtime, texts, role, task_type, titles, known)
+        texts, sent, shortener, plan, over, collector, keys, cached = planned
         batches = plan.batches
         if batches:
             tell_of_first(runtime)
@@ -101,7 +71,7 @@ def lay_out(
             cache_keys=keys,
             trace=trace,
         )
-        usage = Usage(deduplicated=len(plan.copies), cached=len(there) - len(known))
+        usage = Usage(deduplicated=len(plan.copies), cached=cached)
         if usage != Usage():
             runtime.meter.add(usage)
         cut = yield from _possibly_truncated(runtime, sent.fields, over)
@@ -138,6 +108,7 @@ def new_call(
         fields=sent.fields,
         policy=runtime.policy,
         pacer=runtime.pacer,
+        budget=runtime.budget,
         lane=lane,
         caller=caller,
         limits=runtime.limits,
@@ -171,6 +142,115 @@ def is_over_limit(options: Options, sent: str, tokens: int) -> bool:
     if limit is None or tokens <= limit:
         return False
     return length_of(sent) <= (most_chars(options.model) or math.inf)
+
+
+def estimating(
+    runtime: Runtime,
+    texts: Sequence[str],
+    role: Role,
+    task_type: TaskType | str | None,
+    titles: Sequence[str | None] | None,
+) -> Work[Estimate]:
+    """Tell what a call would send and cost; see `EmbeddingsClient.estimate`."""
+    planned = yield from _planning(runtime, texts, role, task_type, titles, {}, collect=False)
+    batches = planned.plan.batches
+    family = runtime.options.model.family
+    tokens = [billed_tokens(batch, family) for batch in batches]
+    prices = [runtime.budget.price(each) for each in (0, *tokens)]
+    return Estimate(
+        texts=len(planned.texts),
+        to_send=sum(map(len, batches)),
+        tokens=sum(tokens),
+        requests=len(batches),
+        usd=math.fsum(filter(None, prices)) if None not in prices else None,
+    )
+
+
+class _Planned(NamedTuple):
+    """A call that was checked and cut into batches.
+
+    Attributes:
+        texts: As plain strings.
+        sent: How its role is sent.
+        shortener: Of texts that are too long, or None.
+        plan: Its batches.
+        over: Texts that are longer than the model takes, with their tokens.
+        collector: With the vectors that are there already.
+        keys: Of all texts in the cache; empty where there is none.
+        cached: How many vectors the cache had.
+    """
+
+    texts: Sequence[str]
+    sent: RoleFields
+    shortener: Shortener | None
+    plan: Plan
+    over: Mapping[int, int]
+    collector: Collector
+    keys: Sequence[bytes]
+    cached: int
+
+
+def _planning(
+    runtime: Runtime,
+    texts: Sequence[str],
+    role: Role,
+    task_type: TaskType | str | None,
+    titles: Sequence[str | None] | None,
+    known: Mapping[int, Vector],
+    *,
+    collect: bool = True,
+) -> Work[_Planned]:
+    """Check what a call is given, look into the cache, and cut the other texts into batches.
+
+    Args:
+        runtime: Of the client.
+        texts: Of the call, like all that follows.
+        role: See `embed`.
+        task_type: See `embed`.
+        titles: See `embed`.
+        known: See `embed`.
+        collect: Whether vectors that are there already are wanted, and not only their number.
+    """
+    options = runtime.options
+    sent = role_fields(options, role, task_type)
+    texts = yield from checking_texts(texts, role)
+    if titles is not None:
+        check_titles(options, sent)
+        titles = check_titles_fit(titles, texts)
+    done_here = too_long_rule(options).here
+    shortener = Shortener(options.model, sent.prefix) if done_here == "cut" else None
+    size = expected_size(options)
+    collector = Collector(VectorBuffer(len(texts), size, normalize=options.normalize))
+    if known:
+        collector.place([*known], [*map(list, known.values())])
+    there, keys, cache = {*known}, list[bytes](), runtime.cache
+    if cache is not None:
+        named = CacheKeys(options, sent, runtime.url)
+        keys = yield from making_keys(named, texts, titles)
+        missing = {i: key for i, key in enumerate(keys) if i not in known}
+        place = collector.place if collect else _drop
+        there.update((yield from looking_up(cache, missing, place)))
+    plan = yield from plan_batches(
+        texts,
+        options.model,
+        batch_size=options.batch_size,
+        max_concurrency=runtime.waves_of,
+        prefix=sent.prefix,
+        fit=shortener.fit if shortener else None,
+        titles=titles,
+        max_tokens=runtime.most_tokens,
+        packed_tokens=runtime.pacer.rates.packed_tokens,
+        known=there,
+    )
+    over = _over_limit(options, plan)
+    if over and done_here == "refuse":
+        raise too_long(options, over, len(texts))
+    cached = len(there) - len(known)
+    return _Planned(texts, sent, shortener, plan, over, collector, keys, cached)
+
+
+def _drop(places: Sequence[int], rows: Sequence[Row]) -> None:
+    """Want none of the vectors."""
 
 
 def _over_limit(options: Options, plan: Plan) -> dict[int, int]:

@@ -115,8 +115,11 @@ class Collector:
         """Return all vectors.
 
         Raises:
+            BudgetExceededError: Not all was sent.
             BadRequestError: Names all texts that were refused.
         """
+        if work.stopped:
+            raise work.stopped
         if refused := work.refused:
             copies = {i: refused[source] for i, source in self._copies if source in refused}
             raise several_refused({**refused, **copies}, len(self.buffer))

@@ -16,10 +16,11 @@ import msgspec
 
 from aimlapi_embeddings._catalog.models import is_known, suggest
 from aimlapi_embeddings._engine import report
+from aimlapi_embeddings._engine.budget import Budget, Reservation
 from aimlapi_embeddings._engine.limits import LearnedLimits
 from aimlapi_embeddings._engine.long_texts import Shortener
 from aimlapi_embeddings._engine.pacing import Caller, Lane, Pacer
-from aimlapi_embeddings._engine.planning import Batch, estimate_tokens
+from aimlapi_embeddings._engine.planning import Batch, billed_tokens, estimate_tokens
 from aimlapi_embeddings._engine.refusals import Part, Worklist
 from aimlapi_embeddings._engine.retries import GiveUp, Retries, RetryPolicy
 from aimlapi_embeddings._engine.steps import Deliver, Flow, Run, Send, Sleep, Step
@@ -28,6 +29,7 @@ from aimlapi_embeddings._errors import (
     APIStatusError,
     APITimeoutError,
     BadRequestError,
+    BudgetExceededError,
     ReplyError,
     RequestTooLargeError,
 )
@@ -73,6 +75,7 @@ class Call(msgspec.Struct, frozen=True):
     lane: Lane
     caller: Caller
     limits: LearnedLimits
+    budget: Budget
     work: Worklist
     url: str
     key: str
@@ -116,23 +119,29 @@ class _Outcome(msgspec.Struct):
 def embed_part(part: Part, call: Call) -> Flow:
     """Embed a part, unless it is refused: then its pieces are put back into the worklist.
 
+    Where the budget has no room for it, the call begins no further part.
+
     Raises:
         AIMLAPIError: The call cannot go on.
     """
-    retries = Retries(call.policy, call.pacer)
+    retries = Retries(call.policy, call.pacer, call.monotonic)
     attempts = 0
     last: _Outcome | None = None
     while True:
         attempts += 1
-        outcome = yield from _attempt(part, call, attempts, last)
-        part, failure, last = outcome.part, outcome.failure, outcome
-        sent = not isinstance(failure, APIConnectionError) or failure.sent
-        cost = Usage(requests=int(sent), retries=int(sent and attempts > 1))
-        if failure is None:
-            assert outcome.reply is not None
-            yield from _deliver(outcome.reply, outcome, call, cost)
-            _learn(part, call)
+        reserved = _reserve(part, call)
+        if reserved is None:
             return
+        with reserved:
+            outcome = yield from _attempt(part, reserved, call, attempts, last)
+            part, failure, last = outcome.part, outcome.failure, outcome
+            sent = not isinstance(failure, APIConnectionError) or failure.sent
+            cost = Usage(requests=int(sent), retries=int(sent and attempts > 1))
+            if failure is None:
+                assert outcome.reply is not None
+                yield from _deliver(outcome.reply, outcome, reserved, call, cost)
+                _learn(part, call)
+                return
         yield Deliver(cost)
         if isinstance(failure, ReplyError):
             raise _located(failure, outcome, call) from failure.__cause__
@@ -158,12 +167,13 @@ def embed_part(part: Part, call: Call) -> Flow:
 
 
 def _attempt(
-    part: Part, call: Call, attempts: int, last: _Outcome | None
+    part: Part, reserved: Reservation, call: Call, attempts: int, last: _Outcome | None
 ) -> Generator[Step, Any, _Outcome]:
     """Send a part once, when it may leave.
 
     Args:
         part: What is to be sent; it may be cut.
+        reserved: What that may cost. It is charged here where no reply will tell the cost.
         call: That it belongs to.
         attempts: How many there are with this one.
         last: What came of the attempt that this one may repeat, or None.
@@ -190,11 +200,18 @@ def _attempt(
             attempts - 1,
             call.monotonic,
         )
+        send = Send(body, outcome.request_id)
         try:
-            outcome.reply = reply = effective_reply((yield Send(body, outcome.request_id)))
+            outcome.reply = reply = effective_reply((yield send))
         except (APIConnectionError, ReplyError) as error:
             error.client_request_id = outcome.request_id
             outcome.failure = error
+            if _may_be_billed(error):
+                reserved.charge()
+        except BaseException:  # interrupted
+            if send.sent:
+                reserved.charge()
+            raise
         else:
             if is_success(reply):
                 work.accept()
@@ -213,6 +230,26 @@ def _attempt(
         pacer.release(leave)
         if told is not None:
             told.end(outcome.reply, outcome.failure)
+
+
+def _reserve(part: Part, call: Call) -> Reservation | None:
+    """Reserve what a part will cost; where that is too much, let the call begin no further part."""
+    try:
+        return call.budget.reserve(billed_tokens(part.batch, call.options.model.family))
+    except BudgetExceededError as error:
+        error.args = (
+            f"{error} Raise {error.option} to go on; partial holds what was finished. "
+            f"[{_place(part, call)}]",
+        )
+        call.work.stop(error)
+        return None
+
+
+def _may_be_billed(error: APIConnectionError | ReplyError) -> bool:
+    """Tell whether the server may have done the work, though there is no reply that tells."""
+    if isinstance(error, APIConnectionError):
+        return error.sent and not isinstance(error, IdleConnectionClosed)
+    return True
 
 
 def _is_sent_otherwise(outcome: _Outcome, failure: BadRequestError, call: Call) -> bool:
@@ -260,7 +297,7 @@ def _wait_before_retry(
         why = type(failure).__name__
         wait = retries.after_connection_error(failure)
         if isinstance(wait, GiveUp):
-            raise _with_place(failure, outcome.part, call, attempts)
+            raise _with_place(failure, outcome.part, call, attempts, wait.reason)
     else:
         why = str(failure.status_code)
         wait = retries.after_status_error(failure, outcome.hint, outage=outcome.outage)
@@ -295,7 +332,9 @@ def _has_string_form(part: Part, options: Options) -> bool:
     )
 
 
-def _deliver(reply: Reply, outcome: _Outcome, call: Call, cost: Usage) -> Flow:
+def _deliver(
+    reply: Reply, outcome: _Outcome, reserved: Reservation, call: Call, cost: Usage
+) -> Flow:
     part = outcome.part
     try:
         rows, usage, served = parse_reply(
@@ -305,8 +344,12 @@ def _deliver(reply: Reply, outcome: _Outcome, call: Call, cost: Usage) -> Flow:
             credits_per_usd=call.options.provider.credits_per_usd,
         )
     except ReplyError as error:
+        reserved.charge()
         yield Deliver(cost)
         raise _located(error, outcome, call) from error.__cause__
+    reserved.charge(usage)
+    if not call.options.model.family.counts_characters:
+        call.pacer.told_tokens(part.tokens, usage.total_tokens)
     usage, indices = usage + cost, part.batch.indices
     if call.cache is not None:
         yield Deliver(usage)  # counted, even if the call is cancelled while it waits for the disk
@@ -357,10 +400,11 @@ def _if_unknown(options: Options) -> str:
 
 
 def _with_place(
-    error: APIConnectionError, part: Part, call: Call, attempts: int
+    error: APIConnectionError, part: Part, call: Call, attempts: int, reason: str
 ) -> APIConnectionError:
-    """Add to a connection error which texts it concerns."""
-    located = type(error)(f"{error} [{_place(part, call, attempts)}]")
+    """Add to a connection error which texts it concerns, and why it is not repeated."""
+    end = f"; {reason}" if reason else ""
+    located = type(error)(f"{error} [{_place(part, call, attempts)}{end}]")
     located.permanent, located.sent = error.permanent, error.sent
     located.client_request_id = error.client_request_id
     located.__cause__ = error.__cause__

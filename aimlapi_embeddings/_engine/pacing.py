@@ -1,8 +1,9 @@
 """When may a request leave?
 
 One pacer for all calls of a client: threads, tasks and event loops. A request gets leave when the
-user's rate limiter grants it, when the server has not asked to wait, and when a bound on requests
-in flight has room. What replies teach comes back through `succeeded` and `refused`.
+user's rate limiter grants it, when the server has not asked to wait, when the rates that the user
+gave have room (`rate`), and when a bound on requests in flight has. What replies teach comes back
+through `succeeded` and `refused`.
 
 Interactive calls (one request of few texts) go first. Unless the user gave a number, they have a
 bound of their own, so that users of a web server do not wait for an ingestion.
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from aimlapi_embeddings._engine.bound import Bound, WakeUp
 from aimlapi_embeddings._engine.limiter import Limiter
+from aimlapi_embeddings._engine.rate import Place, Rates
 from aimlapi_embeddings._engine.steps import Ask, Sleep, Step, Wait, Waiter
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ _SILENCE = 0.1
 # Requests that waited for the same moment leave spread over this share of the wait.
 _SPREAD = 0.25
 _LONGEST_SPREAD = 5.0  # seconds
+# Seconds after which a request that waits for a rate looks again: others may have given up, or have
+# had fewer tokens than was estimated.
+_LONGEST_SLEEP = 1.0
 
 
 class Lane(IntEnum):
@@ -84,6 +89,11 @@ class Pacer:
         limiter: The user's rate limiter, or None.
         before: A pacer that this one goes on for, with another bound or limiter. Requests in
             flight count for both, so that the change of an option does not lift the bound.
+        requests_per_minute: The user's rate, or None.
+        tokens_per_minute: The same for tokens.
+
+    Attributes:
+        rates: Those that the user gave.
     """
 
     def __init__(
@@ -92,7 +102,12 @@ class Pacer:
         now: Callable[[], float],
         limiter: Limiter | None,
         before: Pacer | None = None,
+        *,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
     ) -> None:
+        rates_before: Rates | None = None if before is None else before.rates
+        self.rates: Rates = Rates(requests_per_minute, tokens_per_minute, rates_before)
         bulk = Bound(max_concurrency or BULK)
         self._bounds = (Bound(INTERACTIVE) if max_concurrency is None else bulk, bulk)
         self._limiter = limiter
@@ -132,20 +147,28 @@ class Pacer:
         if self._limiter is not None:
             yield Ask(tokens)
         drawn_for = due = float("-inf")
-        while True:
-            now = self._now()
-            if self._opens_at > max(now, drawn_for):
-                drawn_for = self._opens_at  # each request draws its own moment after it
-                due = drawn_for + random.uniform(0.0, self._spread)
-            if due > now:
-                yield Sleep(due - now)
-            elif leave := (yield from self._queue(lane, caller)):
-                return leave
+        place = self.rates.join(lane, tokens)
+        try:
+            while True:
+                now = self._now()
+                if self._opens_at > max(now, drawn_for):
+                    drawn_for = self._opens_at  # each request draws its own moment after it
+                    due = drawn_for + random.uniform(0.0, self._spread)
+                if due > now:
+                    yield Sleep(due - now)
+                elif (opens := self.rates.opens(place)) > now:
+                    yield Sleep(min(opens - now, _LONGEST_SLEEP))
+                elif leave := (yield from self._queue(place, lane, caller)):
+                    return leave
+        finally:
+            self.rates.quit(place)
 
-    def _queue(self, lane: Lane, caller: Caller) -> Generator[Step, Any, Leave | None]:
-        """Wait for a ticket; None when the server has asked to wait in between."""
+    def _queue(
+        self, place: Place, lane: Lane, caller: Caller
+    ) -> Generator[Step, Any, Leave | None]:
+        """Wait for a ticket; None when the server, or a rate, asks to wait in between."""
         bound = self._bounds[lane]
-        if ticket := self._take(bound, lane, None, caller, looked=False):
+        if ticket := self._take(bound, place, lane, None, caller, looked=False):
             return Leave(bound, ticket)
         waiter = caller.waiter()
         wake_up = waiter.wake
@@ -153,9 +176,9 @@ class Pacer:
         queue.append(wake_up)
         looked = False
         try:
-            while self._opens_at <= self._now():
+            while max(self._opens_at, self.rates.opens(place)) <= self._now():
                 waiter.reset()  # before the look, so that no wake-up after it is missed
-                if ticket := self._take(bound, lane, wake_up, caller, looked):
+                if ticket := self._take(bound, place, lane, wake_up, caller, looked):
                     return Leave(bound, ticket)
                 yield Wait(waiter, _LOOK)
                 looked = not waiter.woken
@@ -203,13 +226,26 @@ class Pacer:
         """Let bulk requests leave one at a time until some succeed: a batch was too large."""
         self._bounds[Lane.BULK].probe(self._newest)
 
+    def told_tokens(self, estimated: int, told: int) -> None:
+        """Note how many tokens a request had in truth; 0 where the reply does not tell."""
+        if told:
+            with self._lock:
+                self.rates.correct(estimated, told)
+
     def _take(
-        self, bound: Bound, lane: Lane, wake_up: WakeUp | None, caller: Caller, looked: bool
+        self,
+        bound: Bound,
+        place: Place,
+        lane: Lane,
+        wake_up: WakeUp | None,
+        caller: Caller,
+        looked: bool,
     ) -> int | None:
-        """Take a ticket, where the bound has room and it is this waiter's turn.
+        """Take a ticket, where the rates and the bound have room and it is this waiter's turn.
 
         Args:
             bound: Whose ticket.
+            place: In the line for the rates.
             lane: Whose turn.
             wake_up: This waiter in its queue; None when it has not begun to wait.
             caller: Who it is.
@@ -217,12 +253,16 @@ class Pacer:
                 others the precedence any more, since those who would be first may never run again.
         """
         with self._lock:
+            now = self._now()
+            if self.rates.opens(place) > now:
+                return None
             if not (bound.free > 0 and (looked or _is_next(bound, lane, wake_up))) and not (
                 looked and self._nobody_can_run(bound, caller)
             ):
                 return None
             self._newest = ticket = next(self._tickets)
             bound.holders[ticket] = caller.loop
+            self.rates.take(place, now)
             return ticket
 
     def _nobody_can_run(self, bound: Bound, caller: Caller) -> bool:

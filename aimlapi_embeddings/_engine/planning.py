@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from aimlapi_embeddings._catalog.families import Model
+from aimlapi_embeddings._catalog.families import Family, Model
 from aimlapi_embeddings._errors import InvalidInputError
 from aimlapi_embeddings._protocol.request import fits_in_array
 from aimlapi_embeddings._slices import Work
@@ -80,6 +80,11 @@ def estimate_tokens(text: str) -> int:
     return size // _BYTES_PER_TOKEN + 1
 
 
+def billed_tokens(batch: Batch, family: Family) -> int:
+    """Estimate how many tokens the reply to a batch will tell, and the price is for."""
+    return sum(map(len, batch.texts)) if family.counts_characters else sum(batch.tokens)
+
+
 def most_texts(model: Model, dimensions: int | None, max_concurrency: int) -> int:
     """Tell how many texts a request may carry when so many requests are in flight."""
     numbers = dimensions or model.native_dimensions
@@ -99,6 +104,7 @@ def plan_batches(
     fit: Callable[[int, str], str] | None = None,
     titles: Sequence[str | None] | None = None,
     max_tokens: float = math.inf,
+    packed_tokens: float = math.inf,
     known: Collection[int] = (),
 ) -> Work[Plan]:
     """Decide what is sent together.
@@ -111,11 +117,12 @@ def plan_batches(
         prefix: Put in front of each text.
         fit: Called as `fit(place, text)`; returns what is sent of a text. None: all of it.
         titles: n titles or None.
-        max_tokens: Most tokens that the user's rate limiter grants at once.
+        max_tokens: Most tokens that the user's rate, or rate limiter, can ever grant at once.
+        packed_tokens: Most tokens of several texts in a batch, where rates ask for that.
         known: Places whose vectors are there already; their texts are not sent.
 
     Raises:
-        InvalidInputError: A text has more tokens than the rate limiter can ever grant.
+        InvalidInputError: A text has more tokens than can ever be granted.
 
     Returns:
         Batches that hold each different text once, in order, and the places of repeated texts.
@@ -149,16 +156,15 @@ def plan_batches(
             whole.texts.append(sent)
             whole.tokens.append(tokens)
     wholes = [*together.values()]
-    tokens_at_most = most_tokens(model, max_tokens)
+    tokens_at_most = min(most_tokens(model, max_tokens), packed_tokens)
     batches = yield from _fill_waves(wholes, alone, tokens_at_most, batch_size, max_concurrency)
     return Plan(sorted(batches, key=lambda batch: batch.indices[0]), copies)
 
 
 def never_granted(place: int, tokens: int, max_tokens: float) -> InvalidInputError:
-    """Make the error of a text for which the user's rate limiter would be asked for ever."""
+    """Make the error of a text that would wait for ever for its share of the rate limit."""
     why = (
-        f"has about {tokens:,} tokens, and the rate limiter never grants more than its "
-        f"tokens_per_minute={max_tokens:,g}"
+        f"has about {tokens:,} tokens, more than tokens_per_minute={max_tokens:.15g} can ever grant"
     )
     return InvalidInputError(
         f"texts[{place}] {why}. Raise that, or split the text.", (place,), {place: why}

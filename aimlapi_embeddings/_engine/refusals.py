@@ -30,7 +30,7 @@ import msgspec
 
 from aimlapi_embeddings._engine.limits import LearnedLimits
 from aimlapi_embeddings._engine.planning import Batch
-from aimlapi_embeddings._errors import BadRequestError, RequestTooLargeError
+from aimlapi_embeddings._errors import AIMLAPIError, BadRequestError, RequestTooLargeError
 from aimlapi_embeddings._protocol.wording import reason
 
 # Single texts that are refused, while nothing is accepted, before the request is held to be at
@@ -97,12 +97,14 @@ class Worklist:
 
     Attributes:
         refused: The texts at fault so far: the error of each one, by its place.
+        stopped: Why no further part is begun, or None. It is raised when the others have ended.
     """
 
     def __init__(
         self, batches: Sequence[Batch], limits: LearnedLimits, *, complete: bool = True
     ) -> None:
         self.refused: dict[int, BadRequestError] = {}
+        self.stopped: AIMLAPIError | None = None
         self._texts = sum(map(len, batches))
         self._complete = complete
         self._new = deque(map(Part, batches))
@@ -118,7 +120,11 @@ class Worklist:
 
     def __len__(self) -> int:
         """Count the parts that are still to be sent."""
-        return len(self._new) + len(self._suspects)
+        return 0 if self.stopped else len(self._new) + len(self._suspects)
+
+    def stop(self, error: AIMLAPIError) -> None:
+        """Begin no further part; those in flight come back before the error is raised."""
+        self.stopped = self.stopped or error
 
     @property
     def accepted(self) -> bool:
@@ -150,7 +156,7 @@ class Worklist:
     def take(self) -> Part | None:
         """Take the part to be sent next; None when there is none now."""
         with self._lock:
-            part = self._next()
+            part = None if self.stopped else self._next()
             return None if part is None else self._fit(part, begin=False)
 
     def start(self, part: Part) -> Part:

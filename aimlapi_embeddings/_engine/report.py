@@ -114,11 +114,10 @@ def wait(
     warned = seconds > LONG_WAIT >= closed_for
     ENGINE.log(
         logging.WARNING if warned else logging.INFO,
-        "%s: waiting %.1f s before a retry (%d of %d used); requests waiting: %d",
+        "%s: waiting %.1f s before a retry (%s); requests waiting: %d",
         why,
         seconds,
-        retries.counted,
-        retries.policy.max_retries,
+        retries.used,
         waiting,
     )
 

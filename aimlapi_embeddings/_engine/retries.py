@@ -12,7 +12,9 @@ and budgets are counted per minute: the waits outlast one.
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Callable
 
 import msgspec
 
@@ -28,8 +30,8 @@ _OUTAGE_JITTER = 0.25  # of the wait, added to it
 # A request that is refused while others get through is repeated without counting, but not for ever.
 _MOST_UNCOUNTED = 50
 _FEWER_REQUESTS = (
-    "Lower max_concurrency or set a rate_limiter, so that fewer requests are refused, or raise "
-    "max_retries."
+    "Lower max_concurrency, or set requests_per_minute or a rate_limiter, so that fewer requests "
+    "are refused; or raise {option}."
 )
 
 
@@ -39,10 +41,20 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     Attributes:
         max_retries: Repeats after the first attempt.
         max_retry_wait: Longest wait, in seconds, that a server may ask for.
+        retry_for: Seconds after the first failure for which a request is repeated, however often;
+            then `max_retries` does not matter. None counts attempts.
     """
 
     max_retries: int
     max_retry_wait: float
+    retry_for: float | None = None
+
+    @property
+    def limit(self) -> str:
+        """The option that bounds the repeats, as it was given."""
+        if self.retry_for is None:
+            return f"max_retries={self.max_retries}"
+        return f"retry_for={self.retry_for:g}"
 
 
 class GiveUp(msgspec.Struct, frozen=True):
@@ -63,26 +75,42 @@ class Retries(msgspec.Struct):
     Attributes:
         policy: How often and how long.
         pacer: Of the client.
+        now: A monotonic clock, in seconds.
         failures: Attempts that failed.
         counted: Those that cost one of the retries.
         got_through: How many requests of the client had brought vectors at the last failure.
+        ends: The moment after which it is not repeated; infinite where repeats are counted.
     """
 
     policy: RetryPolicy
     pacer: Pacer
+    now: Callable[[], float]
     failures: int = 0
     counted: int = 0
     got_through: int = -1
+    ends: float = math.inf
 
     def __post_init__(self) -> None:
         self.got_through = self.pacer.got_through
 
+    @property
+    def used(self) -> str:
+        """How much of the bound is used, for people."""
+        if self.policy.retry_for is None:
+            return f"{self.counted} of {self.policy.max_retries} used"
+        return f"{self.counted} used, {self.left:,.0f} s left"
+
+    @property
+    def left(self) -> float:
+        """Seconds for which the request is still repeated; infinite where repeats are counted."""
+        return self.ends - self.now()
+
     def after_connection_error(self, error: APIConnectionError) -> float | GiveUp:
         """Say how many seconds to wait after a lost connection."""
-        self.failures += 1
-        if error.permanent or self._is_used_up():
+        self._fail()
+        if error.permanent:
             return GiveUp()
-        return self._back_off()
+        return self._give_up() if self._is_used_up() else self._back_off()
 
     def after_status_error(
         self, error: APIStatusError, hint: RetryHint | None, *, outage: bool
@@ -96,39 +124,52 @@ class Retries(msgspec.Struct):
                 one only when nobody got through since this request's own last failure either:
                 a slow server refuses often between two successes.
         """
-        self.failures += 1
+        self._fail()
         if not is_repeated(error):
             return GiveUp()
         longest = self.policy.max_retry_wait
-        if hint and hint.binding and hint.seconds > longest:
-            return GiveUp(
-                f"the server asks to wait {hint.seconds:,.0f} s, more than "
-                f"max_retry_wait={longest:g}",
-                "Call again after that time, or raise max_retry_wait.",
-            )
+        if hint and hint.binding and hint.seconds > min(longest, self.left):
+            asks = f"the server asks to wait {hint.seconds:,.0f} s, more than"
+            if hint.seconds > longest:
+                most, option = f"max_retry_wait={longest:g}", "max_retry_wait"
+            else:
+                most, option = f"is left of {self.policy.limit}", "retry_for"
+            return GiveUp(f"{asks} {most}", f"Call again after that time, or raise {option}.")
         limited = error.status_code == 429
         got_through = self.pacer.got_through
         outage = outage and got_through == self.got_through
         self.got_through = got_through
         counts = outage or not limited or self.failures - self.counted > _MOST_UNCOUNTED
-        if (counts or self.policy.max_retries == 0) and self._is_used_up():
-            reason = f"max_retries={self.policy.max_retries} is used up"
-            return GiveUp(reason, _FEWER_REQUESTS if limited else "")
+        if self._is_used_up(counts=counts):
+            return self._give_up(_FEWER_REQUESTS if limited else "")
         if hint and hint.seconds > 0:
             self.pacer.wait_for(min(hint.seconds, longest))
             return 0.0
         if limited and outage and hint is None:
             wait = _OUTAGE_WAITS[min(self.counted, len(_OUTAGE_WAITS)) - 1]
-            return min(wait * (1.0 + random.uniform(0.0, _OUTAGE_JITTER)), longest)
+            return min(wait * (1.0 + random.uniform(0.0, _OUTAGE_JITTER)), longest, self.left)
         return self._back_off()
 
-    def _is_used_up(self) -> bool:
-        """Count one retry, unless none is left."""
-        if self.counted >= self.policy.max_retries:
-            return True
-        self.counted += 1
-        return False
+    def _fail(self) -> None:
+        self.failures += 1
+        if self.failures == 1 and self.policy.retry_for is not None:
+            self.ends = self.now() + self.policy.retry_for
+
+    def _is_used_up(self, *, counts: bool = True) -> bool:
+        """Tell whether no repeat is left; else note one more, if it counts."""
+        if self.policy.retry_for is not None:
+            used_up = self.left <= 0
+        else:
+            most = self.policy.max_retries
+            used_up = self.counted >= most and (counts or most == 0)
+        self.counted += counts and not used_up
+        return used_up
+
+    def _give_up(self, advice: str = "") -> GiveUp:
+        option = self.policy.limit.partition("=")[0]
+        return GiveUp(f"{self.policy.limit} is used up", advice.format(option=option))
 
     def _back_off(self) -> float:
         bound = _FIRST_BOUND * 2.0 ** min(self.failures - 1, 99)
-        return random.uniform(0.0, min(bound, _LARGEST_BOUND, self.policy.max_retry_wait))
+        longest = min(bound, _LARGEST_BOUND, self.policy.max_retry_wait, self.left)
+        return random.uniform(0.0, max(longest, 0.0))

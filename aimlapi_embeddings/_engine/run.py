@@ -8,7 +8,7 @@ touched there alone. Tasks run in the caller's event loop and are cancelled with
 from __future__ import annotations
 
 import contextvars
-import threading
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 
+from aimlapi_embeddings._engine.budget import Budget
 from aimlapi_embeddings._engine.flow import Call, embed_part
 from aimlapi_embeddings._engine.limiter import Limiter
 from aimlapi_embeddings._engine.limits import LearnedLimits
+from aimlapi_embeddings._engine.meter import Meter
 from aimlapi_embeddings._engine.pacing import Pacer
 from aimlapi_embeddings._engine.retries import RetryPolicy
 from aimlapi_embeddings._engine.steps import Deliver, Flow, Run, Send, Sleep, Wait
@@ -52,19 +54,6 @@ class Transport(Protocol):
         """Close what this event loop's calls opened."""
 
 
-class Meter:
-    """Adds up what all calls of a client cost, as the replies come in."""
-
-    def __init__(self) -> None:
-        self.usage = Usage()
-        self._lock = threading.Lock()
-
-    def add(self, usage: Usage) -> None:
-        """Add what one request cost."""
-        with self._lock:
-            self.usage += usage
-
-
 class Runtime(msgspec.Struct, frozen=True):
     """What all calls of one client share in one process.
 
@@ -86,10 +75,25 @@ class Runtime(msgspec.Struct, frozen=True):
     limiter: Limiter | None
     workers: Workers
     meter: Meter
+    budget: Budget
     once: Once
     cache: VectorCache | None
     telemetry: Telemetry
     new_request_id: Callable[[], str]
+
+    @property
+    def waves_of(self) -> int:
+        """How many requests packing expects to be in flight together.
+
+        More requests would fill waves, but where they are limited each one is a share of the limit.
+        """
+        return 1 if self.limiter or self.pacer.rates.limited else self.pacer.most
+
+    @property
+    def most_tokens(self) -> float:
+        """Most tokens that one request can ever be granted."""
+        limiter = self.limiter.max_tokens if self.limiter else math.inf
+        return min(self.pacer.rates.most_tokens, limiter)
 
     def close(self) -> None:
         """Close what sync calls opened; waits for nobody, and breaks nobody."""
@@ -188,6 +192,7 @@ def drive(
                 try:
                     reply = runtime.transport.send(step.body, attempt)
                 except CallEnded:
+                    step.sent = False
                     raise _Stopped from None
                 except AIMLAPIError as error:
                     step = flow.throw(error)
@@ -252,6 +257,7 @@ async def drive_async(flow: Flow, runtime: Runtime, deliver: Callable[[Deliver],
                 except AIMLAPIError as error:
                     step = flow.throw(error)
                 except asyncio.CancelledError:
+                    step.sent = attempt.sent
                     runtime.meter.add(Usage(requests=int(attempt.sent)))
                     raise
                 else:

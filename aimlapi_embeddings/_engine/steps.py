@@ -50,16 +50,19 @@ class Sleep(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class Send(msgspec.Struct, frozen=True):
+class Send(msgspec.Struct):
     """Send this body. The flow is sent the reply, or an APIConnectionError is thrown into it.
 
     Attributes:
         body: JSON.
         request_id: What the request is called by us; its repeats have the same.
+        sent: Whether sending has begun. The driver says so when it closes the flow instead, because
+            the call was interrupted.
     """
 
     body: bytes
     request_id: str
+    sent: bool = True
 
 
 class Run(msgspec.Struct, frozen=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import AsyncIterable, Callable, Iterable
 from functools import partial
@@ -75,8 +74,9 @@ def lay_out_stream(
     if batches_of is not None:
         places = check_integer("batches_of", batches_of, 1)
         outlet = Results(places, options.id, size, normalize=scaled)
-    side_by_side = 1 if runtime.limiter else runtime.pacer.most
-    max_tokens = runtime.limiter.max_tokens if runtime.limiter else math.inf
+    side_by_side = runtime.waves_of
+    max_tokens = runtime.most_tokens
+    packed_tokens = min(most_tokens(options.model, max_tokens), runtime.pacer.rates.packed_tokens)
     length = _length_of(texts)
     batch_size = options.batch_size
     if length:  # whole waves of requests, as `embed` makes them
@@ -107,7 +107,7 @@ def lay_out_stream(
             shortener=shortener,
             key_of=CacheKeys(options, sent, runtime.url).key if runtime.cache is not None else None,
         ),
-        packer=Packer(options.model, batch_size, most_tokens(options.model, max_tokens)),
+        packer=Packer(options.model, batch_size, packed_tokens),
         work=work,
         outlet=outlet,
         most=_window_of(options, runtime.pacer.most)

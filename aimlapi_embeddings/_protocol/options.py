@@ -6,6 +6,7 @@ import operator
 import re
 from collections.abc import Mapping
 from numbers import Real
+from sys import float_info
 from threading import TIMEOUT_MAX  # of any wait, sockets' too; about 292 years
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -165,6 +166,16 @@ def check_seconds(what: str, value: object, *, allow_zero: bool = False) -> floa
     number = isinstance(value, Real) and not isinstance(value, bool)
     if not number or not (0 < value <= TIMEOUT_MAX or (allow_zero and value == 0)):  # type: ignore[operator]
         raise ConfigurationError(f"{what}={value!r} is not a positive number of seconds.")
+    return float(value)  # type: ignore[arg-type]
+
+
+def check_amount(what: str, value: object) -> float | None:
+    """Return value when it is a positive, finite number; None stays None."""
+    if value is None:
+        return None
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not 0 < value <= float_info.max:  # type: ignore[operator]
+        raise ConfigurationError(f"{what}={value!r} is not a positive number.")
     return float(value)  # type: ignore[arg-type]
 
 

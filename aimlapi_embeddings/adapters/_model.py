@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from operator import is_
 from typing import (
@@ -51,7 +51,7 @@ from aimlapi_embeddings._protocol.endpoint import shown_url
 from aimlapi_embeddings._protocol.options import check_number, timeout_phases
 from aimlapi_embeddings._protocol.pickling import check_picklable, unpicklable
 from aimlapi_embeddings._protocol.secrets import Secret
-from aimlapi_embeddings._types import Progress, TaskType
+from aimlapi_embeddings._types import Estimate, Progress, Role, TaskType, Usage
 from aimlapi_embeddings.adapters._descriptions import describe_fields, describe_schema
 from aimlapi_embeddings.adapters._signature import signature_of
 from aimlapi_embeddings.adapters._validation import as_typed, refusal, rename, without_inputs
@@ -79,6 +79,8 @@ Integer = Annotated[int, BeforeValidator(_number)]
 """A field that refuses True, and takes integers of other libraries."""
 Seconds = Annotated[float, BeforeValidator(_number)]
 """A field that refuses True."""
+Amount = Annotated[float, BeforeValidator(_number)]
+"""The same for what is not counted in seconds."""
 Timeout = Annotated[
     Any,
     BeforeValidator(_timeout),
@@ -145,9 +147,22 @@ class EmbeddingsModel(BaseModel):
     """Repeats of a request after its first attempt."""
     max_retry_wait: Seconds = 60.0
     """Longest wait in seconds that a server may ask for; a longer one raises."""
+    retry_for: Seconds | None = None
+    """Seconds after its first failure for which a request is repeated, however often; then
+    `max_retries` does not matter. For jobs that nobody waits for."""
+    requests_per_minute: Amount | None = None
+    """Most requests a minute, over all calls of this client. They are spaced evenly; a burst holds
+    the requests of one second, at least 1."""
+    tokens_per_minute: Amount | None = None
+    """The same for tokens, estimated, and corrected by what replies tell."""
+    max_usd: Amount | None = None
+    """Most US dollars that all calls of this client may cost together. A request that could exceed
+    it is not sent, and the call raises a `BudgetExceededError`."""
+    max_tokens: Integer | None = None
+    """The same in tokens, for models without a known price too."""
     rate_limiter: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
-    """Of LangChain or LlamaIndex; asked once for each request, with its estimated tokens where it
-    takes them."""
+    """Of LangChain or LlamaIndex, or an object with `acquire` and `aacquire`; asked once for each
+    request, with its estimated tokens where it takes them."""
     default_headers: SkipJsonSchema[Mapping[str, str] | None] = Field(
         default=None, exclude=True, repr=False
     )
@@ -165,6 +180,40 @@ class EmbeddingsModel(BaseModel):
     def client(self) -> EmbeddingsClient:
         """The shared client: `.usage` tells the cost so far, `.close()` closes connections."""
         return self._find_client({})
+
+    @property
+    def usage(self) -> Usage:
+        """What all calls of this object have cost so far, as `client.usage`."""
+        return self.client.usage
+
+    def estimate(
+        self,
+        texts: Sequence[str],
+        *,
+        role: Role = "document",
+        task_type: TaskType | str | None = None,
+        titles: Sequence[str | None] | None = None,
+    ) -> Estimate:
+        """Tell what embedding these texts would send and cost; nothing is sent.
+
+        Args:
+            texts: n strings, none empty.
+            role: `"document"` or `"query"`.
+            task_type: Instead of the object's.
+            titles: n titles or None, for models that take titles (Google's).
+        """
+        return self.client.estimate(texts, role=role, task_type=task_type, titles=titles)
+
+    async def aestimate(
+        self,
+        texts: Sequence[str],
+        *,
+        role: Role = "document",
+        task_type: TaskType | str | None = None,
+        titles: Sequence[str | None] | None = None,
+    ) -> Estimate:
+        """Tell what embedding these texts would send and cost, like `estimate`."""
+        return await self.client.aestimate(texts, role=role, task_type=task_type, titles=titles)
 
     def _find_client(self, typed: Mapping[str, str]) -> EmbeddingsClient:
         """Return the client of the present fields: the last one, or one that goes on for it.

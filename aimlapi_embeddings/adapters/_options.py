@@ -26,6 +26,11 @@ class Options(TypedDict, total=False):
     max_concurrency: int | None
     max_retries: int
     max_retry_wait: float
+    retry_for: float | None
+    requests_per_minute: float | None
+    tokens_per_minute: float | None
+    max_usd: float | None
+    max_tokens: int | None
     rate_limiter: Any
     default_headers: Mapping[str, str] | None
     http_client: Any

@@ -427,7 +427,10 @@ def test_a_connection_error_keeps_its_kind_and_cause_and_names_the_texts(
 ) -> None:
     error, cause = lost(kind, sent=sent), OSError("by peer")
     error.__cause__ = cause
-    place = r"^reset \[text 0 of 1, 'text 0'; model text-embedding-3-small; 2 attempts\]$"
+    place = (
+        r"^reset \[text 0 of 1, 'text 0'; model text-embedding-3-small; 2 attempts; "
+        r"max_retries=1 is used up\]$"
+    )
     with pytest.raises(kind, match=place) as caught:
         Rig(1, max_retries=1).run(always(error))
     assert caught.value is not error

@@ -78,7 +78,8 @@ def test_requests_that_wait_together_share_one_warning(
     log: pytest.LogCaptureFixture, closed_for: float, level: int
 ) -> None:
     pacer = Pacer(None, Clock().monotonic, None)
-    report.wait(None, "429", Retries(RetryPolicy(5, 60.0), pacer), 30.0, closed_for, 2)
+    retries = Retries(RetryPolicy(5, 60.0), pacer, Clock().monotonic)
+    report.wait(None, "429", retries, 30.0, closed_for, 2)
     assert [record.levelno for record in log.records] == [level]
 
 

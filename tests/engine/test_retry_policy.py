@@ -30,9 +30,13 @@ NOT_REPEATED = [301, 401, 402, 403, 404, 405, 410, 418, 501, 505, 511]
 class Failing:
     """One request that fails again and again."""
 
-    def __init__(self, max_retries: int = 99, max_retry_wait: float = 60.0) -> None:
-        self.pacer = Pacer(8, Clock().monotonic, None)
-        self.retries = Retries(RetryPolicy(max_retries, max_retry_wait), self.pacer)
+    def __init__(
+        self, max_retries: int = 99, max_retry_wait: float = 60.0, retry_for: float | None = None
+    ) -> None:
+        self.clock = Clock()
+        self.pacer = Pacer(8, self.clock.monotonic, None)
+        policy = RetryPolicy(max_retries, max_retry_wait, retry_for)
+        self.retries = Retries(policy, self.pacer, self.clock.monotonic)
 
     def status(
         self,
@@ -91,7 +95,7 @@ def test_all_kinds_of_failure_use_up_the_same_retries() -> None:
     failing = Failing(3)
     for fail in (failing.connection, lambda: failing.status(503), lambda: failing.status(429)):
         assert not isinstance(fail(), GiveUp)
-    assert failing.connection(APITimeoutError("slow")) == GiveUp()
+    assert failing.connection(APITimeoutError("slow")) == GiveUp("max_retries=3 is used up")
 
 
 def test_a_connection_that_can_never_succeed_is_not_repeated() -> None:

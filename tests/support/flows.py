@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from aimlapi_embeddings import Usage, supported_models
 from aimlapi_embeddings._catalog.providers import PROVIDERS
+from aimlapi_embeddings._engine.budget import Budget, Limits
 from aimlapi_embeddings._engine.flow import Call, embed_part
 from aimlapi_embeddings._engine.limits import LearnedLimits
 from aimlapi_embeddings._engine.pacing import Lane, Pacer
@@ -59,6 +60,8 @@ class Rig:
         *,
         max_retries: int = 2,
         max_retry_wait: float = 60.0,
+        retry_for: float | None = None,
+        limits: Limits | None = None,
         encoding_format: str | None = None,
         model: str = OPENAI,
         query: bool = False,
@@ -82,7 +85,8 @@ class Rig:
             extra_body={},
             batch_size=len(self.texts),
         )
-        self.policy = RetryPolicy(max_retries, max_retry_wait)
+        self.policy = RetryPolicy(max_retries, max_retry_wait, retry_for)
+        self.budget = Budget(limits or Limits())
         self.query = query
         self.call = self.new_call()
 
@@ -98,6 +102,7 @@ class Rig:
             lane=Lane.BULK,
             caller=ThisThread(),
             limits=self.limits,
+            budget=self.budget,
             work=Worklist(batches_of(self.texts, batch_size), self.limits),
             url="https://api.example/v1/embeddings",
             key="AIMLAPI_API_KEY",
