@@ -252,3 +252,59 @@ def test_failures_that_cost_nothing_lengthen_the_ordinary_waits() -> None:
         assert not isinstance(wait, GiveUp)
         longest = max(longest, wait)
     assert longest > 10.0
+
+
+# Repeats that are bounded by time
+
+
+@pytest.mark.parametrize("status", [429, 503, None], ids=["429", "503", "connection"])
+@pytest.mark.parametrize("max_retries", [0, 3])
+def test_with_retry_for_a_request_is_repeated_until_the_time_is_over(
+    status: int | None, max_retries: int
+) -> None:
+    failing = Failing(max_retries, retry_for=100.0)
+
+    def fail() -> float | GiveUp:
+        return failing.status(status) if status else failing.connection()
+
+    began, failures = failing.clock.now, 0
+    while not isinstance(wait := fail(), GiveUp):
+        failures += 1
+        failing.clock.now += wait
+        assert failing.clock.now <= began + 100.0, "the last repeat is within the time"
+    assert failing.clock.now == pytest.approx(began + 100.0)
+    assert failures > max_retries
+    assert wait.reason == "retry_for=100 is used up"
+    assert "max_retries" not in wait.advice
+    assert ("raise retry_for" in wait.advice) is (status == 429)
+
+
+def test_the_time_begins_with_the_first_failure_and_not_with_the_wait_for_leave() -> None:
+    failing = Failing(retry_for=10.0)
+    failing.clock.now += 3600.0
+    assert not isinstance(failing.status(503), GiveUp)
+    failing.clock.now += 10.0
+    assert isinstance(failing.status(503), GiveUp)
+
+
+def test_with_retry_for_a_429_while_others_get_through_ends_with_the_time_too() -> None:
+    failing = Failing(retry_for=10.0)
+    assert not isinstance(failing.status(429, outage=False), GiveUp)
+    failing.clock.now += 10.0
+    assert isinstance(failing.status(429, outage=False), GiveUp)
+
+
+def test_with_retry_for_a_lasting_failure_is_still_not_repeated() -> None:
+    failing = Failing(retry_for=100.0)
+    assert failing.status(401) == GiveUp()
+    assert Failing(retry_for=100.0).status(501) == GiveUp()
+
+
+def test_a_binding_wait_beyond_retry_for_gives_up_at_once_and_names_both() -> None:
+    failing = Failing(retry_for=10.0)
+    assert failing.status(429, asks=8.0) == 0.0
+    failing.clock.now += 8.0
+    gave_up = failing.status(429, asks=8.0)
+    assert isinstance(gave_up, GiveUp)
+    assert gave_up.reason == "the server asks to wait 8 s, more than is left of retry_for=10"
+    assert "raise retry_for" in gave_up.advice
