@@ -1,4 +1,4 @@
-"""The client: composed of the modules beside it, holding no logic of theirs."""
+"""The public client: it checks its options, and hands each call to the engine."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class EmbeddingsClient:
         extra_body: Fields added to the body of each request, over our own.
         http_client: An `httpx.Client` to use for sync calls; it is not closed by us.
         async_http_client: An `httpx.AsyncClient` to use for async calls, in its own event loop.
-        allow_http: Whether the key may travel unencrypted to a host that is not this machine.
+        allow_http: Whether the key may be sent unencrypted to a host that is not this machine.
 
     Raises:
         ConfigurationError: The key or the model is missing, there is no such option, or an option
@@ -174,7 +174,7 @@ class EmbeddingsClient:
             )
             rpm = check_amount("requests_per_minute", requests_per_minute)
             tpm = check_amount("tokens_per_minute", tokens_per_minute)
-            # With a rate limiter requests are what is scarce, and few are in flight.
+            # A rate limiter counts requests, so a call makes as few as it can.
             limited = any(limit is not None for limit in (rate_limiter, rpm, tpm))
             side_by_side = 1 if limited else bound or BULK
             most = most_texts(row, size, side_by_side)
@@ -237,13 +237,13 @@ class EmbeddingsClient:
 
         Args:
             texts: A list of n strings, none empty; any length. `[]` sends nothing.
-            role: `"document"` for what is searched, `"query"` for what is searched with.
+            role: `"document"` for texts that are stored and searched, `"query"` for a question.
             task_type: Instead of the client's.
             titles: n titles or None, for families that take titles.
             progress: True shows a bar. A function is called as `progress(done, total)`, in texts,
                 at the start and with each finished request, in this thread (or event loop).
             known: Vectors that are there already, by their place in the list, such as those of a
-                cache. Their texts are not sent; result, errors and progress speak of the whole
+                cache. Their texts are not sent; result, errors and progress cover the whole
                 list.
 
         Returns:
@@ -384,7 +384,7 @@ class EmbeddingsClient:
             texts: An iterable of texts, or of pairs of a text and its title for families that take
                 titles. It may be endless. Where it tells its length, as a list does, requests are
                 cut as evenly as those of `embed`; else they are full but for the last one.
-            role: `"document"` for what is searched, `"query"` for what is searched with.
+            role: `"document"` for texts that are stored and searched, `"query"` for a question.
             task_type: Instead of the client's.
             progress: True shows a bar. A function is called as `progress(done, total)`, in texts,
                 as replies come in; the total is what has been read where the source does not tell.
@@ -532,7 +532,7 @@ class EmbeddingsClient:
     def close(self) -> None:
         """Close the connections of sync calls. The client can be used again.
 
-        It waits for nobody and breaks nobody: a connection in use is closed by its request.
+        It returns at once. A connection that is in use is closed when its request ends.
         """
         self._runtimes.current.close()
 
@@ -599,7 +599,7 @@ class EmbeddingsClient:
 
 
 def _telling(progress: Progress | bool | None) -> Telling:
-    """Return whom to tell about progress: a bar that lasts as long as the call, or a function."""
+    """Return the progress callback: that of a bar for this call, or the user's function."""
     if progress is None or isinstance(progress, bool):
         return progress_bar() if progress else nullcontext()
     if not callable(progress):

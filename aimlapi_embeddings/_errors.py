@@ -9,13 +9,13 @@ AIMLAPIError                          .partial: what was finished    .client_req
 │  └─ APITimeoutError
 ├─ APIStatusError                     an error status    .status_code .message .body .request_id
 │  ├─ BadRequestError                 400, 422    .refused
-│  │  └─ RequestTooLargeError         413, or any status whose message speaks of size
+│  │  └─ RequestTooLargeError         413, or any status whose message is about size
 │  ├─ AuthenticationError             401
 │  ├─ PermissionDeniedError           403
 │  ├─ NotFoundError                   404
 │  ├─ RateLimitError                  429    .retry_after
 │  └─ InternalServerError             5xx
-└─ ReplyError                         a good status, but a body that breaks the contract
+└─ ReplyError                         a 2xx status, but a body that breaks the contract
 
 Names follow the OpenAI SDK where the meaning is the same. Every error pickles: `args` holds the
 text alone, and everything else is an attribute, which Python's own protocol restores.
@@ -214,7 +214,7 @@ class InternalServerError(APIStatusError):
 
 
 class ReplyError(AIMLAPIError):
-    """A reply with a good status whose vectors cannot be trusted: wrong count, order or numbers.
+    """A reply with a 2xx status whose vectors cannot be trusted: wrong count, order or numbers.
 
     Attributes:
         request_id: What to quote to the provider's support, or None.
@@ -226,7 +226,7 @@ class ReplyError(AIMLAPIError):
 class ShortTraceback:
     """Leaves out of a traceback what is below the `with` statement, for errors of this package.
 
-    They say what to do; our own frames would only hide those of the caller.
+    Their message says what to do, and our own frames would only hide those of the caller.
     Errors of any other class keep theirs.
     """
 

@@ -1,7 +1,7 @@
 """The loggers of this package: `aimlapi_embeddings`, with a child for each part of it.
 
 Records hold numbers, model ids and request ids; never a text, a vector, a title or a key. A record
-that nobody listens to is not made: callers ask `isEnabledFor` first where it would cost something.
+that is not wanted is not made: callers ask `isEnabledFor` first where making it takes time.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ CACHE = logging.getLogger("aimlapi_embeddings.cache")
 
 
 class Once:
-    """What a client says only once, however many threads come to say it."""
+    """Messages that a client gives only once, whichever thread is first."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
         self._lock = threading.Lock()
 
     def first(self, what: str) -> bool:
-        """Tell whether nobody has asked this before."""
+        """Return True for the first caller with this message, and False for all later ones."""
         if what in self._said:
             return False
         with self._lock:

@@ -1,4 +1,4 @@
-"""The values that travel through the package."""
+"""Values that several parts of the package share."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """A bound on requests in flight that adapts to what the server takes.
 
-Three rules move it, and it never exceeds the figure it began with:
+Three rules change it, and it never exceeds the figure it began with:
 
 - A 429 halves what is in flight, once for all requests that had left by then; the others that are
   refused with it show how many the server really took, and the bound follows.
 - Successes raise it again: fast to just below the figure that was refused, from there slowly, and
-  with more patience each time the same figure is refused again. So a server's own limit is found,
+  more slowly each time the same figure is refused again. So a server's own limit is found,
   and seldom exceeded.
 - After a batch that was too large, requests leave one at a time, and each success doubles that. So
   one request probes for a size that fits, and not all of them at once.
@@ -114,8 +114,8 @@ class Bound:
     def wake(self) -> None:
         """Wake as many waiters as may leave, those of interactive calls first.
 
-        A waiter stays in its queue until it has a ticket, so a wake-up that reaches nobody is not
-        lost: the others look for themselves.
+        A waiter stays in its queue until it has a ticket, so a wake-up that no waiter receives
+        is not lost: each waiter also checks by itself from time to time.
         """
         free = self.free
         for queue in self.waiting:

@@ -1,9 +1,9 @@
 """May this money be spent? One budget for all calls of a client.
 
-A request reserves what it is estimated to cost before it waits for leave. The reservation counts
-until the reply tells the cost. So the estimates of all requests in flight and what was spent never
-exceed the limits together. Only a reply that tells more than was estimated can exceed them; then
-nothing more leaves.
+A request reserves what it is estimated to cost before it waits for permission to be sent. The
+reservation counts until the reply tells the cost. So the estimates of all requests in flight and
+what was spent never exceed the limits together. Only a reply that tells more than was estimated can
+exceed them; then nothing more is sent.
 
 What a request cost is what its reply told: dollars, else tokens at the price of the model, else the
 estimate. A refusal costs nothing. A request that got no reply counts by its estimate, since the

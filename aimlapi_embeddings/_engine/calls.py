@@ -1,4 +1,4 @@
-"""Checks what a call is given, and lays out its work. Nothing is sent yet."""
+"""Checks the input of a call and plans its requests. Nothing is sent yet."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def check_same_size(row: Row, size: int | None) -> int:
 
 def attach_partial(error: BaseException, partial: Callable[[], PartialResult]) -> None:
     """Attach what was finished to the error that ends a call, Ctrl-C included."""
-    # asyncio makes a CancelledError anew on its way, so it cannot carry anything.
+    # asyncio replaces a CancelledError by a new one, which would have no attributes.
     if not any(kind.__name__ == "CancelledError" for kind in type(error).__mro__):
         with suppress(AttributeError):  # an exception of the user's with slots
             error.partial = partial()  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The way of one part of a call: leave, request, reply, and what follows from it.
+"""How one part of a call is sent: permission, request, reply, and the next step.
 
 A flow is a generator without I/O. It yields steps, is sent the reply to each `Send`, and has a
 connection error thrown in where there is none. The policies it asks are objects of their own: when
@@ -100,7 +100,7 @@ class _Outcome(msgspec.Struct):
         reply: Of the server, or None.
         failure: The error of a reply that is none of vectors, or why there is no reply.
         hint: When the server wants to be asked again.
-        outage: For a 429, whether nobody got through since the refusals before.
+        outage: For a 429, whether no request succeeded since the refusals before.
     """
 
     part: Part
@@ -255,7 +255,7 @@ def _may_be_billed(error: APIConnectionError | ReplyError) -> bool:
 def _is_sent_otherwise(outcome: _Outcome, failure: BadRequestError, call: Call) -> bool:
     """Tell whether the same texts are sent once more, in another form that may be accepted."""
     if outcome.encoding_format is not None and "encoding_format" in failure.message:
-        call.limits.encoding_format = None  # asked by us, refused by the server: floats will do
+        call.limits.encoding_format = None  # it refuses base64: ask for numbers
         return True
     if isinstance(failure, RequestTooLargeError) and _has_string_form(outcome.part, call.options):
         outcome.part.as_string = True  # for which the server allows more

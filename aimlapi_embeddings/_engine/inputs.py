@@ -27,7 +27,7 @@ def checking_texts(texts: object, role: Role) -> Work[list[str]]:
 
     Args:
         texts: A list, tuple or other sequence of strings.
-        role: Whether errors speak of texts or of the query.
+        role: Whether errors say "texts" or "the query".
 
     Raises:
         InvalidInputError: It is not a sequence, or holds something that is not a string, is empty,
@@ -59,7 +59,7 @@ def checking_texts(texts: object, role: Role) -> Work[list[str]]:
         more = f"; and {len(bad) - _SHOWN_INDICES} more" if len(bad) > _SHOWN_INDICES else ""
         raise InvalidInputError(
             f"{len(bad)} of {len(plain)} {what} cannot be embedded: {shown}{more}. Nothing was "
-            "sent; replace them, or leave them out together with whatever belongs to them.",
+            "sent; replace them, or leave them out together with their ids and metadata.",
             tuple(i for i, _ in bad),
             dict(bad),
         )

@@ -1,17 +1,17 @@
-"""When may a request leave?
+"""When may a request be sent?
 
-One pacer for all calls of a client: threads, tasks and event loops. A request gets leave when the
+One pacer for all calls of a client: threads, tasks and event loops. A request may be sent when the
 user's rate limiter grants it, when the server has not asked to wait, when the rates that the user
-gave have room (`rate`), and when a bound on requests in flight has. What replies teach comes back
+gave have room (`rate`), and when a bound on requests in flight has. What replies tell comes back
 through `succeeded` and `refused`.
 
 Interactive calls (one request of few texts) go first. Unless the user gave a number, they have a
 bound of their own, so that users of a web server do not wait for an ingestion.
 
-No wait is for ever. A request in flight ends, unless the event loop that awaits it stands still:
-then it can be that a thread waits for a ticket that only its own event loop could give back. So a
-waiter looks for itself every 50 ms, and when no holder of a ticket can run, one ticket above the
-bound is lent. The borrower can run, so one loan at a time is enough.
+Every wait ends. A request in flight ends, unless the event loop that awaits it is blocked, perhaps
+by the very thread that waits for the ticket of this request. So each waiter checks every 50 ms, and
+when no holder of a ticket can run, one ticket more than the bound allows is given. Its holder can
+run, so one such ticket at a time is enough.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 # Requests in flight where the user gave no number.
 BULK = 8
 INTERACTIVE = 256
-# Seconds after which a waiter looks for itself. It also cures a wake-up that was lost with its
-# event loop, and is the longest time for which Ctrl-C goes unheard.
+# Seconds after which a waiter checks by itself. This makes up for a wake-up that was lost with its
+# event loop, and is the longest time until Ctrl-C takes effect.
 _LOOK = 0.05
-# Seconds without an answer after which an event loop counts as standing still. A loop that is
+# Seconds without an answer after which an event loop counts as blocked. A loop that is
 # merely busy for so long can cost one request above the bound.
 _SILENCE = 0.1
 # Requests that waited for the same moment leave spread over this share of the wait.
@@ -58,7 +58,7 @@ class Lane(IntEnum):
 
 
 class Caller(Protocol):
-    """Who waits for leave."""
+    """Who waits for permission to send."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -80,7 +80,7 @@ class Leave(NamedTuple):
 
 
 class Pacer:
-    """Gives leave to requests, and learns from their replies.
+    """Permits requests to be sent, and learns from their replies.
 
     Args:
         max_concurrency: The user's bound on all requests in flight; None for one bound each for
@@ -117,7 +117,7 @@ class Pacer:
         self._opens_at = float("-inf")
         self._spread = 0.0
         self._succeeded = 0
-        self._succeeded_before = 0  # the wave of refusals that was last
+        self._succeeded_before = 0  # before the last 429s that came together
         self._newest_refused = 0
         self._outage = False
         self._pings: dict[asyncio.AbstractEventLoop, float] = {}
@@ -189,7 +189,7 @@ class Pacer:
             bound.wake()  # a wake-up that was meant for this waiter goes to the next one
 
     def release(self, leave: Leave) -> None:
-        """Give leave back. Takes no lock, since a finalizer may call it at any moment."""
+        """Give the permission back. Takes no lock, since a finalizer may call it at any moment."""
         leave.bound.holders.pop(leave.ticket, None)
         leave.bound.wake()
 
@@ -202,7 +202,7 @@ class Pacer:
         """Note a 429, and lower the bounds.
 
         Returns:
-            Whether nobody got through since the refusals before: the server takes nothing at all
+            Whether no request succeeded since the refusals before: the server takes nothing at all
             now, and not only less than was in flight.
         """
         with self._lock:
@@ -249,8 +249,8 @@ class Pacer:
             lane: Whose turn.
             wake_up: This waiter in its queue; None when it has not begun to wait.
             caller: Who it is.
-            looked: Whether the waiter has waited a whole look in vain. Then it does not leave the
-                others the precedence any more, since those who would be first may never run again.
+            looked: Whether the waiter has waited 50 ms in vain. Then it does not let the others go
+                first any more, since those who would be first may never run again.
         """
         with self._lock:
             now = self._now()
@@ -266,12 +266,12 @@ class Pacer:
             return ticket
 
     def _nobody_can_run(self, bound: Bound, caller: Caller) -> bool:
-        """Tell whether no request in flight can end, because every event loop stands still."""
+        """Tell whether no request in flight can end, because every event loop is blocked."""
         for ticket, loop in list(bound.holders.items()):
             if loop is not None and loop.is_closed():
                 bound.holders.pop(ticket, None)
         if bound.limit > len(bound.holders):
-            return True  # a closed loop's tickets came free
+            return True  # tickets of a closed loop were given back
         loops = set(bound.holders.values())
         if None in loops or caller.loop in loops:
             return False
@@ -280,7 +280,7 @@ class Pacer:
         return all(silent)
 
     def _is_silent(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Ask an event loop for a sign of life; True when the last question is unanswered."""
+        """Ask an event loop to run a callback; True when it has not run the last one."""
         # Real time, whatever the client's clock: it is about threads that run or do not.
         now = time.monotonic()
         if (asked := self._pings.get(loop)) is not None:
@@ -295,7 +295,7 @@ class Pacer:
 
 
 def _is_next(bound: Bound, lane: Lane, wake_up: WakeUp | None) -> bool:
-    """Tell whether nobody of an earlier queue or place waits."""
+    """Tell whether no request of an earlier queue or place waits."""
     for earlier in bound.waiting[:lane]:
         if earlier:
             return False

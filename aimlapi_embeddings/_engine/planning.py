@@ -1,11 +1,11 @@
 """Texts -> batches.
 
-How this works: texts are put behind their prefix and stripped of duplicates; what is left is packed
-in order. A batch is full when it holds as many texts or estimated tokens as a request may
-carry. Texts that must not share a request (too long for an array, or for the model) travel alone,
-texts with different titles travel apart, since a request has one title. Batches are cut so that
-they fill whole waves of `max_concurrency`: five requests at a bound of four would take two round
-trips, and eight smaller ones take the same two.
+How this works: each text gets its prefix, duplicates are removed, and the rest is packed in order.
+A batch is full when it holds as many texts or estimated tokens as a request may carry. Texts that
+must not share a request (too long for an array, or for the model) are sent alone; texts with
+different titles go into different requests, since a request has one title. Batches are then made
+smaller where that takes no more time: with `max_concurrency=4`, five requests take two round trips,
+and eight smaller ones take the same two.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LEAST_TEXTS_PER_CUT = 64
 # texts of 1,536 numbers, 16 requests in flight, took a third longer at 1,250 texts each.
 _NUMBERS_IN_FLIGHT = 16 * 512 * 1536
 # UTF-8 bytes to a token: English has about 4, code and CJK about 3 (a character of the latter is
-# one token or a little more). The low figure errs to the safe side.
+# one token or a little more). With 3 the estimate is rather too high.
 _BYTES_PER_TOKEN = 3
 _TEXTS_PER_STEP = 1024
 
@@ -113,7 +113,7 @@ def plan_batches(
         texts: n checked texts, in the caller's order.
         model: Supplies the limits.
         batch_size: At most this many texts in a batch.
-        max_concurrency: How many batches may be in flight, for the waves.
+        max_concurrency: How many batches may be in flight.
         prefix: Put in front of each text.
         fit: Called as `fit(place, text)`; returns what is sent of a text. None: all of it.
         titles: n titles or None.
@@ -177,7 +177,7 @@ def most_tokens(model: Model, max_tokens: float) -> float:
 
 
 def travels_alone(text: str, tokens: int, model: Model) -> bool:
-    """Tell whether the documents call a text too long for company, or altogether."""
+    """Tell whether a text is too long to share a request, or for the model, as published."""
     limits = (model.max_tokens_per_text, model.max_tokens_per_request)
     return not fits_in_array(text, model) or any(
         limit is not None and tokens > limit for limit in limits
@@ -185,7 +185,7 @@ def travels_alone(text: str, tokens: int, model: Model) -> bool:
 
 
 def even_size(texts: int, batch_size: int, max_concurrency: int) -> int:
-    """Tell how many texts a request carries when so many texts fill whole waves of requests."""
+    """Tell how many texts a request carries when so many texts are cut evenly."""
     most = _whole_waves(math.ceil(texts / batch_size), max_concurrency)
     return min(batch_size, max(_LEAST_TEXTS_PER_CUT, math.ceil(texts / max(most, 1))))
 
@@ -201,7 +201,7 @@ def _fill_waves(
     batch_size: int,
     max_concurrency: int,
 ) -> Work[list[Batch]]:
-    """Cut into even batches, as many as take no more waves than full batches would."""
+    """Cut into even batches: as many as need no more round trips than full batches would."""
 
     def cut(size: int) -> Work[list[Batch]]:
         batches = [*alone]

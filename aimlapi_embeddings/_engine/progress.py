@@ -1,4 +1,4 @@
-"""A bar for people who wait."""
+"""The progress bar."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def progress_bar(description: str = "Embedding") -> Iterator[Progress]:
 
         def move(done: int, total: int) -> None:
             nonlocal bar
-            if bar is None:  # tqdm draws a widget made without a total as a stub, always full
+            if (
+                bar is None
+            ):  # tqdm draws a widget made without a total as a short bar that is always full
                 bar = stack.enter_context(tqdm(desc=description, total=total, unit=" texts"))
             bar.total = total  # a stream reads on
             bar.update(done - bar.n)

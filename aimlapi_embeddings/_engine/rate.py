@@ -23,7 +23,7 @@ _BURST = 1.0  # seconds
 # burst in one of its minutes, 61 in all, and 0.98 of those are less than 60. The rest is for clocks
 # and networks that are not even.
 _SHARE = 0.98
-# Seconds for which the first in line may let its turn pass. Its event loop may stand still.
+# Seconds for which the first in line may let its turn pass. Its event loop may be blocked.
 _LOOK = 0.05
 
 _REQUESTS, _TOKENS = 0, 1

@@ -8,12 +8,12 @@ are refused. So neither the server's language nor its status has to be understoo
   nothing less, teaches the size to all later requests of the client. A text that is too long by
   itself proves nothing about batches. Until there is proof, the server's message is believed for
   this call alone: parts of a size that was refused as too large are cut before they are sent.
-- A text is at fault when it is refused alone. It ends nothing: all texts at fault are named in one
-  error at the end, and all others are embedded.
+- A text is at fault when it is refused alone. The call goes on: all other texts are embedded, and
+  one error at the end names all texts at fault.
 - The request is at fault when the server accepts nothing at all of the call and refuses several
-  single texts in the same words, which no text escapes then.
+  single texts in the same words.
 
-The search for a text at fault goes deep: the halves of the last refusal come first. After each
+The search for a text at fault is depth-first: the halves of the last refusal come first. After each
 text at fault the largest remaining part is next, since it is the most likely to hold texts that are
 accepted, which is what tells a bad text from a bad request.
 """

@@ -1,6 +1,6 @@
-"""What do the log and OpenTelemetry hear of requests?
+"""What is logged of calls and requests, and traced with OpenTelemetry?
 
-Called by the flow alone, so that each thing is told once.
+Called by the engine alone, so that each thing is logged once.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from aimlapi_embeddings._slices import Work
 from aimlapi_embeddings._telemetry import RequestTrace, Trace
 from aimlapi_embeddings._types import Reply
 
-# Seconds. A wait of more is a warning: whoever sits in front of the program wonders.
+# Seconds. A longer wait is a warning, since the program may seem to hang.
 LONG_WAIT = 5.0
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One attempt that somebody listens to.
+    """One attempt that is logged or traced.
 
     Attributes:
         model: The id.
@@ -46,7 +46,7 @@ class Request(msgspec.Struct, frozen=True):
     began: float
 
     def end(self, reply: Reply | None, failure: Exception | None) -> None:
-        """Tell what came of it: a reply, a failure, both, or none when it was broken off."""
+        """Log what came of it: a reply, a failure, both, or none when it was broken off."""
         server_id = None if reply is None else request_id(reply)
         if self.trace is not None:
             error = failure if reply or failure else "cancelled"
@@ -98,15 +98,15 @@ def wait(
     closed_for: float,
     waiting: int,
 ) -> None:
-    """Tell that a request will be repeated, and when.
+    """Log that a request will be repeated, and when.
 
     Args:
         trace: Of the call, or None.
         why: The status, or the kind of the error.
         retries: Of this request.
         seconds: Until it is repeated.
-        closed_for: Seconds for which no request could leave anyway. When that was a long wait, it
-            was told of then: one warning for all requests that wait together.
+        closed_for: Seconds for which no request could leave anyway. When that was a long wait, a
+            warning was logged then: one for all requests that wait together.
         waiting: Requests of the call that are still to be sent, this one included.
     """
     if trace is not None:
@@ -123,12 +123,12 @@ def wait(
 
 
 def lowered(limit: int) -> None:
-    """Tell that the bound was lowered after a 429."""
+    """Log that the bound was lowered after a 429."""
     ENGINE.info("429: at most %d requests in flight from now on", limit)
 
 
 def learned(max_texts: float, max_tokens: float) -> None:
-    """Tell what the server accepts at most."""
+    """Log what the server accepts at most."""
     ENGINE.info(
         "learned limit: at most %s texts and %s estimated tokens in a request",
         _figure(max_texts),
@@ -146,7 +146,7 @@ def _figure(limit: float) -> str:
 
 
 def first_request(model: Model, provider: Provider) -> None:
-    """Tell that the model is one that may not be served."""
+    """Log that the model is one that may not be served."""
     if model.retired:
         CATALOG.warning(
             "first request for %s, which left the list of %s on %s",
@@ -177,7 +177,7 @@ def fitted(model: Model, kept: Mapping[int, int]) -> Work[None]:
 
 
 def cut_texts(model: Model, tokens: Mapping[int, int]) -> Work[None]:
-    """Tell that the provider may embed only the beginning of some texts: their number, then each.
+    """Log that the provider may embed only the beginning of some texts: their number, then each.
 
     Args:
         model: What they are embedded with.

@@ -6,8 +6,8 @@ bound), which spreads many repeats best:
 https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ (2026-11-20).
 
 A 429 without a hint has two meanings. While other requests get through, too many were in flight:
-the bound is lowered, and the repeat follows soon. When nobody gets through, a budget is used up,
-and budgets are counted per minute: the waits outlast one.
+the bound is lowered, and the repeat follows soon. When none gets through, a budget is used up,
+and budgets are counted per minute: all waits together are longer than a minute.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ class Retries(msgspec.Struct):
         Args:
             error: What the server answered.
             hint: When it wants to be asked again.
-            outage: For a 429, whether nobody got through since the refusals before. It counts as
-                one only when nobody got through since this request's own last failure either:
+            outage: For a 429, whether no request succeeded since the refusals before. It counts as
+                one only when none succeeded since this request's own last failure either:
                 a slow server refuses often between two successes.
         """
         self._fail()

@@ -85,7 +85,7 @@ class Runtime(msgspec.Struct, frozen=True):
     def waves_of(self) -> int:
         """How many requests packing expects to be in flight together.
 
-        More requests would fill waves, but where they are limited each one is a share of the limit.
+        More requests would run side by side, but where they are limited each is a share of it.
         """
         return 1 if self.limiter or self.pacer.rates.limited else self.pacer.most
 
@@ -96,7 +96,7 @@ class Runtime(msgspec.Struct, frozen=True):
         return min(self.pacer.rates.most_tokens, limiter)
 
     def close(self) -> None:
-        """Close what sync calls opened; waits for nobody, and breaks nobody."""
+        """Close what sync calls opened, at once; connections in use close with their requests."""
         self.workers.close()
         self.transport.close()
 
@@ -108,7 +108,7 @@ class Sink(Protocol):
         """Place vectors, add usage, move the progress bar."""
 
 
-# Seconds. Ctrl-C is heard between two waits where it does not end one.
+# Seconds. Where Ctrl-C does not end a wait, it takes effect before the next one.
 _SLICE = 0.1
 
 Item: TypeAlias = Deliver | BaseException | None
@@ -142,7 +142,7 @@ def run_threads(call: Call, caller: ThreadCaller, runtime: Runtime, sink: Sink) 
                     raise error
     except BaseException as error:
         caller.over.set()
-        if not isinstance(error, Exception):  # Ctrl-C: nobody waits for these replies any more
+        if not isinstance(error, Exception):  # Ctrl-C: these replies are not awaited any more
             for attempt in list(caller.attempts):
                 attempt.shut_down()
         raise

@@ -2,7 +2,7 @@
 
 `planning` sees all texts of a call at once. Here a text is put to others until a request is full;
 a batch that is not full stays open, and leaves when somebody asks for it. Texts with different
-titles travel apart, so there is an open batch for each title.
+titles go into different requests, so there is an open batch for each title.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ from aimlapi_embeddings._telemetry import Trace
 from aimlapi_embeddings._types import Progress
 from aimlapi_embeddings.cache import VectorCache
 
-# Seconds. Ctrl-C is heard between two waits where it does not end one.
+# Seconds. Where Ctrl-C does not end a wait, it takes effect before the next one.
 _SLICE = 0.1
 # Seconds of our own code and the consumer's before the event loop is given back.
 _HELD = 0.005

@@ -481,7 +481,7 @@ class Window(Generic[T]):
 def _invalid(why: str, place: int) -> InvalidInputError:
     return InvalidInputError(
         f"texts[{place}] {why}. All before it were handed over. Leave it out together with "
-        'whatever belongs to it, or pass on_invalid="none" to get None in its place.',
+        'its id and metadata, or pass on_invalid="none" to get None in its place.',
         (place,),
         {place: why},
     )

@@ -79,7 +79,7 @@ def lay_out_stream(
     packed_tokens = min(most_tokens(options.model, max_tokens), runtime.pacer.rates.packed_tokens)
     length = _length_of(texts)
     batch_size = options.batch_size
-    if length:  # whole waves of requests, as `embed` makes them
+    if length:  # as many requests as are in flight at a time, or a multiple, as in `embed`
         batch_size = even_size(length, batch_size, side_by_side)
     work = Worklist([], runtime.limits, complete=False)
 

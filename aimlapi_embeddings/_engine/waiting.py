@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import asyncio
 
 # Seconds. A wait of the main thread ends by Ctrl-C on POSIX; elsewhere, and where a program
-# interrupts itself, Ctrl-C is heard between two waits.
+# interrupts itself, Ctrl-C takes effect between two waits.
 _SLICE = 0.1
 
 
@@ -79,7 +79,7 @@ class TaskWaiter:
         """End the wait, or the next one."""
         self.woken = True
         if (future := self._future) is not None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
+            with suppress(RuntimeError):  # the loop is closed: no task waits there any more
                 self._loop.call_soon_threadsafe(_resolve, future)
 
     async def wait(self, seconds: float) -> None:

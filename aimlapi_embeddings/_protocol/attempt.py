@@ -1,4 +1,4 @@
-"""One sending of one request, as the transport and whoever ends the call see it."""
+"""One attempt to send a request: how far it has come, and how it is broken off."""
 
 from __future__ import annotations
 

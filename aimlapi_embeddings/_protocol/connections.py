@@ -1,4 +1,4 @@
-"""Connections of our own. The only module that imports httpx, and the only one that opens the key.
+"""Connections of our own. The only module that imports httpx, and the only one that reads the key.
 
 How this works: each connection is an httpx transport of its own, used by one request at a time.
 Idle ones wait in a stack: the one used last is used next, so that the others fall idle and are
@@ -54,7 +54,7 @@ class Maker(msgspec.Struct):
 
     Attributes:
         url: Where requests are posted.
-        key: Opened for each request, and kept nowhere.
+        key: Read for each request, and kept in no variable.
         headers: Of each request.
         timeout: Seconds that connecting, each wait for a piece, and sending may take.
     """
@@ -94,7 +94,7 @@ class Maker(msgspec.Struct):
         """Do once what takes long: loading certificates takes 20 ms."""
         certificates = httpx.create_ssl_context()
         self._target = httpx.URL(self.url)
-        # What is sent to this machine is not for the environment's proxies to see.
+        # Requests to this machine do not go through the environment's proxies.
         proxies = {} if is_loopback(self.url) else urllib.request.getproxies()
         self._proxied = not proxies.keys().isdisjoint(("http", "https", "all"))
         # The headers that httpx sends by itself, and ours over them.
@@ -110,7 +110,7 @@ class Maker(msgspec.Struct):
         Args:
             body: A stream of httpx, which adds no headers of its own then.
             size: Bytes of the body.
-            trace: Told of each step of httpcore; None for nobody.
+            trace: Called with each step of httpcore, or None.
             request_id: What the request is called by us, or None.
         """
         assert self._defaults is not None  # connections are made first
@@ -166,7 +166,7 @@ class _Base:
         """Break the connection, from any thread; whoever waits for its reply gets an error."""
         if self._socket is not None:
             with suppress(OSError):
-                # The plain method: an SSLSocket's own would first say goodbye.
+                # The plain method: an SSLSocket's own would first send messages to the server.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
@@ -210,7 +210,7 @@ class Connection(_Base):
         return self._carrier.handle_request(request())  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        """Close it; nobody uses it any more."""
+        """Close it, once it is not in use any more."""
         self._carrier.close()
         if self._stream is not None:  # of which it knows nothing if TLS was interrupted
             self._stream.close()
@@ -264,7 +264,7 @@ class AsyncConnection(_Base):
         return await self._carrier.handle_async_request(request())  # type: ignore[no-any-return]
 
     async def aclose(self) -> None:
-        """Close it; nobody uses it any more."""
+        """Close it, once it is not in use any more."""
         await self._carrier.aclose()
         if self._stream is not None:  # of which it knows nothing if TLS was cancelled
             await self._stream.aclose()

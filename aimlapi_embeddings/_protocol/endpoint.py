@@ -1,4 +1,4 @@
-"""Where does a request go, and may the key travel there?"""
+"""Where does a request go, and may the key be sent there?"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import msgspec
 
 from aimlapi_embeddings._types import Reply
 
-# Keys under which servers put their message, the most telling first.
+# Keys under which servers put their message, the most specific first.
 _MESSAGE_KEYS = ("message", "error", "detail", "errors", "msg", "description", "title", "data")
 _SHOWN_MESSAGE = 500  # characters
 # The gateway answers an unknown model with the list of all it has, before what it was asked for.

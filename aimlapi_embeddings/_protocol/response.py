@@ -2,7 +2,7 @@
 
 How this works: one msgspec type decodes and checks both forms of a vector, base64 and numbers, at
 the speed of the faster libraries for either. A body that it refuses is decoded a second time by
-rules that forgive what does no harm: a byte order mark, `index: 0.0`, other spellings of base64.
+rules that accept harmless differences: a byte order mark, `index: 0.0`, other spellings of base64.
 Vectors are placed by `index`. Whatever could put a vector on the wrong text, or a wrong number
 into an index, is a ReplyError: a short, long, doubled or ragged reply, another size than the
 model has, NaN, infinity, vectors of zeros alone. `usage` and `meta` are read leniently instead,

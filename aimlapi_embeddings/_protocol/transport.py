@@ -85,7 +85,7 @@ class HTTPTransport:
 
     Args:
         url: Of the endpoint.
-        api_key: Opened for each request.
+        api_key: Read for each request.
         headers: Of each request, ours and the user's.
         timeout: Seconds, for each phase or for all, or None: `DEFAULT_TIMEOUT` for our connections,
             and what a client of the user's own was made with.
@@ -198,10 +198,10 @@ class HTTPTransport:
     def close(self) -> None:
         """Close idle connections of threads; those in use are closed when their request ends.
 
-        Waits for nobody. The transport can be used again.
+        Returns at once. The transport can be used again.
         """
         finalizers = self._finalizers
-        self._begin()  # first, so that whoever ends a request meets what is closed, or the new
+        self._begin()  # first: a request that ends now finds the new one, or one that is closed
         for finalizer in finalizers:
             finalizer()
 
@@ -227,7 +227,7 @@ class HTTPTransport:
             headers[CLIENT_REQUEST_ID] = attempt.request_id
         ours = {
             "headers": headers,
-            "auth": partial(_authorize, self._key),  # not of ours: it would keep us alive
+            "auth": partial(_authorize, self._key),  # no method: its `self` would not be collected
             "follow_redirects": False,
         }
         return ours if self._timeout is None else {**ours, "timeout": self._timeout}

@@ -18,7 +18,7 @@ _SPEAKS_OF_SIZE = re.compile(rf"(?=.*\b(?:{_TOO}))(?=.*\b(?:{_SIZE})\b)", re.I |
 # These can be of the wrong size too, but a smaller batch does not cure them.
 _SPEAKS_OF_A_FIELD = re.compile(r"dimension|encoding_format|task_type|input_type|\btitle\b", re.I)
 
-# A 5xx is one of size only when it speaks of the request's own size. Its other limits (of time,
+# A 5xx is one of size only when it names the request's own size. Its other limits (of time,
 # connections, requests, memory) are the server's, and repeating may help.
 _OWN_SIZE = re.compile(
     r"invalid input length|only supports? (?:one|a single|1) input|message larger than max|"

@@ -170,7 +170,7 @@ class EmbeddingsModel(BaseModel):
     http_client: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
     """An `httpx.Client` to use for sync calls; it is not closed by us."""
     allow_http: bool = False
-    """Whether the key may travel unencrypted to a host that is not this machine."""
+    """Whether the key may be sent unencrypted to a host that is not this machine."""
 
     _client: EmbeddingsClient | None = PrivateAttr(default=None)
     _built_with: dict[str, Any] | None = PrivateAttr(default=None)

@@ -44,7 +44,7 @@ _SCHEMA = (
 # A file that cannot be written can be read; one whose folder or file system allows no locks too.
 _MODES = ("mode=rwc", "mode=ro", "mode=ro&immutable=1")
 # Seconds between two looks at a file that another process holds. SQLite could wait by itself, but
-# then Ctrl-C would not be heard.
+# then Ctrl-C would have no effect.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.02
 
 

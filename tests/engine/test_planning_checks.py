@@ -35,7 +35,7 @@ def test_every_bad_text_is_named_with_its_fault() -> None:
         "6 of 7 texts cannot be embedded: texts[1] is empty; texts[2] is None; texts[3] is an int; "
         "texts[4] is a bytes; texts[5] is a bool; texts[6] has a lone surrogate at character 1, "
         "which UTF-8 cannot write. Nothing was sent; replace them, or leave them out together with "
-        "whatever belongs to them."
+        "their ids and metadata."
     )
     assert caught.value.indices == (1, 2, 3, 4, 5, 6)
 
