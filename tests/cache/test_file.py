@@ -341,7 +341,7 @@ def test_a_row_of_another_key_is_not_taken(filled: VectorCache) -> None:
 
 
 def test_what_was_kept_survives_kills(path: Path) -> None:
-    """Six kills, of two writers at a time: every batch that was reported is there, whole and right."""
+    """Six kills, of two writers at a time: each batch told of is there, whole and right."""
     kept: list[str] = []
     for kill in range(3):
         writers = {
