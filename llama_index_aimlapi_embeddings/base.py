@@ -75,7 +75,11 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
     }
     _classes: ClassVar[dict[str, str]] = {"aimlapi": "AIMLAPIEmbedding", "nugen": "NugenEmbedding"}
     _caption: ClassVar[str] = "Generating embeddings"
-    _observers: ClassVar[tuple[str, ...]] = ("callback_manager", "embeddings_cache")
+    _observers: ClassVar[tuple[str, ...]] = (
+        *EmbeddingsModel._observers,
+        "callback_manager",
+        "embeddings_cache",
+    )
 
     model_name: str = Field(validation_alias=AliasChoices("model_name", "model"))
     """Id of the model (`model` is accepted too). There is no default: vectors of different models

@@ -55,6 +55,8 @@ from aimlapi_embeddings._types import Estimate, Progress, Role, TaskType, Usage
 from aimlapi_embeddings.adapters._descriptions import describe_fields, describe_schema
 from aimlapi_embeddings.adapters._signature import signature_of
 from aimlapi_embeddings.adapters._validation import as_typed, refusal, rename, without_inputs
+from aimlapi_embeddings.cache import VectorCache
+from aimlapi_embeddings.cache._vector_cache import as_cache
 
 
 def _number(value: object, info: ValidationInfo) -> object:
@@ -89,11 +91,13 @@ Timeout = Annotated[
 """A field for seconds, or for a pair (connect, read); an `httpx.Timeout` becomes a tuple."""
 Key = Annotated[SecretStr, PlainSerializer(lambda _: None, when_used="json")]
 """A field that stays out of JSON, where it would be asterisks that could be taken for a key."""
+Cache = Annotated[VectorCache, BeforeValidator(as_cache)]
+"""A field for a `VectorCache`, or for the path of one."""
 BaseURL = Annotated[str, PlainSerializer(shown_url)]
 """A field that is dumped without the query of the URL, which may hold a secret."""
 
 # Options whose values are shared by copies, and compared by what they are.
-_HANDED_OVER = ("http_client", "async_http_client", "rate_limiter")
+_HANDED_OVER = ("http_client", "async_http_client", "rate_limiter", "cache")
 
 
 class EmbeddingsModel(BaseModel):
@@ -119,7 +123,7 @@ class EmbeddingsModel(BaseModel):
     """The framework's classes by provider."""
     _caption: ClassVar[str] = "Embedding"
     """Of progress bars."""
-    _observers: ClassVar[tuple[str, ...]] = ()
+    _observers: ClassVar[tuple[str, ...]] = ("cache",)
     """Fields that change neither vectors nor limits: a pickle can do without them."""
 
     dimensions: Integer | None = None
@@ -163,6 +167,9 @@ class EmbeddingsModel(BaseModel):
     rate_limiter: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
     """Of LangChain or LlamaIndex, or an object with `acquire` and `aacquire`; asked once for each
     request, with its estimated tokens where it takes them."""
+    cache: SkipJsonSchema[Cache | None] = Field(default=None, exclude=True, repr=False)
+    """A `VectorCache`, or the path of one: a file of vectors that are paid for. Texts whose vectors
+    it holds are not sent, and what is received is kept in it."""
     default_headers: SkipJsonSchema[Mapping[str, str] | None] = Field(
         default=None, exclude=True, repr=False
     )

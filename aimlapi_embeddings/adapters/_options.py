@@ -7,9 +7,11 @@ and `SecretStr` for the key. So each adapter tells them all its names, and a tes
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike
 from typing import Any, Literal, TypedDict
 
 from aimlapi_embeddings._types import TaskType
+from aimlapi_embeddings.cache import VectorCache
 
 
 class Options(TypedDict, total=False):
@@ -32,6 +34,7 @@ class Options(TypedDict, total=False):
     max_usd: float | None
     max_tokens: int | None
     rate_limiter: Any
+    cache: VectorCache | str | PathLike[str] | None
     default_headers: Mapping[str, str] | None
     http_client: Any
     allow_http: bool

@@ -261,9 +261,6 @@ def damaged(path: Path, error: sqlite3.Error) -> CacheError:
 
 def _check(connection: sqlite3.Connection, path: Path, *, make: bool) -> None:
     """Prepare a connection; make the tables in an empty file."""
-    if make:  # both have an effect on an empty file alone
-        connection.execute("PRAGMA page_size = 16384")
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = TRUNCATE")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA cell_size_check = ON")
@@ -276,6 +273,9 @@ def _check(connection: sqlite3.Connection, path: Path, *, make: bool) -> None:
         raise CacheError(
             f"the cache {str(path)!r} is empty, and cannot be written. Name a file that can."
         )
+    # Only here: on a file that is not empty, the second would write.
+    connection.execute("PRAGMA page_size = 16384")
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("BEGIN IMMEDIATE")
     if not _is_ours(connection, path):  # looked for again: another process may have made it
         for statement in _SCHEMA:

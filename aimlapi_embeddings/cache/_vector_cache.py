@@ -252,10 +252,10 @@ class VectorCache:
         return f"VectorCache({str(self._path)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self._path, "timeout": self._timeout}
+        return {"path": str(self._path), "timeout": self._timeout}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._path = state["path"]
+        self._path = Path(state["path"])
         self._timeout = state["timeout"]
         self._start()
 

@@ -72,6 +72,7 @@ REFUSED: list[tuple[str, Any]] = [
     ("api_key", "\u00e9"),
     ("http_client", object()),
     ("rate_limiter", object()),
+    ("cache", object()),
 ]
 
 

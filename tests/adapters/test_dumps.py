@@ -157,7 +157,7 @@ def test_to_dict_holds_exactly_the_fields_that_change_the_vectors(adapter: type[
     assert set(adapter.model_fields) == {
         *(shaping | unrelated),
         *("model_name", "api_key", "api_base", "callback_manager", "embeddings_cache"),
-        *("http_client", "async_http_client"),
+        *("http_client", "async_http_client", "cache"),
     }, "a new field belongs to one of the two"
 
 

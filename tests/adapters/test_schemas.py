@@ -19,6 +19,7 @@ HANDED_OVER = {
     "http_async_client",
     "async_http_client",
     "rate_limiter",
+    "cache",
     "callback_manager",
     "embeddings_cache",
     "default_headers",

@@ -7,6 +7,7 @@ basedpyright.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import assert_type
 
 import httpx
@@ -19,7 +20,7 @@ from llama_index.core.rate_limiter import TokenBucketRateLimiter
 from llama_index.core.storage.kvstore import SimpleKVStore
 from pydantic import BaseModel, SecretStr
 
-from aimlapi_embeddings import EmbeddingsClient, TaskType, Usage
+from aimlapi_embeddings import EmbeddingsClient, TaskType, Usage, VectorCache
 from langchain_aimlapi_embeddings import AIMLAPIEmbeddings, NugenEmbeddings
 from llama_index_aimlapi_embeddings import AIMLAPIEmbedding, NugenEmbedding
 
@@ -49,6 +50,7 @@ AIMLAPIEmbeddings(
     max_retry_wait=1,
     request_timeout=10,
     rate_limiter=InMemoryRateLimiter(),
+    cache="vectors.db",
     show_progress_bar=True,
     default_headers={"X-Team": "search"},
     model_kwargs={"user": "me"},
@@ -79,6 +81,7 @@ NugenEmbedding(
     max_retry_wait=1,
     timeout=10,
     rate_limiter=TokenBucketRateLimiter(requests_per_minute=1),
+    cache=VectorCache(Path("vectors.db"), timeout=1),
     show_progress=True,
     default_headers={"X-Team": "search"},
     additional_kwargs={"user": "me"},
