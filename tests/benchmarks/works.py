@@ -225,7 +225,7 @@ def cases(share: float = 1.0) -> list[Case]:
                 ),
             ),
             queries(
-                f"W3 one query at a time, without OpenTelemetry and with it, {mode}",
+                f"W3 one query at a time with and without OpenTelemetry, {mode}",
                 Work(queries=int(1000 * max(share, 0.2)), mode=mode),
                 *("ours, LangChain", UNRECORDED, RECORDED),
                 columns=(
