@@ -19,7 +19,7 @@ from llama_index.core.callbacks import CBEventType, EventPayload
 from llama_index.core.instrumentation.event_handlers import NullEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from aimlapi_embeddings import EmbeddingResult, Usage
 
@@ -29,32 +29,22 @@ class EmbeddingUsageEvent(BaseEvent):
 
     It comes before the `EmbeddingEndEvent` of the same call, and only where something was sent or
     saved. Its `span_id` is that of the framework's span.
-
-    Attributes:
-        model: The id that was asked for.
-        model_served: The model that answered, as the server names it, or None.
-        prompt_tokens: Tokens billed for the input, as counted by the server.
-        total_tokens: The same for embeddings; some servers report only this one.
-        credits_used: The gateway's credits.
-        usd_spent: US dollars.
-        requests: Requests sent, the refused and the failed ones included.
-        retries: How many of those repeated an earlier one.
-        cached: Texts whose vectors came from the client's cache.
-        request_ids: The server's, of replies with vectors; empty after an error.
     """
 
     model_config = ConfigDict(protected_namespaces=("pydantic_model_",))
 
-    model: str
-    model_served: str | None = None
-    prompt_tokens: int = 0
-    total_tokens: int = 0
-    credits_used: int = 0
-    usd_spent: float = 0.0
-    requests: int = 0
-    retries: int = 0
-    cached: int = 0
-    request_ids: tuple[str, ...] = ()
+    model: str = Field(description="The id that was asked for.")
+    model_served: str | None = Field(None, description="As the server names who answered, or None.")
+    prompt_tokens: int = Field(0, description="Tokens billed for the input, by the server's count.")
+    total_tokens: int = Field(0, description="The same; some servers report only this one.")
+    credits_used: int = Field(0, description="The gateway's credits.")
+    usd_spent: float = Field(0.0, description="US dollars.")
+    requests: int = Field(0, description="Requests sent, refused and failed ones included.")
+    retries: int = Field(0, description="How many of those repeated an earlier one.")
+    cached: int = Field(0, description="Texts whose vectors came from the client's cache.")
+    request_ids: tuple[str, ...] = Field(
+        (), description="The server's, of replies with vectors; empty after an error."
+    )
 
     @classmethod
     def class_name(cls) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 
 from floor import KEY, MODEL, NATIVE, Floor, TransportFloor, cut, decode
 from server import VECTORS, vector
-from works import FRAMEWORK, LOGGED, SIZES, TRANSPORT, Work
+from works import FRAMEWORK, LOGGED, RECORDED, SIZES, TRANSPORT, UNRECORDED, Work
 
 DRIVERS: dict[str, Callable[..., Any]] = {}
 
@@ -103,6 +103,29 @@ def langchain_logged(base_url: str, work: Work) -> Any:
     logger = logging.getLogger("aimlapi_embeddings")
     logger.addHandler(logging.NullHandler())
     logger.setLevel(logging.DEBUG)
+    return langchain(base_url, work)
+
+
+@driver(UNRECORDED)
+def langchain_unrecorded(base_url: str, work: Work) -> Any:
+    """The API is imported, as some libraries do, and nobody has set up a provider."""
+    from opentelemetry import metrics, trace  # noqa: F401
+
+    return langchain(base_url, work)
+
+
+@driver(RECORDED)
+def langchain_recorded(base_url: str, work: Work) -> Any:
+    """Spans and metrics are recorded, and kept in memory until they are dropped."""
+    from opentelemetry import metrics, trace
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+
+    provider = TracerProvider()
+    provider.add_span_processor(SpanProcessor())  # drops them
+    trace.set_tracer_provider(provider)
+    metrics.set_meter_provider(MeterProvider([InMemoryMetricReader()]))
     return langchain(base_url, work)
 
 

@@ -16,6 +16,8 @@ SIZES = (50, 100, 200)
 FRAMEWORK = "floor in LlamaIndex"
 TRANSPORT = "floor, transport alone"
 LOGGED = "ours, logged to nowhere"
+UNRECORDED = "ours, OpenTelemetry's API alone"
+RECORDED = "ours, OpenTelemetry's SDK"
 RIVALS = ("langchain-openai", "llama-index-embeddings-openai")
 
 
@@ -220,6 +222,15 @@ def cases(share: float = 1.0) -> list[Case]:
                 columns=(
                     *query_columns("floor"),
                     Column("cpu", "CPU over logging off", over="ours, LangChain"),
+                ),
+            ),
+            queries(
+                f"W3 one query at a time with and without OpenTelemetry, {mode}",
+                Work(queries=int(1000 * max(share, 0.2)), mode=mode),
+                *("ours, LangChain", UNRECORDED, RECORDED),
+                columns=(
+                    *query_columns("floor"),
+                    Column("cpu", "CPU over that without", over="ours, LangChain"),
                 ),
             ),
         ]
