@@ -28,6 +28,7 @@ _LISTS_PER_STEP = 16  # half a millisecond of 1,536 numbers each
 # A vector whose length is 1 but for this is left as it is: rounding to float32 makes up to 6e-8. So
 # what was scaled once, and came back from a cache, stays the same bit for bit.
 _UNIT_BUT_FOR = 1e-6
+_LEAST_EXACT = 1e-300  # below, floats lose digits
 _ROWS_PER_SCALING = 256
 
 
@@ -57,6 +58,10 @@ def unit_of(numbers: Vector) -> Vector:
     length = math.hypot(*numbers)
     if length == 0.0 or abs(length - 1.0) <= _UNIT_BUT_FOR:
         return numbers
+    if not _LEAST_EXACT <= length < math.inf:
+        largest = max(map(abs, numbers))
+        numbers = [number / largest for number in numbers]
+        length = math.hypot(*numbers)
     return [number / length for number in numbers]
 
 

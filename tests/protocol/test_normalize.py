@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import ConfigurationError, EmbeddingsClient, ReplyError, emulator
@@ -205,9 +205,12 @@ def test_lists_and_arrays_are_equal_whichever_is_made_first(
             assert vector == row
 
 
+@example([5e-324, 5e-324])
+@example([1.7e308, -1.7e308])
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=4))
 def test_what_was_scaled_is_not_changed_by_another_scaling(vector: list[float]) -> None:
     unit = unit_of(vector)
+    assert not any(vector) or math.hypot(*unit) == pytest.approx(1.0, abs=1.1e-6)
     assert unit_of(unit) is unit
     as_float32 = np.float32(unit).tolist()
     assert unit_of(as_float32) is as_float32
