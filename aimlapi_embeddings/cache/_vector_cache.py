@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ _FIND = f"""
 """
 # A row that is there already is replaced: it may be damaged.
 _KEEP = """
-    INSERT OR REPLACE INTO vectors (key, model, made, bytes_each, checksum, numbers)
+    INSERT OR REPLACE INTO vectors (key, bytes_each, checksum, numbers, model, made)
     VALUES (?, ?, ?, ?, ?, ?)
 """
 # Rows that one transaction deletes, and pages that one frees: others can write in between.
@@ -59,6 +59,26 @@ class Contents(NamedTuple):
     nbytes: int
     oldest: float
     newest: float
+
+
+class _Batch:
+    """Vectors that wait to be written. One is equal to itself alone.
+
+    Args:
+        columns: Of each vector: its key, and what is stored of it.
+        model: Id of the model.
+        made: When they came, in seconds since 1970.
+    """
+
+    def __init__(self, columns: Sequence[tuple[Any, ...]], model: str, made: int) -> None:
+        self._columns = columns
+        self._model = model
+        self._made = made
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Write them, in a transaction that is begun and ended by the caller."""
+        more = (_number_of(connection, self._model), self._made)
+        connection.executemany(_KEEP, [(*row, *more) for row in self._columns])
 
 
 class VectorCache:
@@ -151,18 +171,26 @@ class VectorCache:
         """
         import sqlite3
 
-        made = int(time.time())
-        columns = [(key, stored(key, row)) for key, row in zip(keys, rows, strict=True)]
+        columns = [(key, *stored(key, row)) for key, row in zip(keys, rows, strict=True)]
+        batch = _Batch(columns, model, int(time.time()))
 
         def write(connection: sqlite3.Connection) -> None:
+            # What other threads wait to write is written too: that takes one wait for the disk.
+            waiting = [*self._waiting]
+            if batch not in waiting:  # another thread has written it
+                return
             connection.execute("BEGIN IMMEDIATE")
-            number = _number_of(connection, model)
-            connection.executemany(_KEEP, [(key, number, made, *row) for key, row in columns])
+            for each in waiting:
+                each.write(connection)
             commit(connection, self._patience)
+            for each in waiting:
+                self._forget(each)
 
+        self._waiting.append(batch)
         try:
             self._writer.perform(write, self._patience)
         except (Held, CacheError, sqlite3.Error) as error:
+            self._forget(batch)
             if isinstance(error, Held):
                 self._patience = min(self._timeout, _PATIENCE_AFTER_FAILURE)
             self._warn(len(columns), error)
@@ -270,6 +298,7 @@ class VectorCache:
         self._reader = File(self._path, self._timeout)
         self._writer = File(self._path, self._timeout)
         self._patience = self._timeout
+        self._waiting: list[_Batch] = []  # changed in single steps, by all threads
         self._once = Once()
 
     @contextmanager
@@ -318,6 +347,10 @@ class VectorCache:
             self._writer.perform(delete, patience=0)
         except (Held, CacheError, sqlite3.Error) as error:
             CACHE.info("damaged vectors were not deleted: %s", error)
+
+    def _forget(self, batch: _Batch) -> None:
+        with suppress(ValueError):  # its own thread gave up waiting at the same moment
+            self._waiting.remove(batch)
 
     def _warn(self, rows: int, error: Exception) -> None:
         why = "another process holds it" if isinstance(error, Held) else str(error)

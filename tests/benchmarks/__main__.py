@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.benchmarks import bench, plots, start
 from tests.benchmarks.works import Case, cases, growth, questions
+from tests.benchmarks.works_cached import cached
 from tests.benchmarks.works_felt import felt
 
 
@@ -49,7 +50,7 @@ def main() -> None:
             return
         print(f"{machine()}; medians of {options.runs} runs, ratios round by round.\n")
         share, failures = options.share, list[str]()
-        goals = [*cases(share), *growth(share), *felt(share)]
+        goals = [*cases(share), *growth(share), *felt(share), *cached(share)]
         for case in chosen(questions(share) if options.questions else goals, options.only):
             try:
                 runs = bench.rounds(case, url, options.runs, options.rivals)

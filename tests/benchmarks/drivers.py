@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import tempfile
 from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -150,6 +151,27 @@ def to_array(base_url: str, work: Work) -> Any:
         return (await ours.aembed(texts)).array()
 
     return SimpleNamespace(documents=lambda texts: ours.embed(texts).array(), adocuments=adocuments)
+
+
+@driver("ours, LangChain, cached")
+def langchain_cached(base_url: str, work: Work) -> Any:
+    """Writes each vector to a file that is empty before."""
+    folder = tempfile.TemporaryDirectory()
+    ours = langchain(base_url, work, cache=f"{folder.name}/vectors.db")
+    ours.folder = folder  # which is removed with it
+    return ours
+
+
+def of_a_filled_cache(base_url: str, work: Work, *, method: str) -> Any:
+    from cached import Filled
+
+    options = of_ours(work)
+    return Filled(model=MODEL, api_key=KEY, base_url=base_url, **options).driver(method)
+
+
+DRIVERS["floor, bare sqlite3"] = partial(of_a_filled_cache, method="bare")
+DRIVERS["ours, find()"] = partial(of_a_filled_cache, method="find")
+DRIVERS["ours, cached array()"] = partial(of_a_filled_cache, method="embed")
 
 
 @driver("langchain-openai")

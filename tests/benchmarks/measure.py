@@ -40,6 +40,18 @@ async def many(embedder: Any, work: Work) -> dict[str, Any]:
     return {"wall": wall, "cpu": cpu, "mb": mb, "mb of lists": mb / lists, "warmed": len(warm)}
 
 
+async def cached(embedder: Any, work: Work) -> dict[str, Any]:
+    """Embed texts whose vectors are all in a cache, which is filled before."""
+    embedder.prepare(texts_for(work.texts), work.dimensions)
+    return await many(embedder, work) | {"warmed": 0}
+
+
+async def cached_queries(embedder: Any, work: Work) -> dict[str, Any]:
+    """Embed queries one after the other whose vectors are all in a cache."""
+    embedder.prepare([f"query {i}" for i in range(-_WARM_UP, work.queries)], work.dimensions)
+    return await one_by_one(embedder, work) | {"warmed": 0}
+
+
 async def one_by_one(embedder: Any, work: Work) -> dict[str, Any]:
     """Embed queries one after the other."""
     sync = work.mode == "sync"
@@ -59,6 +71,8 @@ async def one_by_one(embedder: Any, work: Work) -> dict[str, Any]:
 KINDS = {
     "texts": many,
     "queries": one_by_one,
+    "cached": cached,
+    "cached queries": cached_queries,
     "users": serving.users,
     "beside": serving.beside,
     "stalls": serving.stalls,

@@ -9,6 +9,7 @@ import pytest
 
 from tests.benchmarks import bench
 from tests.benchmarks.works import Case, cases
+from tests.benchmarks.works_cached import cached
 from tests.benchmarks.works_felt import beside, stalls, users
 
 SHARE = 0.1
@@ -20,7 +21,7 @@ def url() -> Iterator[str]:
         yield url
 
 
-CASES = [*cases(SHARE), *users(SHARE), *beside(SHARE), *stalls(SHARE)]
+CASES = [*cases(SHARE), *users(SHARE), *beside(SHARE), *stalls(SHARE), *cached(SHARE)]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -2,7 +2,7 @@
 
 W1: many texts, no latency, base64; W1J: numbers instead. W2: latency. W3: single queries. W4: a
 server that refuses what is too much. W5: a server that fails. W6: growth. W7 to W10, what users of
-an application feel, are in works_felt.py. Q: questions on the way.
+an application feel, are in works_felt.py; W12, caches, in works_cached.py. Q: questions on the way.
 """
 
 from __future__ import annotations

@@ -212,6 +212,24 @@ def test_threads_share_one_cache(cache: VectorCache) -> None:
     assert len(cache) == 800
 
 
+def test_what_several_threads_wait_to_write_is_all_written(cache: VectorCache) -> None:
+    """Another process holds the file, so that all of them wait; one of them writes for all."""
+    other = sqlite3.connect(cache.path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(8) as pool:
+        for thread in range(8):
+            some = [key(100 * thread + i) for i in range(10)]
+            pool.submit(cache.keep, some, rows(10), f"model {thread}")
+        other.execute("ROLLBACK")
+    other.close()
+    for thread in range(8):
+        some = [key(100 * thread + i) for i in range(10)]
+        assert cache.find(some) == dict(enumerate(rows(10)))
+    assert {each.model: each.rows for each in cache.contents()} == {
+        f"model {thread}": 10 for thread in range(8)
+    }
+
+
 def test_a_lookup_that_may_not_wait_does_not(cache: VectorCache) -> None:
     cache.close()
     assert cache.find_now(keys(1)) is None, "opening the file may take long"

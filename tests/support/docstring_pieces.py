@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 import sysconfig
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+_ENDS = re.compile(r"\n|(?<=[.!?:;]) ")  # of lines, sentences and their parts
 _DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -28,4 +30,4 @@ def _all_pieces(root: Path) -> Iterator[str]:
             continue
         for node in ast.walk(tree):
             if isinstance(node, _DOCUMENTED) and (docstring := ast.get_docstring(node)):
-                yield from filter(None, map(str.strip, docstring.splitlines()))
+                yield from filter(None, map(str.strip, _ENDS.split(docstring)))
