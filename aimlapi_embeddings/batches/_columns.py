@@ -48,17 +48,17 @@ def vector_column(vectors: Matrix, there: Mask | None, layout: Layout) -> Any:
         layout: Fixed-size lists of d numbers, or lists with offsets.
     """
     rows, size = vectors.shape
+    if layout == "list" and rows * size > _MOST_OFFSET:
+        raise ConfigurationError(
+            f"column='list' holds {_MOST_OFFSET:,} numbers in a batch, and this one has {rows:,} "
+            f"rows of {size:,}. Make the batches smaller, or use column='fixed'."
+        )
     numbers = pa.Array.from_buffers(
         pa.float32(), rows * size, [None, pa.py_buffer(np.ascontiguousarray(vectors))]
     )
     mask = None if there is None else pa.array(~there)
     if layout == "fixed":
         return pa.FixedSizeListArray.from_arrays(numbers, size, mask=mask)
-    if rows * size > _MOST_OFFSET:
-        raise ConfigurationError(
-            f"column='list' holds {_MOST_OFFSET:,} numbers in a batch, and this one has {rows:,} "
-            f"rows of {size:,}. Make the batches smaller, or use column='fixed'."
-        )
     offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * np.int32(size))
     return pa.ListArray.from_arrays(offsets, numbers, mask=mask)
 

@@ -48,7 +48,7 @@ class SharedLimit:
 
     def __init__(self, path: str | os.PathLike[str], requests_per_minute: float) -> None:
         self._path = os.fspath(path)
-        self._distance = 60.0 / _check_rate(requests_per_minute)
+        self._distance = 60.0 / check_rate("requests_per_minute", requests_per_minute)
         try:
             import fcntl  # noqa: F401
         except ImportError as error:
@@ -125,8 +125,9 @@ def _unlock(file: int) -> None:
     fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def _check_rate(value: object) -> float:
+def check_rate(what: str, value: object) -> float:
+    """Return value when it is a positive, finite number."""
     number = isinstance(value, Real) and not isinstance(value, bool)
     if not number or not 0 < value < math.inf:  # type: ignore[operator]
-        raise ConfigurationError(f"requests_per_minute={value!r} is not a positive number.")
+        raise ConfigurationError(f"{what}={value!r} is not a positive number.")
     return float(value)  # type: ignore[arg-type]

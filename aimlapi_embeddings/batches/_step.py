@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -39,7 +40,7 @@ from aimlapi_embeddings.batches._columns import (
     vector_type,
 )
 from aimlapi_embeddings.batches._kinds import Batch, as_batch, check_column
-from aimlapi_embeddings.batches._shared_limit import SharedLimit
+from aimlapi_embeddings.batches._shared_limit import SharedLimit, check_rate
 
 if TYPE_CHECKING:
     from aimlapi_embeddings.batches._columns import Mask, Matrix
@@ -137,10 +138,17 @@ class EmbedBatches:
             if column is not None:
                 self._layout = "list" if one_of("column", column, _LAYOUTS) == "list" else "fixed"
             self._keep_existing = check_flag("keep_existing", keep_existing)
-            self._shared_limit = None if shared_limit is None else os.fspath(shared_limit)
-            self._client_options = _client_options(
-                model, requests_per_minute, workers, shared_limit is not None, client_options
-            )
+            self._client_options = _client_options(model, client_options)
+            share = _shares(requests_per_minute, client_options, workers)
+            self._shared_limit: tuple[str, float] | None = None
+            if shared_limit is not None:
+                if requests_per_minute is None:
+                    raise ConfigurationError(
+                        "shared_limit shares requests_per_minute: pass that, too."
+                    )
+                rate = share.pop("requests_per_minute")
+                self._shared_limit = os.fspath(shared_limit), rate
+            self._client_options |= share
             self.size = self._check_client(size)
 
     def __call__(self, batch: Any) -> Any:
@@ -230,8 +238,7 @@ class EmbedBatches:
     def _new_client(self) -> EmbeddingsClient:
         options = dict(self._client_options)
         if self._shared_limit is not None:
-            rate = options.pop("requests_per_minute")
-            options["rate_limiter"] = SharedLimit(self._shared_limit, rate)
+            options["rate_limiter"] = SharedLimit(*self._shared_limit)
         return EmbeddingsClient(api_key=self._api_key and self._api_key(), **options)
 
     def _embed(self, batch: Batch) -> tuple[Matrix, Mask | None, list[str | None]]:
@@ -357,14 +364,8 @@ def _check_names(**names: str | None) -> None:
         taken[name] = option
 
 
-def _client_options(
-    model: str,
-    requests_per_minute: float | None,
-    workers: int,
-    shared: bool,
-    given: dict[str, Any],
-) -> dict[str, Any]:
-    """Return the options of each worker's client."""
+def _client_options(model: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of each worker's client, when each can travel there."""
     taken = inspect.signature(EmbeddingsClient).parameters
     for name in given:
         if name in _OF_ONE_PROCESS:
@@ -375,21 +376,28 @@ def _client_options(
                 f"{name} is an option neither of the step nor of EmbeddingsClient"
                 f"{did_you_mean(name, names)}"
             )
+    return {"model": model, **given}
+
+
+def _shares(
+    requests_per_minute: float | None, options: Mapping[str, Any], workers: int
+) -> dict[str, float]:
+    """Return one worker's share of what is meant for all together."""
+    rates = {
+        "requests_per_minute": requests_per_minute,
+        "tokens_per_minute": options.get("tokens_per_minute"),
+    }
     workers = check_integer("workers", workers, 1)
-    options = {"model": model, **given, "requests_per_minute": requests_per_minute}
-    if shared and requests_per_minute is None:
-        raise ConfigurationError("shared_limit shares requests_per_minute: pass that, too.")
-    for name in ("requests_per_minute", "tokens_per_minute"):
-        if options.get(name) is None:
-            options.pop(name, None)
-        else:
-            options[name] = options[name] / workers
-    return options
+    return {
+        name: check_rate(name, rate) / workers for name, rate in rates.items() if rate is not None
+    }
 
 
-def _is_missing(value: Any) -> bool:
+def _is_missing(value: object) -> bool:
     """Tell whether a value is null, in any spelling: None, NaN, or pandas' own."""
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, Real) and value != value
 
 
 def _why_bad(text: object) -> str | None:
@@ -401,12 +409,11 @@ def _check_strings(option: str, name: str, values: Sequence[Any]) -> None:
     if any(isinstance(value, str) for value in values):
         return
     for value in values:
-        if not isinstance(value, list) and _is_missing(value):
-            continue
-        raise ConfigurationError(
-            f"{option}={name!r} is a column without strings: its first value is of the type "
-            f"{type(value).__name__}."
-        )
+        if not _is_missing(value):
+            raise ConfigurationError(
+                f"{option}={name!r} is a column without strings: its first value is of the type "
+                f"{type(value).__name__}."
+            )
 
 
 def _is_kept(error: AIMLAPIError) -> bool:
