@@ -1,0 +1,83 @@
+"""What runs in Ray, in a process of its own: `python -m tests.engines.ray_programs FOLDER ROWS`.
+
+It reads FOLDER/in, writes FOLDER/out, then runs LlamaIndex's pipeline, and writes what it saw into
+FOLDER/seen.json. Key and address of the server are in its environment, and so in that of the
+workers: they are there when the node starts, and nothing else carries them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import ray
+from llama_index.core import Document
+from llama_index.ingestion.ray import RayIngestionPipeline, RayTransformComponent
+
+from aimlapi_embeddings.batches import EmbedBatches
+from llama_index_aimlapi_embeddings import AIMLAPIEmbedding
+
+MODEL = {"model": "text-embedding-3-small", "dimensions": 16}
+ROWS_IN_A_BLOCK = 500
+# Ray's own: two actors that each claim a whole CPU of two would wait for a third for ever.
+LITTLE = {"num_cpus": 0.25}
+DOCUMENTS = [f"document number {i}" for i in range(40)]
+
+
+def embed_corpus(folder: Path, rows: int) -> None:
+    """Embed a column of Parquet files with two workers."""
+    dataset = ray.data.read_parquet(str(folder / "in")).repartition(rows // ROWS_IN_A_BLOCK)
+    embedded = dataset.map_batches(
+        EmbedBatches,
+        fn_constructor_kwargs={**MODEL, "on_error": "keep", "max_retries": 12},
+        batch_format="pyarrow",
+        batch_size=None,  # a whole block
+        compute=ray.data.ActorPoolStrategy(size=2),
+        **LITTLE,
+    )
+    (folder / "lineage").write_bytes(embedded.serialize_lineage())
+    embedded.write_parquet(str(folder / "out"))
+
+
+def run_pipeline() -> list[Any]:
+    """Embed documents with LlamaIndex's pipeline for Ray."""
+    pipeline = RayIngestionPipeline(
+        transformations=[
+            RayTransformComponent(
+                transform_class=AIMLAPIEmbedding,
+                transform_kwargs={"model_name": MODEL["model"], "dimensions": MODEL["dimensions"]},
+                map_batches_kwargs={"batch_size": 20, **LITTLE},
+            )
+        ]
+    )
+    nodes = pipeline.run(documents=[Document(text=text, id_=text) for text in DOCUMENTS])
+    return [[node.get_content(), node.embedding] for node in nodes]
+
+
+def main(folder: Path, rows: int) -> None:
+    began = time.monotonic()
+    ray.init(
+        num_cpus=8,  # more than there are, since the workers wait for the server most of the time
+        object_store_memory=200 * 2**20,
+        include_dashboard=False,
+        configure_logging=False,
+        _temp_dir=str(folder / "ray"),
+    )
+    seconds = {"init": time.monotonic() - began}
+    began = time.monotonic()
+    embed_corpus(folder, rows)
+    seconds["corpus"] = time.monotonic() - began
+    began = time.monotonic()
+    nodes = run_pipeline()
+    seconds["pipeline"] = time.monotonic() - began
+    ray.shutdown()
+    seen = {"seconds": seconds, "nodes": nodes, "rows": pq.read_table(folder / "out").num_rows}
+    (folder / "seen.json").write_text(json.dumps(seen))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
