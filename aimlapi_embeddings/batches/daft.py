@@ -26,7 +26,7 @@ __all__ = ["DaftProvider"]
 _ROWS = 1_000  # in a batch, of which our client makes requests
 
 
-class DaftProvider(Provider):  # type: ignore[misc]  # Daft brings no types
+class DaftProvider(Provider):
     """Embeds a column of a Daft DataFrame with a model of the AI/ML API or of Nugen.
 
     Args:
@@ -69,7 +69,7 @@ class DaftProvider(Provider):  # type: ignore[misc]  # Daft brings no types
         return _Descriptor(model, step, self._batch_size)
 
 
-class _Descriptor(TextEmbedderDescriptor):  # type: ignore[misc]
+class _Descriptor(TextEmbedderDescriptor):
     def __init__(self, model: str, step: EmbedBatches, batch_size: int) -> None:
         self._model, self._step, self._batch_size = model, step, batch_size
 
