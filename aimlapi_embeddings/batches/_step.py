@@ -19,6 +19,7 @@ from aimlapi_embeddings._errors import (
     APIConnectionError,
     APIStatusError,
     BadRequestError,
+    BudgetExceededError,
     ConfigurationError,
     InternalServerError,
     InvalidInputError,
@@ -48,7 +49,9 @@ if TYPE_CHECKING:
 _SHOWN_ROWS = 10
 # Failures of the service that a later run may not meet. With on_error="keep" they leave their rows
 # without a vector; every other error would meet all rows, or cannot be trusted, and is raised.
-_PASSING = (RateLimitError, InternalServerError, APIConnectionError)
+_PASSING = (RateLimitError, InternalServerError, APIConnectionError, BudgetExceededError)
+# Seconds for which a request is repeated: a job outlasts a storm of refusals, and nobody waits.
+_RETRY_FOR = 600.0
 # What belongs to one process, and what to use instead.
 _OF_ONE_PROCESS = {
     "http_client": "connections belong to one process, and each worker opens its own",
@@ -75,9 +78,10 @@ class EmbedBatches:
         role: `"document"` for what is searched, `"query"` for what is searched with.
         on_error: What becomes of a row that gets no vector. `"raise"` raises, naming the rows.
             `"keep"` gives it a null vector and a reason, where the text is at fault (null, empty,
-            refused), or the service fails in a way that passes (429, 5xx, no connection) when all
-            retries are used up. 401, 403, 404, wrong options, and replies that cannot be trusted
-            are raised all the same. In a dict such a row is NaN.
+            refused), the service fails in a way that passes (429, 5xx, no connection) when all
+            retries are used up, or the worker's `max_usd` or `max_tokens` is reached. 401, 403,
+            404, wrong options, and replies that cannot be trusted are raised all the same. In a
+            dict such a row is NaN.
         error: The column of reasons, null where there is a vector. Made with `on_error="keep"`.
         column: The Arrow type of the vectors: `"fixed"` for fixed-size lists, `"list"` for lists
             with offsets, as Spark needs. None means `"fixed"`, but `"list"` for `on_error="keep"`
@@ -94,7 +98,9 @@ class EmbedBatches:
             comes from the environment of the worker. A string is refused: engines write arguments
             into logs and object stores.
         client_options: Options of `EmbeddingsClient` that are plain values. They hold for each
-            worker by itself: `max_concurrency`, `max_usd` and `max_tokens` too.
+            worker by itself: `max_concurrency`, `max_usd` and `max_tokens` too. `cache` is a path
+            that the workers of one machine may share. Unless `max_retries` is given, `retry_for`
+            is 600 seconds.
 
     Attributes:
         size: Numbers of each vector.
@@ -247,26 +253,37 @@ class EmbedBatches:
         texts = batch.values(self._text)
         _check_strings("text", self._text, texts)
         existing, has = self._existing(batch)
+        vectors: Matrix = existing
+        there: Mask | None = has
         # Rows whose text cannot be sent; what has a vector does not need its text.
         bad = {i: why for i, text in enumerate(texts) if (why := _why_bad(text))}
-        reasons: list[str | None] = [None] * len(texts)
         missing = {i: why for i, why in bad.items() if not has[i]}
         if missing and not self._keep:
             raise self._invalid(missing, len(texts))
-        for i, why in missing.items():
-            reasons[i] = f"{InvalidInputError.__name__}: the text {why}"
         rows = [i for i in range(len(texts)) if i not in bad]
-        if all(has[i] for i in rows):  # which is also how it is without rows
-            return existing, has, reasons
-        known = {place: existing[i].tobytes() for place, i in enumerate(rows) if has[i]}
-        sent, done, refused = self._send(batch, texts, rows, known)
-        for place, why in refused.items():
-            reasons[rows[place]] = why
-        if len(rows) == len(texts):
-            return sent, done, reasons
-        existing[rows] = sent
-        has[rows] = True if done is None else done
-        return existing, has, reasons
+        while not all(has[i] for i in rows):  # else, or without rows, nothing is to be sent
+            known = {place: existing[i].tobytes() for place, i in enumerate(rows) if has[i]}
+            try:
+                sent, done, refused = self._send(batch, texts, rows, known)
+            except InvalidInputError as failure:  # a text too long, by the rules of the client
+                if not self._keep or not failure.refused:
+                    raise
+                missing |= {rows[place]: why for place, why in failure.refused.items()}
+                rows = [i for i in rows if i not in missing]
+                continue
+            reasons = {rows[place]: why for place, why in refused.items()}
+            if len(rows) < len(texts):
+                existing[rows] = sent
+                has[rows] = True if done is None else done
+            else:
+                vectors, there = sent, done
+            break
+        else:
+            reasons = {}
+        reasons |= {
+            i: f"{InvalidInputError.__name__}: the text {why}" for i, why in missing.items()
+        }
+        return vectors, there, [reasons.get(i) for i in range(len(texts))]
 
     def _existing(self, batch: Batch) -> tuple[Matrix, Mask]:
         """Return the vectors that are there, n x d, and which rows have one."""
@@ -376,7 +393,8 @@ def _client_options(model: str, given: dict[str, Any]) -> dict[str, Any]:
                 f"{name} is an option neither of the step nor of EmbeddingsClient"
                 f"{did_you_mean(name, names)}"
             )
-    return {"model": model, **given}
+    patience = {} if "max_retries" in given else {"retry_for": _RETRY_FOR}
+    return {"model": model, **patience, **given}
 
 
 def _shares(

@@ -123,6 +123,29 @@ def test_keep_goes_on_after_a_failure_of_the_service_that_passes(
         assert all(why.startswith(reason) for why in reasons_of(result)[2:])
 
 
+def test_keep_gives_texts_that_are_too_long_a_reason(server: emulator.Emulator) -> None:
+    options = {"model": "voyage-2", "dimensions": None, "too_long": "error"}
+    texts = ["red fox", None, "\u6f22" * 7_000, "blue sea"]
+    with step(on_error="keep", **options) as embed:
+        result = embed(pa.table({"text": texts}))
+    assert inputs(server) == [["red fox", "blue sea"]]
+    assert result["vector"].is_null().to_pylist() == [False, True, True, False]
+    assert reasons_of(result)[2].startswith("InvalidInputError: the text has about ")
+
+
+def test_keep_goes_on_when_the_budget_of_the_worker_is_reached(
+    server: emulator.Emulator,
+) -> None:
+    with step(on_error="keep", batch_size=1, max_concurrency=1, max_tokens=2) as embed:
+        result = embed(table(["one", "two", "three", "four"]))
+    reasons = reasons_of(result)
+    assert reasons[0] is None
+    assert reasons[-1].startswith("BudgetExceededError: ")
+    assert np.isfinite(vectors_of(result)[0]).all()
+    assert np.isnan(vectors_of(result)[-1]).all()
+    assert len(server.requests) < 4
+
+
 @pytest.mark.parametrize(
     "fault",
     [

@@ -6,16 +6,23 @@ import multiprocessing
 import os
 import pickle
 import threading
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
-from aimlapi_embeddings import ConfigurationError, emulator
+from aimlapi_embeddings import (
+    ConfigurationError,
+    EmbeddingsClient,
+    InternalServerError,
+    emulator,
+)
 from aimlapi_embeddings.batches import EmbedBatches
+from aimlapi_embeddings.emulator import Fault
 from tests.support.batches import SIZE, TEXTS, expected, step, table, vectors_of
-from tests.support.entry_points import KEY, OPENAI
+from tests.support.entry_points import KEY, OPENAI, Clock
 from tests.support.key_exposure import all_of, assert_hidden
 
 
@@ -161,6 +168,32 @@ def test_a_closed_step_can_be_used_again(server: emulator.Emulator) -> None:
         first = embed(table())
         embed.close()
         assert embed(table()).equals(first)
+
+
+def test_a_job_repeats_for_minutes_unless_told_otherwise(
+    server: emulator.Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(EmbeddingsClient, "_clock", clock)
+    server.judge = lambda request: Fault(status=503)
+    for options, least, most in (({}, 500, 700), ({"retry_for": 50}, 30, 80)):
+        before = clock.now
+        with step(**options) as embed, pytest.raises(InternalServerError):
+            embed(table())
+        assert least < clock.now - before < most
+    before = len(server.requests)
+    with step(max_retries=1) as embed, pytest.raises(InternalServerError):
+        embed(table())
+    assert len(server.requests) == before + 2
+
+
+def test_workers_of_one_machine_share_a_cache(server: emulator.Emulator, tmp_path: Path) -> None:
+    with step(cache=tmp_path / "cache") as one, step(cache=tmp_path / "cache") as other:
+        first = one(table())
+        assert other(table()).equals(first)
+        assert other.client.usage.requests == 0
+        assert other.client.usage.cached == len(TEXTS)
+        assert pickle.loads(pickle.dumps(other)).size == SIZE
 
 
 def test_repr_is_short_and_shows_no_key(server: emulator.Emulator) -> None:

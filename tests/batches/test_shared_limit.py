@@ -209,6 +209,14 @@ def test_a_worker_that_is_killed_takes_only_its_own_times_with_it(path: Path) ->
     assert time.monotonic() - started < 10
 
 
+def test_without_a_file_each_worker_keeps_to_its_share(server: emulator.Emulator) -> None:
+    started = time.monotonic()
+    with step(requests_per_minute=240, workers=4, batch_size=1, max_concurrency=3) as embed:
+        embed(table(["a", "b", "c"]))
+    assert len(server.requests) == 3
+    assert time.monotonic() - started >= 1.9, "one a second"
+
+
 def test_with_a_file_the_workers_are_the_machines(server: emulator.Emulator, path: Path) -> None:
     started = time.monotonic()
     with step(shared_limit=path, requests_per_minute=1_200, workers=2, batch_size=1) as embed:

@@ -33,7 +33,7 @@ def embed_corpus(folder: Path, rows: int) -> None:
     dataset = ray.data.read_parquet(str(folder / "in")).repartition(rows // ROWS_IN_A_BLOCK)
     embedded = dataset.map_batches(
         EmbedBatches,
-        fn_constructor_kwargs={**MODEL, "on_error": "keep", "max_retries": 12},
+        fn_constructor_kwargs={**MODEL, "on_error": "keep"},
         batch_format="pyarrow",
         batch_size=None,  # a whole block
         compute=ray.data.ActorPoolStrategy(size=2),
