@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -56,7 +57,7 @@ _RETRY_FOR = 600.0
 _OF_ONE_PROCESS = {
     "http_client": "connections belong to one process, and each worker opens its own",
     "async_http_client": "connections belong to one process, and each worker opens its own",
-    "rate_limiter": "it belongs to one process; use requests_per_minute with workers or "
+    "rate_limiter": "it belongs to one process; use requests_per_minute with workers, or "
     "shared_limit",
 }
 
@@ -93,7 +94,9 @@ class EmbedBatches:
         workers: How many workers share `requests_per_minute` and `tokens_per_minute`; each keeps to
             its share. With `shared_limit`, how many machines share them.
         shared_limit: A file through which all workers of one machine share `requests_per_minute`,
-            so that none of it is lost while a worker is idle; see `SharedLimit`.
+            so that none of it is lost while a worker is idle; see `SharedLimit`. Or a function
+            that makes a limiter with `acquire` and `aacquire` in each process, for what is shared
+            in another way.
         api_key: A function that fetches the key, called once in each process. Without it the key
             comes from the environment of the worker. A string is refused: engines write arguments
             into logs and object stores.
@@ -129,7 +132,7 @@ class EmbedBatches:
         keep_existing: bool = True,
         requests_per_minute: float | None = None,
         workers: int = 1,
-        shared_limit: str | os.PathLike[str] | None = None,
+        shared_limit: str | os.PathLike[str] | Callable[[], Any] | None = None,
         api_key: Callable[[], str | SecretLike] | None = None,
         **client_options: Any,
     ) -> None:
@@ -146,14 +149,7 @@ class EmbedBatches:
             self._keep_existing = check_flag("keep_existing", keep_existing)
             self._client_options = _client_options(model, client_options)
             share = _shares(requests_per_minute, client_options, workers)
-            self._shared_limit: tuple[str, float] | None = None
-            if shared_limit is not None:
-                if requests_per_minute is None:
-                    raise ConfigurationError(
-                        "shared_limit shares requests_per_minute: pass that, too."
-                    )
-                rate = share.pop("requests_per_minute")
-                self._shared_limit = os.fspath(shared_limit), rate
+            self._limiter = _limiter(shared_limit, share)
             self._client_options |= share
             self.size = self._check_client(size)
 
@@ -243,8 +239,8 @@ class EmbedBatches:
 
     def _new_client(self) -> EmbeddingsClient:
         options = dict(self._client_options)
-        if self._shared_limit is not None:
-            options["rate_limiter"] = SharedLimit(*self._shared_limit)
+        if self._limiter is not None:
+            options["rate_limiter"] = self._limiter()
         return EmbeddingsClient(api_key=self._api_key and self._api_key(), **options)
 
     def _embed(self, batch: Batch) -> tuple[Matrix, Mask | None, list[str | None]]:
@@ -409,6 +405,15 @@ def _shares(
     return {
         name: check_rate(name, rate) / workers for name, rate in rates.items() if rate is not None
     }
+
+
+def _limiter(shared_limit: Any, share: dict[str, float]) -> Callable[[], Any] | None:
+    """Return what makes the limiter in each process; a file takes over the requests per minute."""
+    if shared_limit is None or callable(shared_limit):
+        return shared_limit  # type: ignore[no-any-return]
+    if "requests_per_minute" not in share:
+        raise ConfigurationError("shared_limit shares requests_per_minute: pass that, too.")
+    return partial(SharedLimit, os.fspath(shared_limit), share.pop("requests_per_minute"))
 
 
 def _is_missing(value: object) -> bool:

@@ -74,7 +74,10 @@ def test_without_a_key_a_step_can_be_made_and_only_sending_fails(
     [
         ({"http_client": httpx.Client()}, "cannot carry http_client: connections belong"),
         ({"async_http_client": None}, "cannot carry async_http_client"),
-        ({"rate_limiter": object()}, "cannot carry rate_limiter: it belongs to one process; use"),
+        (
+            {"rate_limiter": object()},
+            "cannot carry rate_limiter: it belongs to one process; use requests_per",
+        ),
         ({"vectors": "v"}, "vectors is an option neither .*; did you mean 'vector'"),
         ({"model": "new", "family": "voyage", "dimensions": None}, "vectors of new is not known"),
         ({"size": 9}, "size=9 contradicts the 8 numbers"),

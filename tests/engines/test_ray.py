@@ -191,6 +191,9 @@ class TestRay:
         found = np.array([vector for _, vector in finished.seen["nodes"]], np.float32)
         np.testing.assert_array_equal(found, vectors(texts))
 
+    def test_a_limit_that_an_actor_keeps_is_shared(self, finished: Run) -> None:
+        assert 0.5 <= finished.seen["shared"] < 30.0
+
     def test_no_file_of_the_run_holds_the_key(self, finished: Run) -> None:
         names = {path.name for path in finished.folder.rglob("*") if path.is_file()}
         assert {"lineage", "log", "raylet.out", "seen.json"} <= names
