@@ -231,7 +231,7 @@ class EmbeddingsClient:
         task_type: TaskType | str | None = None,
         titles: Sequence[str | None] | None = None,
         progress: Progress | bool | None = None,
-        known: Mapping[int, Vector] | None = None,
+        known: Mapping[int, Vector | bytes] | None = None,
     ) -> EmbeddingResult:
         """Embed n texts; `aembed` is the same for async callers.
 
@@ -243,8 +243,8 @@ class EmbeddingsClient:
             progress: True shows a bar. A function is called as `progress(done, total)`, in texts,
                 at the start and with each finished request, in this thread (or event loop).
             known: Vectors that are there already, by their place in the list, such as those of a
-                cache. Their texts are not sent; result, errors and progress cover the whole
-                list.
+                cache: lists of floats, or bytes of little-endian float32. Their texts are not
+                sent; result, errors and progress cover the whole list.
 
         Returns:
             n vectors of d floats in the order of the texts, and what they cost.
@@ -276,7 +276,7 @@ class EmbeddingsClient:
         task_type: TaskType | str | None = None,
         titles: Sequence[str | None] | None = None,
         progress: Progress | bool | None = None,
-        known: Mapping[int, Vector] | None = None,
+        known: Mapping[int, Vector | bytes] | None = None,
     ) -> EmbeddingResult:
         """Embed n texts, like `embed`, with the same requests."""
         import asyncio  # which takes 20 ms that sync callers need not wait

@@ -16,7 +16,7 @@ import pytest
 import aimlapi_embeddings
 import langchain_aimlapi_embeddings
 import llama_index_aimlapi_embeddings
-from aimlapi_embeddings import EmbeddingsClient, adapters, emulator
+from aimlapi_embeddings import EmbeddingsClient, adapters, batches, emulator
 from langchain_aimlapi_embeddings import AIMLAPIEmbeddings
 from tests.support.entry_points import OPENAI
 
@@ -46,6 +46,7 @@ ROOMS = (
     "_runtime",
     "_client",
     "adapters",
+    "batches",
 )
 # A type that only type checkers see.
 TYPES_ONLY = {("_errors", "_result")}
@@ -79,7 +80,7 @@ def imports_of(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("package", [*PACKAGES, adapters], ids=lambda p: p.__name__)
+@pytest.mark.parametrize("package", [*PACKAGES, adapters, batches], ids=lambda p: p.__name__)
 def test_all_names_exactly_what_is_public(package: ModuleType) -> None:
     public = {
         name
@@ -128,7 +129,7 @@ def test_an_adapter_imports_public_names_and_no_other_adapter(package: ModuleTyp
 def test_the_core_imports_neither_framework_nor_numpy() -> None:
     code = (
         "import sys, aimlapi_embeddings;"
-        "heavy = {'numpy', 'pydantic', 'langchain_core', 'llama_index', 'tqdm', 'openai'};"
+        "heavy = {'numpy', 'pyarrow', 'pydantic', 'langchain_core', 'llama_index', 'tqdm'};"
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -155,6 +156,7 @@ def test_the_client_shows_its_options_in_its_signature() -> None:
     [
         ("langchain_aimlapi_embeddings", "langchain_core", "aimlapi-embeddings[langchain]"),
         ("llama_index_aimlapi_embeddings", "llama_index.core", "aimlapi-embeddings[llama-index]"),
+        ("aimlapi_embeddings.batches", "pyarrow", "aimlapi-embeddings[arrow]"),
     ],
 )
 def test_a_missing_framework_names_the_extra(

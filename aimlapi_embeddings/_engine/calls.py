@@ -46,7 +46,7 @@ def lay_out(
     task_type: TaskType | str | None,
     titles: Sequence[str | None] | None,
     progress: Progress | None,
-    known: Mapping[int, Vector],
+    known: Mapping[int, Vector | bytes],
     trace: Trace | None,
 ) -> Work[tuple[Call, Collector]]:
     """Check texts, task type and titles, and cut the texts into batches; see `embed`."""
@@ -196,7 +196,7 @@ def _planning(
     role: Role,
     task_type: TaskType | str | None,
     titles: Sequence[str | None] | None,
-    known: Mapping[int, Vector],
+    known: Mapping[int, Vector | bytes],
     *,
     collect: bool = True,
 ) -> Work[_Planned]:
@@ -222,7 +222,8 @@ def _planning(
     size = expected_size(options)
     collector = Collector(VectorBuffer(len(texts), size, normalize=options.normalize))
     if known:
-        collector.place([*known], [*map(list, known.values())])
+        rows = [row if isinstance(row, bytes) else list(row) for row in known.values()]
+        collector.place([*known], rows)
     there, keys, cache = {*known}, list[bytes](), runtime.cache
     if cache is not None:
         named = CacheKeys(options, sent, runtime.url)

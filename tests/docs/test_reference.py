@@ -16,11 +16,12 @@ from pydantic import BaseModel
 import aimlapi_embeddings
 import langchain_aimlapi_embeddings
 import llama_index_aimlapi_embeddings
-from aimlapi_embeddings import emulator
+from aimlapi_embeddings import batches, emulator
 from tests.docs.code_blocks import ROOT
 
 PACKAGES = (
     aimlapi_embeddings,
+    batches,
     emulator,
     langchain_aimlapi_embeddings,
     llama_index_aimlapi_embeddings,
