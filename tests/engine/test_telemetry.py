@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -159,6 +160,47 @@ async def test_langchains_thread_executor_carries_the_callers_span(
     assert len(told.calls) == 2
     assert all(is_child(call, own) for call in told.calls)
     assert len(told.requests) == 4
+
+
+def stream(entry_point: EntryPoint, texts: list[str], most: int) -> int:
+    """Read so many vectors of a stream; return how many there were."""
+    if entry_point.mode == "sync":
+        with entry_point.client.embed_iter(texts) as vectors:
+            return sum(1 for _ in islice(vectors, most))
+
+    async def read() -> int:
+        count = 0
+        async with entry_point.client.aembed_iter(texts) as vectors:
+            async for _ in vectors:
+                count += 1
+                if count == most:
+                    break
+        return count
+
+    return int(entry_point.wait(read()))
+
+
+def test_a_stream_is_one_call_whose_span_is_not_that_of_its_reader(
+    entry_point: EntryPoint, told: Collected
+) -> None:
+    entry_point.make(OPENAI, batch_size=2)
+    with TRACER.start_as_current_span("the program's own") as own:
+        assert stream(entry_point, ["a", "b", "c", "d"], 99) == 4
+        assert trace.get_current_span() is own
+    assert is_child(told.call, own)
+    assert len(told.requests) == 2
+    assert all(is_child(request, told.call) for request in told.requests)
+    assert attributes(told.call)["aimlapi_embeddings.texts"] == 4
+    assert attributes(told.call)["gen_ai.usage.input_tokens"] > 0
+    assert "error.type" not in attributes(told.call)
+
+
+def test_a_stream_that_is_left_early_ends_its_span_without_an_error(
+    entry_point: EntryPoint, told: Collected
+) -> None:
+    entry_point.make(OPENAI, batch_size=1)
+    assert stream(entry_point, ["a", "b", "c", "d"], 1) == 1
+    assert told.call.status.status_code is StatusCode.UNSET
 
 
 def test_the_span_of_a_failed_call_ends_with_the_kind_of_the_error(
