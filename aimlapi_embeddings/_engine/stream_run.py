@@ -227,6 +227,8 @@ async def read_in_task(
                         await _read_async(window, source)
                     case Next.FIND:
                         await _look_up_async(window, runtime.cache)
+                    case Next.WAIT if seen != window.sent:
+                        pass  # a batch has just become ready: a task is started for it first
                     case Next.WAIT:
                         await arrived.wait()
                         ends = time.perf_counter() + _HELD
