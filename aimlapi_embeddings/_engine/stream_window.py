@@ -308,6 +308,8 @@ class Window(Generic[T]):
         """
         if self._told < 0:
             self._tell()
+        if self._work.stopped is not None:  # what is in flight comes back first
+            self._stop_reading()
         if self._work.refused and self._work.accepted:
             self._hear_of_refused()
         has_room = self._reading and len(self._slots) < self._most
@@ -330,6 +332,8 @@ class Window(Generic[T]):
         self._send_part_full(busy)
         if self._slots:
             if not busy and not len(self._work):
+                if self._work.stopped is not None:
+                    raise self._work.stopped
                 # Nothing was accepted, and nothing is left that could be: the texts are at fault.
                 if not self._hear_of_refused():
                     raise RuntimeError(f"text {self._first} got neither a vector nor an error.")

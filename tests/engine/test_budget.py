@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import math
@@ -378,6 +379,59 @@ def test_a_budget_without_room_for_anything_sends_nothing(entry_point: EntryPoin
     with pytest.raises(BudgetExceededError, match=r"8 texts from 0 to 7|text 0 of 8"):
         entry_point.documents(TEXTS)
     assert entry_point.fake_server.requests == []
+
+
+# Streams
+
+
+def read(client: EmbeddingsClient, mode: Mode, **options: Any) -> tuple[list[Any], Exception]:
+    """Read a stream of texts to its error."""
+    found: list[Any] = []
+
+    async def tasks() -> None:
+        async for vector in client.aembed_iter(TEXTS, **options):
+            found.append(vector)
+
+    def go() -> None:
+        if mode == "sync":
+            for vector in client.embed_iter(TEXTS, **options):
+                found.append(vector)
+        else:
+            asyncio.run(tasks())
+
+    with pytest.raises(BudgetExceededError) as caught:
+        go()
+    return found, caught.value
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("max_concurrency", [1, 8])
+def test_a_stream_hands_over_what_was_paid_for_before_its_budget_ends_it(
+    mode: Mode, max_concurrency: int
+) -> None:
+    with serving(latency=0.05) as (server, base_url):
+        client = connected(
+            "core",
+            mode,
+            base_url,
+            max_tokens=5 * EACH,
+            batch_size=1,
+            max_concurrency=max_concurrency,
+        ).client
+        found, error = read(client, mode)
+        client.close()
+    assert isinstance(error, BudgetExceededError)
+    assert error.partial is not None
+    kept = sum(vector is not None for vector in error.partial.vectors)
+    assert len(found) + kept == len(server.requests) >= 5
+    assert error.partial.usage == client.usage
+
+
+def test_a_stream_whose_budget_has_no_room_sends_nothing(mode: Mode, fake_server: Any) -> None:
+    client = EntryPoint("core", mode, fake_server).make(OPENAI, max_tokens=1).client
+    found, error = read(client, mode, batches_of=3)
+    assert (found, fake_server.requests) == ([], [])
+    assert "max_tokens=1" in str(error)
 
 
 # Options
