@@ -4,8 +4,8 @@ Changed is what is not committed, or the last commit where everything is. The ma
 CONTRIBUTING.md says which tests belong to which folder. Of a folder that changed, the tests of the
 changed modules run (`test_pacing.py` for `pacing.py`), and all of the folder where a module has
 none of its name. They run for `SECONDS` at most, in random order and one test of each module after
-the other, so that a slow module does not take all the time. What is left out has its turn another
-time and in `.ci/run`.
+the other; those that are marked as slow come last. What is left out has its turn another time, and
+in `.ci/run`.
 """
 
 from __future__ import annotations
@@ -77,10 +77,13 @@ class Budget:
 
     @pytest.hookimpl(trylast=True)  # after the order was shuffled
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Take one test of each module in turn."""
+        """Take one test of each module in turn, and slow ones last."""
         of_module = defaultdict[Path, Iterator[int]](itertools.count)
-        turns = [(next(of_module[item.path]), place) for place, item in enumerate(items)]
-        items[:] = [items[place] for _, place in sorted(turns)]
+        turns = [
+            (item.get_closest_marker("slow") is not None, next(of_module[item.path]), place)
+            for place, item in enumerate(items)
+        ]
+        items[:] = [items[place] for *_, place in sorted(turns)]
 
     def pytest_collection_finish(self) -> None:
         """Begin to count."""

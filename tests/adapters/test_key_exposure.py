@@ -273,6 +273,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(90)
 def test_the_report_of_failing_tests_with_locals_does_not_show_the_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -78,8 +78,13 @@ def test_the_quick_answer_stops_between_two_tests_when_its_time_is_over(
     assert bool(session.shouldstop) == budget.over == over
 
 
-def test_the_quick_answer_takes_one_test_of_each_module_in_turn() -> None:
-    names = ("a 1", "a 2", "a 3", "b 1", "c 1", "c 2")
-    items: list[Any] = [SimpleNamespace(path=name[0], name=name) for name in names]
+def test_the_quick_answer_takes_one_test_of_each_module_in_turn_and_slow_ones_last() -> None:
+    names = ("a 1", "a 2 slow", "a 3", "b 1", "c 1", "c 2")
+    items: list[Any] = [
+        SimpleNamespace(
+            path=name[0], name=name, get_closest_marker=lambda mark, name=name: mark in name or None
+        )
+        for name in names
+    ]
     Budget(0).pytest_collection_modifyitems(items)
-    assert [item.name for item in items] == ["a 1", "b 1", "c 1", "a 2", "c 2", "a 3"]
+    assert [item.name for item in items] == ["a 1", "b 1", "c 1", "c 2", "a 3", "a 2 slow"]

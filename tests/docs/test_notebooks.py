@@ -139,6 +139,7 @@ def texts(notebook: Notebook) -> list[str]:
     return [printed(notebook, "stdout"), printed(notebook, "stderr"), *shown]
 
 
+@pytest.mark.slow
 def test_a_notebook_runs_without_a_key_and_gives_the_committed_outputs(notebook: Notebook) -> None:
     committed = copy.deepcopy(notebook)
     before = sorted(FOLDER.rglob("*"))
@@ -213,6 +214,7 @@ with emulator.running() as base_url:
 """
 
 
+@pytest.mark.slow
 def test_the_bar_in_jupyter_is_as_long_as_the_number_of_texts_and_full_at_the_end() -> None:
     shown = execute(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(BARS)]))
     widgets = shown.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
@@ -243,6 +245,7 @@ def keyed(monkeypatch: pytest.MonkeyPatch) -> Iterator[emulator.Emulator]:
         yield server
 
 
+@pytest.mark.slow
 def test_a_notebook_sends_the_key_to_the_live_api_and_does_not_show_it(
     notebook: Notebook, keyed: emulator.Emulator
 ) -> None:
@@ -262,6 +265,7 @@ OUTWARD = [
 ]
 
 
+@pytest.mark.slow
 def test_a_connection_beyond_this_machine_ends_a_notebook() -> None:
     codes = ["import asyncio, socket, urllib.request", *OUTWARD]
     cells = [nbformat.v4.new_code_cell(code) for code in codes]

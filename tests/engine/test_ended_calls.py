@@ -19,6 +19,7 @@ from tests.support.entry_points import Mode, Package
 from tests.support.interrupted_call import BOUND, HANGS, LONGER, TEXTS, interrupted_call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_ends_all_requests_of_the_call(
     package: Package, mode: Mode, status: int
@@ -57,6 +58,7 @@ def test_a_refused_key_stops_the_threads_while_the_progress_callback_runs() -> N
         entry_point.client.close()
 
 
+@pytest.mark.slow
 def test_an_exception_of_the_progress_callback_ends_the_call_at_once(mode: Mode) -> None:
     def stop(done: int, _: int) -> None:
         if done:
@@ -80,6 +82,7 @@ def suspended_flows() -> list[GeneratorType[Any, Any, Any]]:
     return [flow for flow in flows if flow.gi_code.co_name == "embed_part" and flow.gi_suspended]
 
 
+@pytest.mark.slow
 def test_every_flow_of_an_ended_call_is_closed(mode: Mode) -> None:
     with interrupted_call(*[HANGS] * (BOUND - 1), Fault(401)) as interrupted:
         entry_point = connected("core", mode, interrupted.base_url, batch_size=1)

@@ -13,7 +13,7 @@ import pytest
 from aimlapi_embeddings.emulator import Emulator, Fault, Reply, Request, running
 from tests.support.entry_points import KEY, OPENAI, EntryPoint, FakeServer, Mode
 
-pytestmark = pytest.mark.usefixtures("unencrypted")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unencrypted")]
 LATENCY = 0.05  # seconds
 JOB, SAMPLE = 2.5, 0.6  # seconds that a job takes with k requests in flight all the time
 SETTLED = 1.0  # seconds after which the bound must have been found

@@ -36,7 +36,11 @@ from tests.support.simulated_server import (
 from tests.support.threaded_run import Actor, ThreadedPlan, ThreadedRun, settle
 
 # The profile `long` takes some minutes, and so does the search for the smallest failing run.
-pytestmark = [pytest.mark.usefixtures("unencrypted"), pytest.mark.timeout(3_600)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("unencrypted"),
+    pytest.mark.timeout(3_600),
+]
 
 _SIMULATED_RUNS = max(400, settings().max_examples)
 _THREADED_RUNS = settings().max_examples // 8  # each takes a third of a second

@@ -173,6 +173,7 @@ def test_where_no_more_threads_can_be_started_those_there_are_do_it(
         assert len(jobs.by) == 1
 
 
+@pytest.mark.slow
 def test_idle_threads_end_after_some_seconds() -> None:
     made, jobs = Workers(4), Jobs()
     for _ in range(3):

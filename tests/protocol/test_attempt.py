@@ -176,6 +176,7 @@ def test_close_leaves_attempts_in_flight_watched_and_ends_with_the_last() -> Non
     assert time.monotonic() - forgotten < ENDED_LATE
 
 
+@pytest.mark.slow
 def test_the_thread_ends_after_some_seconds_without_attempts_and_is_started_again() -> None:
     before, made = threads(), Watchdog()
     attempt, _, _ = watched(made, 0.2)

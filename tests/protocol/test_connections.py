@@ -69,6 +69,7 @@ def test_the_connection_that_was_used_last_is_used_next(mode: Mode) -> None:
         assert set(server.ports[4:]) == {server.ports[0]}
 
 
+@pytest.mark.slow
 def test_idle_connections_are_closed_after_five_seconds_by_the_next_request(mode: Mode) -> None:
     with serving(latency=DELAY) as (server, base_url):
         entry_point = connected("core", mode, base_url, batch_size=1, max_concurrency=4)
