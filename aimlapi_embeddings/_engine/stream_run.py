@@ -66,11 +66,12 @@ def read_in_thread(
                     seen = -1
                 if seen != window.sent:
                     seen = window.sent
-                    if len(work) and busy < most and not window.has_failed:
+                    if not window.has_failed:
                         _check_process(process)
-                        with trace.active() if trace else _NOT_TRACED:
-                            job = job_of(call, caller, runtime, inbox)
-                        busy += runtime.workers.submit(job)
+                        for _ in range(min(len(work), most - busy)):
+                            with trace.active() if trace else _NOT_TRACED:
+                                job = job_of(call, caller, runtime, inbox)
+                            busy += runtime.workers.submit(job)
                 match window.next(busy):
                     case Next.HAND_OVER:
                         yield window.hand_over()
@@ -78,6 +79,8 @@ def read_in_thread(
                         _read(window, source)
                     case Next.FIND:
                         _look_up(window, runtime.cache)
+                    case Next.WAIT if seen != window.sent:
+                        pass  # what was sent just now needs a thread first
                     case Next.WAIT if busy:
                         _check_process(process)
                         with suppress(Empty):
@@ -210,9 +213,10 @@ async def read_in_task(
                     if window.has_failed:
                         for task in tasks:
                             task.cancel()
-                    elif len(call.work) and len(tasks) < most:
+                    else:
                         with trace.active() if trace else _NOT_TRACED:
-                            tasks.add(asyncio.ensure_future(work()))
+                            for _ in range(min(len(call.work), most - len(tasks))):
+                                tasks.add(asyncio.ensure_future(work()))
                 match window.next(len(tasks)):
                     case Next.HAND_OVER:
                         yield window.hand_over()
@@ -227,9 +231,7 @@ async def read_in_task(
                         await _read_async(window, source)
                     case Next.FIND:
                         await _look_up_async(window, runtime.cache)
-                    case Next.WAIT if seen != window.sent:
-                        pass  # a batch has just become ready: a task is started for it first
-                    case Next.WAIT:
+                    case Next.WAIT if seen == window.sent:
                         await arrived.wait()
                         ends = time.perf_counter() + _HELD
                     case Next.END:

@@ -312,8 +312,7 @@ class Window(Generic[T]):
             self._stop_reading()
         if self._work.refused and self._work.accepted:
             self._hear_of_refused()
-        has_room = self._reading and len(self._slots) < self._most
-        if has_room:
+        if self._has_room:
             if len(self._asked) >= _LOOK_UP:
                 return Next.FIND
             if self._owed:
@@ -325,7 +324,7 @@ class Window(Generic[T]):
             raise self._failure
         if self._slots and (error := self._slots[0].error) is not None:
             raise error
-        if has_room:
+        if self._has_room:  # an outlet may have made some
             return Next.READ
         if self._asked:
             return Next.FIND
@@ -400,6 +399,10 @@ class Window(Generic[T]):
         return slot
 
     # Within
+
+    @property
+    def _has_room(self) -> bool:
+        return self._reading and len(self._slots) < self._most
 
     def _why_not(self, place: int, text: object, title: object) -> Exception | None:
         """Return the error of an item that cannot be embedded, or None."""

@@ -24,12 +24,13 @@ from aimlapi_embeddings._engine.refusals import Worklist
 from aimlapi_embeddings._engine.run import Runtime
 from aimlapi_embeddings._engine.stream_packing import Packer
 from aimlapi_embeddings._engine.stream_window import Outlet, Results, Rules, Vectors, Window
-from aimlapi_embeddings._errors import ConfigurationError
+from aimlapi_embeddings._errors import AIMLAPIError, ConfigurationError
 from aimlapi_embeddings._protocol.options import Options, check_integer, expected_size
 from aimlapi_embeddings._protocol.request import CacheKeys, check_titles, role_fields, too_long_rule
-from aimlapi_embeddings._protocol.vectors import FLOAT32
+from aimlapi_embeddings._protocol.vectors import FLOAT32, VectorBuffer
+from aimlapi_embeddings._result import PartialResult
 from aimlapi_embeddings._telemetry import Trace
-from aimlapi_embeddings._types import Role, TaskType
+from aimlapi_embeddings._types import Role, TaskType, Usage
 
 # Requests that the texts of a window fill, for each one that may be in flight. With two, every
 # tenth request failing once, a job took 1.9 times as long as without a window; with eight, 1.04.
@@ -63,6 +64,26 @@ def lay_out_stream(
     is_async: bool,
 ) -> Stream:
     """Check the arguments of `embed_iter`, and say how texts are packed and held."""
+    try:
+        return _lay_out(
+            runtime, texts, role, task_type, on_invalid, batches_of, window, is_async=is_async
+        )
+    except AIMLAPIError as error:
+        error.partial = PartialResult(VectorBuffer(0), Usage())
+        raise
+
+
+def _lay_out(
+    runtime: Runtime,
+    texts: Iterable[object] | AsyncIterable[object],
+    role: Role,
+    task_type: TaskType | str | None,
+    on_invalid: Literal["raise", "none"],
+    batches_of: int | None,
+    window: int | None,
+    *,
+    is_async: bool,
+) -> Stream:
     options = runtime.options
     sent = role_fields(options, role, task_type)
     check_source(texts, is_async=is_async)
