@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aimlapi_embeddings._errors import AIMLAPIError, ConfigurationError
 from aimlapi_embeddings._protocol.attempt import Attempt, Watchdog
-from aimlapi_embeddings._protocol.connections import Maker, Response, Stack
+from aimlapi_embeddings._protocol.connections import AsyncConnection, Maker, Response, Stack
 from aimlapi_embeddings._protocol.correlation import CLIENT_REQUEST_ID, own_request_id
 from aimlapi_embeddings._protocol.endpoint import shown_url
 from aimlapi_embeddings._protocol.error_body import READ_BODY
@@ -181,7 +181,7 @@ class HTTPTransport:
         self._warn_if_other_was_given(self._given, "async_http_client", "async")
         stack = await self._stack_of_this_loop()
         while (connection := stack.take()) is not None and not connection.is_usable:
-            await connection.aclose()
+            await _close(connection)
         connection = connection or self._maker.async_connection()
         try:
             async with asyncio.timeout(self._whole):
@@ -189,10 +189,10 @@ class HTTPTransport:
         except GeneratorExit:
             raise  # thrown away with its event loop; nothing can be awaited any more
         except BaseException:
-            await connection.aclose()
+            await _close(connection)
             raise
         for old in stack.give_back(connection):
-            await old.aclose()
+            await _close(old)
         return response
 
     def close(self) -> None:
@@ -218,7 +218,7 @@ class HTTPTransport:
         import asyncio
 
         if held := self._loops.pop(asyncio.get_running_loop(), None):
-            await held.holder.aclose()
+            await _close(held.holder)
 
     def _as_ours(self, attempt: Attempt) -> dict[str, Any]:
         """Say what a request of ours needs, to a client of the user's own."""
@@ -310,14 +310,27 @@ def _let_go(loops: dict[asyncio.AbstractEventLoop, _Held]) -> None:
     """Close the connections of a transport that was dropped, each in its own loop."""
     for loop, held in list(loops.items()):
         with suppress(RuntimeError):  # the loop is closed, and with it its connections
-            loop.call_soon_threadsafe(_start_closing, held.holder)
+            loop.call_soon_threadsafe(_closing, held.holder)
 
 
-def _start_closing(holder: AsyncGenerator[None]) -> None:
-    """Close connections in a task that `asyncio.run` waits for at its end.
+async def _close(what: AsyncConnection | AsyncGenerator[None]) -> None:
+    """Close connections to the end, even if the caller is cancelled meanwhile."""
+    import asyncio
 
-    asyncio's own way with a generator that was dropped is a task that is cancelled there: when a
-    client is dropped by the main coroutine as it ends, its sockets would stay open.
+    task = _closing(what)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])  # which takes no time of the network's
+        raise
+
+
+def _closing(what: AsyncConnection | AsyncGenerator[None]) -> asyncio.Task[None]:
+    """Close connections in a task that cannot be cancelled and that `asyncio.run` waits for.
+
+    A close that is interrupted leaves sockets open: when whoever closes a client is cancelled, or
+    when a client is dropped by the main coroutine as it ends. asyncio's own way with a generator
+    that was dropped is a task that is cancelled at the end of the loop.
     """
     import asyncio
 
@@ -326,6 +339,6 @@ def _start_closing(holder: AsyncGenerator[None]) -> None:
             return False
 
     async def close() -> None:
-        await holder.aclose()
+        await what.aclose()
 
-    Closing(close())
+    return Closing(close())

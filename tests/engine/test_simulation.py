@@ -127,6 +127,19 @@ runs = st.builds(
     max_examples=_SIMULATED_RUNS,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+@example(  # whoever closes the client is cancelled: all connections are closed nevertheless
+    plan=RunPlan(
+        server=ServerPlan(latency=0.0173),
+        client=ClientPlan(batch_size=1, max_concurrency=4),
+        loops=(
+            LoopPlan(
+                calls=(CallPlan(texts=1), CallPlan(texts=1, starts=0.05), CallPlan(texts=2)),
+                closings=((0.05, "aclose"),),
+                aclosed=False,
+            ),
+        ),
+    )
+)
 @given(plan=runs)
 def test_every_law_holds_after_any_run(plan: RunPlan) -> None:
     threads = set(threading.enumerate())
