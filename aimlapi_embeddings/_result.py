@@ -93,6 +93,8 @@ class EmbeddingResult:
             "US dollars": f"{self.usage.usd_spent:.6f}",
             "first vector": f"{shown}{more}",
         }
+        if self.usage.cached:
+            rows["from the cache"] = f"{self.usage.cached:,} texts"
         if self.possibly_truncated:
             rows["possibly truncated"] = f"{len(self.possibly_truncated):,} texts"
         if self.truncated:

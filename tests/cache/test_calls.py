@@ -167,6 +167,33 @@ def test_a_batch_is_on_the_disk_before_the_progress_moves(
     assert seen[-1] == (40, 40)
 
 
+def test_vectors_are_kept_as_they_came_and_normalized_after_reading(
+    core: EntryPoint, cache: VectorCache
+) -> None:
+    def answer(request: emulator.Request) -> emulator.Reply:
+        body = {"data": [{"index": 0, "embedding": [3.0, 4.0]}]}
+        return emulator.Reply(200, {}, json.dumps(body).encode())
+
+    core.fake_server.answer = answer
+    for normalize, expected in [(True, 0.6), (False, 3.0), (True, 0.6)]:
+        core.make(OPENAI, cache=cache, extra_body={"dimensions": 2}, normalize=normalize)
+        assert embed(core, ["a"]).vectors[0][0] == pytest.approx(expected)
+    assert len(core.fake_server.requests) == 1
+
+
+def test_a_text_that_was_cut_by_us_is_found_by_the_whole_text(
+    core: EntryPoint, cache: VectorCache
+) -> None:
+    long, longer = "word " * 9000, "word " * 9001
+    core.make(OPENAI, cache=cache, dimensions=8, too_long="truncate")
+    first = embed(core, [long]).vectors
+    sent = len(core.fake_server.requests)
+    assert embed(core, [long]).vectors == first
+    assert len(core.fake_server.requests) == sent
+    embed(core, [longer])
+    assert len(core.fake_server.requests) > sent
+
+
 # Errors
 
 

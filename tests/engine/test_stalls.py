@@ -6,6 +6,7 @@ import asyncio
 import base64
 import gc
 import json
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -141,6 +142,44 @@ def test_the_collector_is_asked_only_where_it_is_on_and_lists_are_made() -> None
         assert collections(collect=True) == 0
     finally:
         gc.enable()
+
+
+def asking(*functions: Callable[[], Any]) -> Work[list[Any]]:
+    answers = []
+    for function in functions:
+        try:
+            answers.append((yield function))
+        except OSError as error:
+            answers.append(str(error))
+        yield
+    return answers
+
+
+def fail() -> None:
+    raise OSError("no disk")
+
+
+def test_what_may_block_is_called_in_a_thread_for_async_callers_and_here_for_sync_ones() -> None:
+    here = threading.get_ident()
+    assert at_once(asking(threading.get_ident)) == [here]
+    [there] = asyncio.run(in_slices(asking(threading.get_ident)))
+    assert there != here
+
+
+def test_work_gets_what_it_asked_for_or_its_error() -> None:
+    asked = (lambda: 1, fail, lambda: None, lambda: 2)
+    assert at_once(asking(*asked)) == [1, "no disk", None, 2]
+    assert asyncio.run(in_slices(asking(*asked))) == [1, "no disk", None, 2]
+
+
+def test_an_error_that_work_does_not_catch_ends_it() -> None:
+    def broken() -> Work[None]:
+        yield lambda: 1 // 0
+
+    with pytest.raises(ZeroDivisionError):
+        at_once(broken())
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(in_slices(broken()))
 
 
 def test_work_that_is_done_at_once_gives_the_same_result() -> None:
