@@ -60,6 +60,7 @@ class _Embeddings(EmbeddingsModel, Embeddings):
         "extra_body": "model_kwargs",
         "async_http_client": "http_async_client",
     }
+    _bar_field: ClassVar[str] = "show_progress_bar"
     _classes: ClassVar[dict[str, str]] = {
         "aimlapi": "AIMLAPIEmbeddings",
         "nugen": "NugenEmbeddings",
@@ -75,7 +76,7 @@ class _Embeddings(EmbeddingsModel, Embeddings):
     as a whole may take three times as long as one wait for a reply. A client of your own keeps the
     timeout it was made with, unless one is given here."""
     show_progress_bar: bool = False
-    """Whether `embed_documents` shows a bar."""
+    """Whether `embed_documents` and `embed_documents_iter` show a bar."""
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Fields added to the body of each request, over our own."""
     http_async_client: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)

@@ -74,6 +74,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
         "async_http_client": "async_http_client",
     }
     _classes: ClassVar[dict[str, str]] = {"aimlapi": "AIMLAPIEmbedding", "nugen": "NugenEmbedding"}
+    _bar_field: ClassVar[str] = "show_progress"
     _caption: ClassVar[str] = "Generating embeddings"
     _observers: ClassVar[tuple[str, ...]] = (
         *EmbeddingsModel._observers,
@@ -107,7 +108,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
     three times as long as one wait for a reply. A client of your own keeps the timeout it was made
     with, unless one is given here."""
     show_progress: bool = False
-    """Whether batches show a bar, also inside an `IngestionPipeline`."""
+    """Whether batches and streams show a bar, also inside an `IngestionPipeline`."""
     async_http_client: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
     """An `httpx.AsyncClient` to use for async calls, in its own event loop; it is not closed by
     us."""

@@ -246,9 +246,14 @@ async def read_in_task(
             _end(trace, window, error)
             raise
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            if asyncio.get_running_loop() is loop:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            else:
+                for task in tasks:
+                    with suppress(RuntimeError):  # its loop is closed, and the task with it
+                        loop.call_soon_threadsafe(task.cancel)
             window.drop()
 
 

@@ -54,6 +54,7 @@ from aimlapi_embeddings._protocol.secrets import Secret
 from aimlapi_embeddings._types import Estimate, Progress, Role, TaskType, Usage
 from aimlapi_embeddings.adapters._descriptions import describe_fields, describe_schema
 from aimlapi_embeddings.adapters._signature import signature_of
+from aimlapi_embeddings.adapters._streams import DocumentStreams
 from aimlapi_embeddings.adapters._validation import as_typed, refusal, rename, without_inputs
 from aimlapi_embeddings.cache import VectorCache
 from aimlapi_embeddings.cache._vector_cache import as_cache
@@ -100,7 +101,7 @@ BaseURL = Annotated[str, PlainSerializer(shown_url)]
 _HANDED_OVER = ("http_client", "async_http_client", "rate_limiter", "cache")
 
 
-class EmbeddingsModel(BaseModel):
+class EmbeddingsModel(DocumentStreams, BaseModel):
     """Options of the client as fields.
 
     Two objects are equal when their fields are; what only watches or remembers (callbacks, caches)

@@ -6,7 +6,9 @@ import ast
 import inspect
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,14 +48,44 @@ def imports(code: str) -> set[str]:
     } - sys.stdlib_module_names
 
 
+def texts_in_parquet(folder: Path) -> None:
+    pyarrow, parquet = need("pyarrow", "stores"), need("pyarrow.parquet", "stores")
+    columns = {"id": range(1, 41), "text": [f"text {i % 30}" for i in range(40)]}
+    parquet.write_table(
+        pyarrow.table({k: list(v) for k, v in columns.items()}), folder / "texts.parquet"
+    )
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Callable[[], Path]]:
+    """A function that starts PostgreSQL, once, where it is needed."""
+
+    def start() -> Path:
+        from tests.support.postgres import serving  # skips the test without the extra "stores"
+
+        return stack.enter_context(serving())
+
+    with ExitStack() as stack:
+        yield cache(start)
+
+
 @pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_each_block_of_python_runs_by_itself(
-    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    block: Block,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    postgres: Callable[[], Path],
 ) -> None:
     for module in imports(block.code):
         need(module, "stores")  # which is all that the examples use beside the frameworks
     monkeypatch.chdir(tmp_path)
+    if "texts.parquet" in block.code:
+        texts_in_parquet(tmp_path)
+    if "psycopg.connect()" in block.code:
+        monkeypatch.setenv("PGHOST", str(postgres()))
+        monkeypatch.setenv("PGUSER", "tester")
+        monkeypatch.setenv("PGDATABASE", "postgres")
     if "set_tracer_provider" in block.code:  # which a process can do once
         subprocess.run([sys.executable, "-W", "error", "-c", block.code], check=True)
         return

@@ -67,6 +67,24 @@ def test_other_tasks_run_while_lists_of_many_vectors_are_made() -> None:
     assert gap < took / 4
 
 
+def test_other_tasks_run_while_a_stream_hands_many_vectors_over() -> None:
+    async def main() -> tuple[float, float]:
+        transport = httpx.MockTransport(answer)
+        async with httpx.AsyncClient(transport=transport) as http_client:
+            client = EmbeddingsClient(
+                model=OPENAI, api_key=KEY, async_http_client=http_client, batch_size=64
+            )
+
+            async def read() -> int:
+                stream = client.aembed_iter(f"text {i}" for i in range(TEXTS))
+                return len([None async for _ in stream])
+
+            return await longest_gap(read)
+
+    gap, took = asyncio.run(main())
+    assert gap < took / 4
+
+
 def test_other_tasks_run_while_many_texts_are_checked_and_packed() -> None:
     """The texts are refused at the end, so that nothing but planning is measured."""
     texts = [f"text {i} {'word ' * 20}" for i in range(300_000)]

@@ -20,7 +20,15 @@ from llama_index.core.rate_limiter import TokenBucketRateLimiter
 from llama_index.core.storage.kvstore import SimpleKVStore
 from pydantic import BaseModel, SecretStr
 
-from aimlapi_embeddings import EmbeddingsClient, TaskType, Usage, VectorCache
+from aimlapi_embeddings import (
+    AsyncEmbeddingStream,
+    EmbeddingResult,
+    EmbeddingsClient,
+    EmbeddingStream,
+    TaskType,
+    Usage,
+    VectorCache,
+)
 from langchain_aimlapi_embeddings import AIMLAPIEmbeddings, NugenEmbeddings
 from llama_index_aimlapi_embeddings import AIMLAPIEmbedding, NugenEmbedding
 
@@ -99,6 +107,9 @@ assert_type(langchain.embed_documents(["x"], titles=["t", None]), list[list[floa
 assert_type(langchain.embed_query("q", task_type="CLUSTERING"), list[float])
 assert_type(llama_index.get_text_embedding_batch(["x"], show_progress=True), list[list[float]])
 assert_type(langchain.client.usage, Usage)
+assert_type(langchain.embed_documents_iter(["x"]), EmbeddingStream[list[float]])
+assert_type(llama_index.embed_documents_iter(["x"], batches_of=9), EmbeddingStream[EmbeddingResult])
+assert_type(langchain.aembed_documents_iter(["x"]), AsyncEmbeddingStream[list[float]])
 assert_type(llama_index.model_validate(llama_index.model_dump()), AIMLAPIEmbedding)
 
 
@@ -128,6 +139,10 @@ async def twins() -> None:
 with EmbeddingsClient(model="m", api_key="k") as client:
     texts: Sequence[str] = ("a", "b")
     assert_type(client.embed(texts).vectors, list[list[float]])
+    assert_type(next(client.embed_iter(iter(texts))), list[float])
+    assert_type(next(client.embed_iter([None], on_invalid="none")), list[float] | None)
+    assert_type(next(client.embed_iter([("a", None)], batches_of=5)), EmbeddingResult)
+    assert_type(client.aembed_iter(texts, window=10), AsyncEmbeddingStream[list[float]])
     result = client.embed(texts, progress=True)
     assert_type(result[0], list[float])
     assert_type(result[:1], list[list[float]])
