@@ -20,7 +20,15 @@ from llama_index.core.rate_limiter import TokenBucketRateLimiter
 from llama_index.core.storage.kvstore import SimpleKVStore
 from pydantic import BaseModel, SecretStr
 
-from aimlapi_embeddings import EmbeddingsClient, TaskType, Usage, VectorCache
+from aimlapi_embeddings import (
+    EmbeddingsClient,
+    Estimate,
+    TaskType,
+    TrackedUsage,
+    Usage,
+    VectorCache,
+    track_usage,
+)
 from langchain_aimlapi_embeddings import AIMLAPIEmbeddings, NugenEmbeddings
 from llama_index_aimlapi_embeddings import AIMLAPIEmbedding, NugenEmbedding
 
@@ -48,6 +56,11 @@ AIMLAPIEmbeddings(
     max_concurrency=None,
     max_retries=1,
     max_retry_wait=1,
+    retry_for=600,
+    requests_per_minute=600,
+    tokens_per_minute=1e6,
+    max_usd=0.5,
+    max_tokens=10_000,
     request_timeout=10,
     rate_limiter=InMemoryRateLimiter(),
     cache="vectors.db",
@@ -79,6 +92,11 @@ NugenEmbedding(
     max_concurrency=4,
     max_retries=1,
     max_retry_wait=1,
+    retry_for=600,
+    requests_per_minute=600,
+    tokens_per_minute=1e6,
+    max_usd=None,
+    max_tokens=10_000,
     timeout=10,
     rate_limiter=TokenBucketRateLimiter(requests_per_minute=1),
     cache=VectorCache(Path("vectors.db"), timeout=1),
@@ -99,6 +117,8 @@ assert_type(langchain.embed_documents(["x"], titles=["t", None]), list[list[floa
 assert_type(langchain.embed_query("q", task_type="CLUSTERING"), list[float])
 assert_type(llama_index.get_text_embedding_batch(["x"], show_progress=True), list[list[float]])
 assert_type(langchain.client.usage, Usage)
+assert_type(llama_index.usage, Usage)
+assert_type(langchain.estimate(["x"], titles=["t"], role="query").usd, float | None)
 assert_type(llama_index.model_validate(llama_index.model_dump()), AIMLAPIEmbedding)
 
 
@@ -121,6 +141,7 @@ async def twins() -> None:
     """Await the async methods."""
     assert_type(await langchain.aembed_documents(["x"]), list[list[float]])
     assert_type(await langchain.aembed_query("q"), list[float])
+    assert_type(await llama_index.aestimate(["x"]), Estimate)
     assert_type(await llama_index.aget_query_embedding("q"), list[float])
     assert_type(await llama_index.aget_text_embedding_batch(["x"]), list[list[float]])
 
@@ -128,6 +149,10 @@ async def twins() -> None:
 with EmbeddingsClient(model="m", api_key="k") as client:
     texts: Sequence[str] = ("a", "b")
     assert_type(client.embed(texts).vectors, list[list[float]])
+    with track_usage() as usage:
+        assert_type(usage, TrackedUsage)
+    assert_type(usage.total_tokens, int)
+    assert_type(usage.snapshot(), Usage)
     result = client.embed(texts, progress=True)
     assert_type(result[0], list[float])
     assert_type(result[:1], list[list[float]])
