@@ -88,8 +88,9 @@ class Rates:
 
     def quit(self, place: Place) -> None:
         """Leave the line. Takes no lock, and may be called by a finalizer, and twice."""
-        with suppress(ValueError):
-            self._lines[place.lane].remove(place)
+        if self.limited:
+            with suppress(ValueError):
+                self._lines[place.lane].remove(place)
 
     def opens(self, place: Place) -> float:
         """Return the moment from which a request may leave, as things are now.
@@ -104,9 +105,9 @@ class Rates:
 
     def take(self, place: Place, now: float) -> None:
         """Use the rates for a request that leaves now, and leave the line."""
-        for kind, seconds in self._uses(place):
-            self._tat[kind] = max(self._tat[kind], now) + seconds
         if self.limited:
+            for kind, seconds in self._uses(place):
+                self._tat[kind] = max(self._tat[kind], now) + seconds
             self.quit(place)
 
     def correct(self, estimated: int, told: int) -> None:

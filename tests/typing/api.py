@@ -25,9 +25,12 @@ from aimlapi_embeddings import (
     EmbeddingResult,
     EmbeddingsClient,
     EmbeddingStream,
+    Estimate,
     TaskType,
+    TrackedUsage,
     Usage,
     VectorCache,
+    track_usage,
 )
 from langchain_aimlapi_embeddings import AIMLAPIEmbeddings, NugenEmbeddings
 from llama_index_aimlapi_embeddings import AIMLAPIEmbedding, NugenEmbedding
@@ -56,6 +59,11 @@ AIMLAPIEmbeddings(
     max_concurrency=None,
     max_retries=1,
     max_retry_wait=1,
+    retry_for=600,
+    requests_per_minute=600,
+    tokens_per_minute=1e6,
+    max_usd=0.5,
+    max_tokens=10_000,
     request_timeout=10,
     rate_limiter=InMemoryRateLimiter(),
     cache="vectors.db",
@@ -87,6 +95,11 @@ NugenEmbedding(
     max_concurrency=4,
     max_retries=1,
     max_retry_wait=1,
+    retry_for=600,
+    requests_per_minute=600,
+    tokens_per_minute=1e6,
+    max_usd=None,
+    max_tokens=10_000,
     timeout=10,
     rate_limiter=TokenBucketRateLimiter(requests_per_minute=1),
     cache=VectorCache(Path("vectors.db"), timeout=1),
@@ -110,6 +123,8 @@ assert_type(langchain.client.usage, Usage)
 assert_type(langchain.embed_documents_iter(["x"]), EmbeddingStream[list[float]])
 assert_type(llama_index.embed_documents_iter(["x"], batches_of=9), EmbeddingStream[EmbeddingResult])
 assert_type(langchain.aembed_documents_iter(["x"]), AsyncEmbeddingStream[list[float]])
+assert_type(llama_index.usage, Usage)
+assert_type(langchain.estimate(["x"], titles=["t"], role="query").usd, float | None)
 assert_type(llama_index.model_validate(llama_index.model_dump()), AIMLAPIEmbedding)
 
 
@@ -132,6 +147,7 @@ async def twins() -> None:
     """Await the async methods."""
     assert_type(await langchain.aembed_documents(["x"]), list[list[float]])
     assert_type(await langchain.aembed_query("q"), list[float])
+    assert_type(await llama_index.aestimate(["x"]), Estimate)
     assert_type(await llama_index.aget_query_embedding("q"), list[float])
     assert_type(await llama_index.aget_text_embedding_batch(["x"]), list[list[float]])
 
@@ -143,6 +159,10 @@ with EmbeddingsClient(model="m", api_key="k") as client:
     assert_type(next(client.embed_iter([None], on_invalid="none")), list[float] | None)
     assert_type(next(client.embed_iter([("a", None)], batches_of=5)), EmbeddingResult)
     assert_type(client.aembed_iter(texts, window=10), AsyncEmbeddingStream[list[float]])
+    with track_usage() as usage:
+        assert_type(usage, TrackedUsage)
+    assert_type(usage.total_tokens, int)
+    assert_type(usage.snapshot(), Usage)
     result = client.embed(texts, progress=True)
     assert_type(result[0], list[float])
     assert_type(result[:1], list[list[float]])
