@@ -124,9 +124,7 @@ def run(folder: Path, rows: int, server: Server, limit: float) -> Run:
         }
         with (folder / "log").open("wb") as log:
             program = [sys.executable, "-m", ray_programs.__name__, str(folder), str(rows)]
-            process = subprocess.Popen(
-                program, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
-            )
+            process = subprocess.Popen(program, cwd=ROOT, env=environment, stdout=log, stderr=log)
             try:
                 code = process.wait(limit)
             except subprocess.TimeoutExpired:
