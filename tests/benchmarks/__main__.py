@@ -1,8 +1,8 @@
 """Print all tables: `python -m tests.benchmarks [--only W7,W8] [--runs 5] [--rivals DIR]`.
 
-DIR is a virtual environment made from rivals.txt; without it the rivals' rows are left out. W10 and
-W3 need what the "stores" and "test" extras install. All takes an hour and a half on two CPUs, W1 to
-W6 a third of it; nothing else should run.
+DIR is a virtual environment made from rivals.txt; without it the rivals are left out. W3, W10, W15
+and W16 need what the "test", "stores" and "engines" extras install. All takes an hour and a
+half on two CPUs, W1 to W6 a third of it; nothing else should run.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.benchmarks import bench, plots, start
 from tests.benchmarks.works import Case, cases, growth, questions
 from tests.benchmarks.works_cached import cached
+from tests.benchmarks.works_engines import engines
 from tests.benchmarks.works_felt import felt
 
 
@@ -50,7 +51,7 @@ def main() -> None:
             return
         print(f"{machine()}; medians of {options.runs} runs, ratios round by round.\n")
         share, failures = options.share, list[str]()
-        goals = [*cases(share), *growth(share), *felt(share), *cached(share)]
+        goals = [*cases(share), *growth(share), *felt(share), *cached(share), *engines(share)]
         for case in chosen(questions(share) if options.questions else goals, options.only):
             try:
                 runs = bench.rounds(case, url, options.runs, options.rivals)

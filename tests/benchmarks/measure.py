@@ -17,6 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import engines  # noqa: F401  # its drivers
 import serving
 import stores
 from drivers import DRIVERS

@@ -6,6 +6,7 @@ its own warnings would be errors here.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -73,20 +74,22 @@ class Server:
 
     def _kill(self) -> int:
         """Kill one of the workers that were given our address; they are told by their name."""
-        pid = min(set(workers(self.url)) - set(self.killed))
+        names = processes(self.url).items()
+        pid = min(pid for pid, name in names if name.startswith(b"ray::MapWorker"))
         os.kill(pid, signal.SIGKILL)
         return pid
 
 
-def workers(url: str) -> Iterator[int]:
-    """Find the actors of this run that embed: by the name that Ray gives to its processes."""
+def processes(url: str) -> dict[int, bytes]:
+    """Find the processes of this run, by what is in their environment, and their names."""
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            name, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
-        except OSError:  # it has ended
+            if url.encode() in (folder / "environ").read_bytes():
+                found[int(folder.name)] = (folder / "cmdline").read_bytes()
+        except OSError:  # it has ended, or is another user's
             continue
-        if name.startswith(b"ray::MapWorker") and url.encode() in environment:
-            yield int(folder.name)
+    return found
 
 
 class Run(NamedTuple):
@@ -121,17 +124,16 @@ def run(folder: Path, rows: int, server: Server, limit: float) -> Run:
         }
         with (folder / "log").open("wb") as log:
             program = [sys.executable, "-m", ray_programs.__name__, str(folder), str(rows)]
-            process = subprocess.Popen(
-                program, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
-            )
+            process = subprocess.Popen(program, cwd=ROOT, env=environment, stdout=log, stderr=log)
             try:
                 code = process.wait(limit)
             except subprocess.TimeoutExpired:
                 code = None
-            finally:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
+            finally:  # a driver that was stopped leaves its node behind
+                for pid in {*processes(url)} - {os.getpid()}:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                process.wait()
     assert code == 0, (code, (folder / "log").read_text(errors="replace")[-4000:])
     return Run(folder, server, json.loads((folder / "seen.json").read_text()), texts)
 
