@@ -163,7 +163,10 @@ MATRIX: tuple[Row, ...] = (
         wait=(0.0, 24 * 20.0),
     ),
     *(cured("server error, once", str(status), Fault(status)) for status in SERVER_ERRORS),
-    *(cured("server error, three times", str(status), *[Fault(status)] * 3) for status in SERVER_ERRORS),
+    *(
+        cured("server error, three times", str(status), *[Fault(status)] * 3)
+        for status in SERVER_ERRORS
+    ),
     *(
         lasting("server error, for ever", str(status), Fault(status), InternalServerError)
         for status in SERVER_ERRORS
