@@ -70,7 +70,7 @@ class Telemetry:
         self._metrics: _Metrics | None = None
 
     def begin(self, encoding_format: str | None) -> Trace | None:
-        """Begin to tell of a call; None when nobody can be listening.
+        """Begin to tell of a call; None when nothing receives it.
 
         Args:
             encoding_format: That is asked for, or None.

@@ -73,7 +73,7 @@ def request(
     resent: int,
     monotonic: Callable[[], float],
 ) -> Request | None:
-    """Tell that an attempt begins; None when nobody listens to single requests.
+    """Tell that an attempt begins; None when single requests are neither logged nor traced.
 
     Args:
         trace: Of the call, or None.

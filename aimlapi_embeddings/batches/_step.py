@@ -51,7 +51,7 @@ _SHOWN_ROWS = 10
 # Failures of the service that a later run may not meet. With on_error="keep" they leave their rows
 # without a vector; every other error would meet all rows, or cannot be trusted, and is raised.
 _PASSING = (RateLimitError, InternalServerError, APIConnectionError, BudgetExceededError)
-# Seconds for which a request is repeated: a job outlasts a storm of refusals, and nobody waits.
+# Seconds for which a request is repeated: a job goes on through minutes of refusals.
 _RETRY_FOR = 600.0
 # What belongs to one process, and what to use instead.
 _OF_ONE_PROCESS = {
@@ -76,7 +76,7 @@ class EmbedBatches:
         text: The column of texts.
         title: The column of titles, for models that take them; null where a text has none.
         vector: The column of vectors: float32, d numbers each. A dict gets an array of n x d.
-        role: `"document"` for what is searched, `"query"` for what is searched with.
+        role: `"document"` for texts that are stored and searched, `"query"` for questions.
         on_error: What becomes of a row that gets no vector. `"raise"` raises, naming the rows.
             `"keep"` gives it a null vector and a reason, where the text is at fault (null, empty,
             refused), the service fails in a way that passes (429, 5xx, no connection) when all
@@ -109,7 +109,7 @@ class EmbedBatches:
         size: Numbers of each vector.
 
     Raises:
-        ConfigurationError: Options that cannot work, or cannot travel to other processes.
+        ConfigurationError: Options that cannot work, or cannot be sent to other processes.
 
     Example:
         >>> step = EmbedBatches(model="text-embedding-3-small")  # doctest: +SKIP
@@ -348,14 +348,14 @@ _LAYOUTS = ("fixed", "list")
 
 
 def _check_key(given: Any) -> Callable[[], str | SecretLike] | None:
-    """Return the function that fetches the key; the key itself may not travel with the step."""
+    """Return the function that fetches the key; the key itself is not sent with the step."""
     if given is None:
         return None
     function = getattr(given, "get_secret_value", lambda: None)()
     if not callable(function):
         raise ConfigurationError(
-            "api_key is not a function. A step travels to its workers, and engines write what "
-            "travels into logs and object stores; so it carries no key. Set the key in the "
+            "api_key is not a function. A step is sent to its workers, and engines write what "
+            "is sent into logs and object stores; so it holds no key. Set the key in the "
             "environment of the workers before their node starts, or pass a function that fetches "
             "it there."
         )
@@ -378,7 +378,7 @@ def _check_names(**names: str | None) -> None:
 
 
 def _client_options(model: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of each worker's client, when each can travel there."""
+    """Return the options of each worker's client, when each can be sent there."""
     taken = inspect.signature(EmbeddingsClient).parameters
     for name in given:
         if name in _OF_ONE_PROCESS:

@@ -221,7 +221,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection = None
         try:
             connection = sqlite3.connect(
-                f"file:{quote(str(path))}?{mode}",
+                f"file:{quote(os.fsencode(path))}?{mode}",
                 uri=True,
                 timeout=0,
                 isolation_level=None,  # transactions are begun by us

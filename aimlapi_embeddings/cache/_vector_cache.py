@@ -435,7 +435,16 @@ def _absolute(path: object) -> Path:
         raise ConfigurationError(f"cache={path!r} is neither a VectorCache nor the path of a file.")
     if not os.fspath(path):
         raise ConfigurationError("the path of the cache is empty; name a file.")
+    if not _can_be_named(os.fspath(path)):
+        raise ConfigurationError(f"cache={path!r} is not a name that a file can have.")
     return Path(os.path.abspath(os.path.expanduser(path)))
+
+
+def _can_be_named(path: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
 
 
 def _nothing(connection: sqlite3.Connection) -> None:

@@ -15,7 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from aimlapi_embeddings import AIMLAPIError, CacheError, CacheWarning, VectorCache
+from aimlapi_embeddings import (
+    AIMLAPIError,
+    CacheError,
+    CacheWarning,
+    ConfigurationError,
+    VectorCache,
+)
 from tests.support.cache_writer import PER_BATCH
 from tests.support.cached_rows import key_of, names, row_of
 
@@ -423,3 +429,16 @@ def test_a_process_that_is_forked_in_the_middle_of_work_uses_the_cache(cache: Ve
 def use_in_a_child(cache: VectorCache, n: int) -> None:
     fill(cache, names(20, f"child-{n}-"))
     assert found_of(cache, names(20, f"child-{n}-")) == {*names(20, f"child-{n}-")}
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"], ids=ascii)
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="not a name that a file can have"):
+        VectorCache(tmp_path / name)
+
+
+def test_a_name_in_another_encoding_is_a_name(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"vectors-\xe9.db")
+    with VectorCache(path) as cache:
+        fill(cache, names(1))
+    assert path.stat().st_size > 0

@@ -9,7 +9,7 @@ import contextlib
 import inspect
 import math
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -97,6 +97,15 @@ USUAL: Mapping[Callable[..., Any], dict[str, Any]] = {
     NugenEmbedding: {"model_name": NUGEN, "api_key": KEY},
 }
 REFUSAL = {**dict.fromkeys(USUAL, ValidationError), EmbeddingsClient: ConfigurationError}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Work in a folder of its own: a name that is given to `cache` becomes a file."""
+    with contextlib.chdir(tmp_path_factory.mktemp("fuzz")):
+        yield
+
+
 WAYS = pytest.mark.parametrize("make", USUAL, ids=lambda make: make.__name__)
 
 

@@ -154,7 +154,7 @@ MATRIX: tuple[Row, ...] = (
     ),
     Row(
         what="429",
-        how="24 in a storm on 16 requests",
+        how="24 times for 16 requests",
         faults=[Fault(429)] * 24,
         texts=16,
         options={"batch_size": 1, "max_concurrency": 8, "max_retries": 99},
@@ -163,7 +163,10 @@ MATRIX: tuple[Row, ...] = (
         wait=(0.0, 24 * 20.0),
     ),
     *(cured("server error, once", str(status), Fault(status)) for status in SERVER_ERRORS),
-    *(cured("server error, thrice", str(status), *[Fault(status)] * 3) for status in SERVER_ERRORS),
+    *(
+        cured("server error, three times", str(status), *[Fault(status)] * 3)
+        for status in SERVER_ERRORS
+    ),
     *(
         lasting("server error, for ever", str(status), Fault(status), InternalServerError)
         for status in SERVER_ERRORS
