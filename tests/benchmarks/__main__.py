@@ -19,6 +19,7 @@ from tests.benchmarks import bench, plots, start
 from tests.benchmarks.works import Case, cases, growth, questions
 from tests.benchmarks.works_cached import cached
 from tests.benchmarks.works_felt import felt
+from tests.benchmarks.works_streams import streams
 
 
 def machine() -> str:
@@ -50,7 +51,7 @@ def main() -> None:
             return
         print(f"{machine()}; medians of {options.runs} runs, ratios round by round.\n")
         share, failures = options.share, list[str]()
-        goals = [*cases(share), *growth(share), *felt(share), *cached(share)]
+        goals = [*cases(share), *growth(share), *felt(share), *cached(share), *streams(share)]
         for case in chosen(questions(share) if options.questions else goals, options.only):
             try:
                 runs = bench.rounds(case, url, options.runs, options.rivals)

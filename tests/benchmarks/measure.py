@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import serving
 import stores
+import streams
 from drivers import DRIVERS
 from memory import Peak
 from server import check, texts_for
@@ -77,6 +78,7 @@ KINDS = {
     "beside": serving.beside,
     "stalls": serving.stalls,
     "store": stores.fill,
+    "stream": streams.streamed,
 }
 
 
