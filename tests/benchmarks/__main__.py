@@ -20,6 +20,7 @@ from tests.benchmarks.works import Case, cases, growth, questions
 from tests.benchmarks.works_cached import cached
 from tests.benchmarks.works_engines import engines
 from tests.benchmarks.works_felt import felt
+from tests.benchmarks.works_streams import streams
 
 
 def machine() -> str:
@@ -51,7 +52,8 @@ def main() -> None:
             return
         print(f"{machine()}; medians of {options.runs} runs, ratios round by round.\n")
         share, failures = options.share, list[str]()
-        goals = [*cases(share), *growth(share), *felt(share), *cached(share), *engines(share)]
+        goals = [*cases(share), *growth(share), *felt(share)]
+        goals += [*cached(share), *streams(share), *engines(share)]
         for case in chosen(questions(share) if options.questions else goals, options.only):
             try:
                 runs = bench.rounds(case, url, options.runs, options.rivals)

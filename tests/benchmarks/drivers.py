@@ -21,6 +21,7 @@ from typing import Any
 
 from floor import KEY, MODEL, NATIVE, Floor, TransportFloor, cut, decode
 from server import VECTORS, vector
+from streams import at_once, streaming
 from works import FRAMEWORK, LOGGED, RECORDED, SIZES, TRANSPORT, UNRECORDED, Work
 
 DRIVERS: dict[str, Callable[..., Any]] = {}
@@ -172,6 +173,19 @@ def of_a_filled_cache(base_url: str, work: Work, *, method: str) -> Any:
 DRIVERS["floor, bare sqlite3"] = partial(of_a_filled_cache, method="bare")
 DRIVERS["ours, find()"] = partial(of_a_filled_cache, method="find")
 DRIVERS["ours, cached array()"] = partial(of_a_filled_cache, method="embed")
+
+
+def of_streams(base_url: str, work: Work, how: Callable[..., Any], **options: Any) -> Any:
+    from aimlapi_embeddings import EmbeddingsClient
+
+    size = {"batch_size": work.batch} if work.batch == 1000 else {}
+    ours = EmbeddingsClient(model=MODEL, api_key=KEY, base_url=base_url, **of_ours(work), **size)
+    return how(ours, **options)
+
+
+DRIVERS["ours, embed().vectors"] = partial(of_streams, how=at_once)
+DRIVERS["ours, stream"] = partial(of_streams, how=streaming)
+DRIVERS["ours, stream of results"] = partial(of_streams, how=streaming, batches_of=1000)
 
 
 @driver("langchain-openai")

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import engines  # noqa: F401  # its drivers
 import serving
 import stores
+import streams
 from drivers import DRIVERS
 from memory import Peak
 from server import check, texts_for
@@ -78,6 +79,7 @@ KINDS = {
     "beside": serving.beside,
     "stalls": serving.stalls,
     "store": stores.fill,
+    "stream": streams.streamed,
 }
 
 

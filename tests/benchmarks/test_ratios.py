@@ -11,6 +11,7 @@ from tests.benchmarks import bench
 from tests.benchmarks.works import Case, cases
 from tests.benchmarks.works_cached import cached
 from tests.benchmarks.works_felt import beside, stalls, users
+from tests.benchmarks.works_streams import streams
 
 SHARE = 0.1
 
@@ -21,7 +22,14 @@ def url() -> Iterator[str]:
         yield url
 
 
-CASES = [*cases(SHARE), *users(SHARE), *beside(SHARE), *stalls(SHARE), *cached(SHARE)]
+CASES = [
+    *cases(SHARE),
+    *users(SHARE),
+    *beside(SHARE),
+    *stalls(SHARE),
+    *cached(SHARE),
+    *streams(SHARE),
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
