@@ -24,7 +24,7 @@ from aimlapi_embeddings.adapters import (
     TimeoutLike,
 )
 from llama_index_aimlapi_embeddings._cache import CachedVectors
-from llama_index_aimlapi_embeddings._events import emit_events, emit_usage
+from llama_index_aimlapi_embeddings._events import emit_events, emit_usage, keep_signature
 from llama_index_aimlapi_embeddings._nodes import name_nodes
 
 # `progress` and `known` of a batch: the methods that the base class has for this take texts alone,
@@ -168,10 +168,12 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
     # Embedding. Every method of the base class that asks a cache or a limiter is replaced: the base
     # keeps vectors under the bare text, and asks the limiter for windows instead of requests.
 
+    @keep_signature
     def _get_query_embedding(self, query: str) -> Embedding:
         with emit_usage(self.model_name) as brought:
             return brought(self.client.embed([query], role="query")).vectors[0]
 
+    @keep_signature
     async def _aget_query_embedding(self, query: str) -> Embedding:
         with emit_usage(self.model_name) as brought:
             return brought(await self.client.aembed([query], role="query")).vectors[0]
@@ -191,6 +193,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
             result = brought(await self.client.aembed(texts, **(_of_batch.get() or {})))
         return await result.avectors()
 
+    @keep_signature
     def get_query_embedding(self, query: str) -> Embedding:
         """Embed a query.
 
@@ -205,6 +208,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
         """
         return self._embed_one(query, "query", self._get_query_embedding)
 
+    @keep_signature
     async def aget_query_embedding(self, query: str) -> Embedding:
         """Embed a query, like `get_query_embedding`."""
         return await self._aembed_one(query, "query", self._aget_query_embedding)
