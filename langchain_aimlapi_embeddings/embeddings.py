@@ -129,7 +129,7 @@ class _Embeddings(EmbeddingsModel, Embeddings):
         Raises:
             AIMLAPIError: See `aimlapi_embeddings`.
         """
-        return self.client.embed([text], role="query", task_type=task_type).vectors[0]
+        return self.client.embed([text], role="query", task_type=task_type)[0]
 
     async def aembed_documents(
         self,
@@ -150,7 +150,7 @@ class _Embeddings(EmbeddingsModel, Embeddings):
     ) -> list[float]:
         """Embed a query, like `embed_query`, with the same request."""
         result = await self.client.aembed([text], role="query", task_type=task_type)
-        return result.vectors[0]
+        return result[0]
 
 
 class AIMLAPIEmbeddings(_Embeddings):

@@ -171,12 +171,12 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
     @keep_signature
     def _get_query_embedding(self, query: str) -> Embedding:
         with emit_usage(self.model_name) as brought:
-            return brought(self.client.embed([query], role="query")).vectors[0]
+            return brought(self.client.embed([query], role="query"))[0]
 
     @keep_signature
     async def _aget_query_embedding(self, query: str) -> Embedding:
         with emit_usage(self.model_name) as brought:
-            return brought(await self.client.aembed([query], role="query")).vectors[0]
+            return brought(await self.client.aembed([query], role="query"))[0]
 
     def _get_text_embedding(self, text: str) -> Embedding:
         return self._get_text_embeddings([text])[0]
