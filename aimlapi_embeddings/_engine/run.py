@@ -187,6 +187,9 @@ def drive(
         step = next(flow)
         while True:
             if isinstance(step, Send):
+                if over.is_set():  # before anything is opened for it, or started to watch it
+                    step.sent = False
+                    raise _Stopped
                 attempt = Attempt(over.is_set, step.request_id)
                 caller.attempts[attempt] = None
                 try:

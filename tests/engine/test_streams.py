@@ -14,10 +14,12 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opentelemetry.trace import StatusCode
 
 from aimlapi_embeddings import (
     AuthenticationError,
     BadRequestError,
+    BudgetExceededError,
     ConfigurationError,
     EmbeddingResult,
     EmbeddingsClient,
@@ -27,6 +29,7 @@ from aimlapi_embeddings import (
 from aimlapi_embeddings.emulator import Emulator, Fault, Reply, Request, faults
 from tests.support.entry_points import GOOGLE, OPENAI, EntryPoint, FakeServer, Mode
 from tests.support.streams import Source, from_task, read
+from tests.support.telemetry import attributes, collecting
 
 pytestmark = pytest.mark.timeout(60)  # what hangs hangs for ever
 
@@ -540,3 +543,41 @@ def test_a_source_whose_length_cannot_be_told_is_read(core: EntryPoint) -> None:
     with pytest.raises(NotImplementedError):
         operator.length_hint(Unsized([]))
     assert len(read(client_of(core), core.mode, Unsized(["a", "b"])).got) == 2
+
+
+def test_a_budget_that_is_used_up_ends_the_stream_behind_what_was_paid_for(
+    core: EntryPoint,
+) -> None:
+    client = client_of(core, batch_size=2, max_concurrency=1, max_tokens=60)
+    reading = read(client, core.mode, (f"text {i}" for i in count()))
+    assert isinstance(reading.error, BudgetExceededError)
+    assert reading.got
+    assert reading.error.partial is not None
+    assert reading.error.partial.start == len(reading.got)
+    assert client.usage.total_tokens <= 60
+
+
+@pytest.mark.parametrize(("texts", "most"), [(7, None), (None, 5)])
+def test_a_stream_is_one_span_and_its_requests_are_children(
+    core: EntryPoint, texts: int | None, most: int | None
+) -> None:
+    with collecting() as told:
+        client = client_of(core, batch_size=2)
+        source = (f"text {i}" for i in (range(texts) if texts else count()))
+        reading = read(client, core.mode, source, most=most, window=6)
+        assert len(reading.got) == (texts or most)
+        [call] = told.calls
+        assert call.status.status_code is StatusCode.UNSET
+        assert told.requests
+        assert {request.parent.span_id for request in told.requests if request.parent} == {
+            call.get_span_context().span_id
+        }
+
+
+def test_an_error_of_a_stream_is_told_to_its_span(
+    core: EntryPoint, fake_server: FakeServer
+) -> None:
+    fake_server.will(Fault(401))
+    with collecting() as told:
+        read(client_of(core), core.mode, ["a"])
+        assert attributes(told.call)["error.type"] == "401"

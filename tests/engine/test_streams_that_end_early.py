@@ -297,6 +297,38 @@ def test_ctrl_c_carries_what_was_finished_and_the_client_stays_usable() -> None:
         client.close()
 
 
+# A kill
+
+KILLED = """
+import sys
+from aimlapi_embeddings import EmbeddingsClient
+
+base_url, cache = sys.argv[1:]
+client = EmbeddingsClient(
+    model="text-embedding-3-small", api_key="any", base_url=base_url, batch_size=5, cache=cache
+)
+texts = (f"text {i % 450}" for i in range(500))
+for n, vector in enumerate(client.embed_iter(texts)):
+    pass
+print(n + 1)
+"""
+
+
+def test_a_job_that_is_killed_and_begun_again_pays_for_each_text_once(tmp_path: Path) -> None:
+    with serving(latency=0.05) as (server, base_url):
+        arguments = base_url, str(tmp_path / "cache")
+        for most in (20, 50):
+            process = program(tmp_path / "program.py", KILLED, *arguments)
+            eventually(lambda most=most: len(server.requests) >= most)  # type: ignore[misc]
+            process.kill()
+            process.communicate(timeout=SOON)
+        process = program(tmp_path / "program.py", KILLED, *arguments)
+        out, err = process.communicate(timeout=SOON)
+        assert (out, err) == ("500\n", "")
+        # What was in flight at the two kills may be paid for twice.
+        assert 90 <= len(server.requests) <= 90 + 2 * BOUND
+
+
 # Other threads, loops and processes
 
 
