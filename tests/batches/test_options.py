@@ -33,7 +33,7 @@ class Hidden:
 
 @pytest.mark.parametrize("key", [KEY, Hidden(), KEY.encode()])
 def test_a_key_that_is_no_function_is_refused_without_showing_it(key: Any) -> None:
-    with pytest.raises(ConfigurationError, match="carries no key") as caught:
+    with pytest.raises(ConfigurationError, match="holds no key") as caught:
         EmbedBatches(model=OPENAI, api_key=key)
     assert_hidden(all_of(caught.value))
 

@@ -52,7 +52,7 @@ def run_pipeline() -> list[Any]:
             RayTransformComponent(
                 transform_class=AIMLAPIEmbedding,
                 transform_kwargs={"model_name": MODEL["model"], "dimensions": MODEL["dimensions"]},
-                map_batches_kwargs={"batch_size": 20, **LITTLE},
+                map_batches_kwargs={"batch_size": 20, "concurrency": 1, **LITTLE},
             )
         ]
     )

@@ -32,6 +32,7 @@ from aimlapi_embeddings import (
     VectorCache,
     track_usage,
 )
+from aimlapi_embeddings.batches import EmbedBatches, SharedLimit
 from langchain_aimlapi_embeddings import AIMLAPIEmbeddings, NugenEmbeddings
 from llama_index_aimlapi_embeddings import AIMLAPIEmbedding, NugenEmbedding
 
@@ -171,3 +172,26 @@ with EmbeddingsClient(model="m", api_key="k") as client:
     assert_type(result.truncated, dict[int, int])
 EmbeddingsClient(model="m", api_key="k", timeout=(3, 10))
 EmbeddingsClient(model="m", api_key="k", timeout=httpx.Timeout(10))
+
+
+step = EmbedBatches(
+    model="m",
+    text="text",
+    title=None,
+    vector="vector",
+    role="document",
+    on_error="keep",
+    error="error",
+    column="list",
+    size=3,
+    keep_existing=True,
+    requests_per_minute=60,
+    workers=2,
+    shared_limit="a file",
+    api_key=lambda: "fetched",
+    max_concurrency=4,
+    cache="a file",
+)
+assert_type(step.size, int)
+assert_type(step.client, EmbeddingsClient)
+EmbeddingsClient(model="m", rate_limiter=SharedLimit("a file", 60))
