@@ -96,7 +96,9 @@ def read_vectors(name: str, column: Any, size: int) -> tuple[Matrix, Mask]:
             "another column, or pass keep_existing=False to replace it."
         )
     valid = np.asarray(column.is_valid())
-    lengths = set(pc.unique(pc.drop_null(pc.list_value_length(column))).to_pylist())
+    compute: Any = pc  # whose functions PyArrow's own type hints do not list before version 25
+    widths = compute.list_value_length(column)
+    lengths = set(widths.drop_null().unique().to_pylist())
     if lengths - {size}:
         found = ", ".join(map(str, sorted(lengths)))
         raise ConfigurationError(
