@@ -42,17 +42,22 @@ def show_table(frame: pd.DataFrame, **formats: str) -> None:
     display({"text/html": table, "text/plain": plain}, raw=True)
 
 
-def show_figure(figure: Figure, description: str) -> None:
+def show_figure(figure: Figure, description: str, *, measured: bool = False) -> None:
     """Show a picture, and below it a description, for readers who cannot see it too.
 
     The description is also the picture's alternative text in the metadata of the output. JupyterLab
     and nbconvert do not show that one yet.
+
+    Args:
+        figure: What to show. It is closed.
+        description: At least a sentence; without figures that differ between runs.
+        measured: Whether the picture shows measured times, and so differs between runs.
     """
     png = io.BytesIO()
     # Without the version of Matplotlib, so that equal pictures are equal bytes.
     figure.savefig(png, format="png", dpi=80, metadata={"Software": None})
     pyplot.close(figure)
-    alternative = {"image/png": {"alt": description}}
+    alternative = {"image/png": {"alt": description, **({"measured": True} if measured else {})}}
     display(
         {"image/png": png.getvalue(), "text/plain": description}, metadata=alternative, raw=True
     )
