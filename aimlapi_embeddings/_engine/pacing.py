@@ -228,7 +228,7 @@ class Pacer:
 
     def told_tokens(self, estimated: int, told: int) -> None:
         """Note how many tokens a request had in truth; 0 where the reply does not tell."""
-        if told:
+        if told and self.rates.limited:
             with self._lock:
                 self.rates.correct(estimated, told)
 
