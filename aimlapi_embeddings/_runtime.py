@@ -14,7 +14,7 @@ from aimlapi_embeddings._engine.limits import LearnedLimits
 from aimlapi_embeddings._engine.meter import Meter
 from aimlapi_embeddings._engine.pacing import Pacer
 from aimlapi_embeddings._engine.retries import RetryPolicy
-from aimlapi_embeddings._engine.run import Runtime
+from aimlapi_embeddings._engine.runtime import Runtime
 from aimlapi_embeddings._engine.waiting import Clock
 from aimlapi_embeddings._engine.workers import Workers
 from aimlapi_embeddings._log import Once

@@ -15,7 +15,7 @@ from aimlapi_embeddings._engine.lookup import looking_up, making_keys
 from aimlapi_embeddings._engine.pacing import Caller, Lane
 from aimlapi_embeddings._engine.planning import Plan, billed_tokens, plan_batches
 from aimlapi_embeddings._engine.refusals import Worklist
-from aimlapi_embeddings._engine.run import Runtime
+from aimlapi_embeddings._engine.runtime import Runtime
 from aimlapi_embeddings._errors import AIMLAPIError, InvalidInputError
 from aimlapi_embeddings._protocol.options import Options, expected_size
 from aimlapi_embeddings._protocol.request import (

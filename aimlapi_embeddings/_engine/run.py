@@ -8,97 +8,18 @@ touched there alone. Tasks run in the caller's event loop and are cancelled with
 from __future__ import annotations
 
 import contextvars
-import math
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
-import msgspec
-
-from aimlapi_embeddings._engine.budget import Budget
 from aimlapi_embeddings._engine.flow import Call, embed_part
-from aimlapi_embeddings._engine.limiter import Limiter
-from aimlapi_embeddings._engine.limits import LearnedLimits
-from aimlapi_embeddings._engine.meter import Meter
-from aimlapi_embeddings._engine.pacing import Pacer
-from aimlapi_embeddings._engine.retries import RetryPolicy
+from aimlapi_embeddings._engine.runtime import Runtime
 from aimlapi_embeddings._engine.steps import Deliver, Flow, Run, Send, Sleep, Wait
-from aimlapi_embeddings._engine.waiting import Clock, ThreadCaller
-from aimlapi_embeddings._engine.workers import Workers
+from aimlapi_embeddings._engine.waiting import ThreadCaller
 from aimlapi_embeddings._errors import AIMLAPIError
-from aimlapi_embeddings._log import Once
 from aimlapi_embeddings._protocol.attempt import Attempt, CallEnded
-from aimlapi_embeddings._protocol.options import Options
-from aimlapi_embeddings._telemetry import Telemetry
-from aimlapi_embeddings._types import Reply, Usage
-from aimlapi_embeddings.cache import VectorCache
-
-if TYPE_CHECKING:
-    pass
-
-
-class Transport(Protocol):
-    """Carries one request."""
-
-    def send(self, body: bytes, attempt: Attempt) -> Reply:
-        """Send and wait in this thread."""
-
-    async def send_async(self, body: bytes, attempt: Attempt) -> Reply:
-        """Send and wait in this task."""
-
-    def close(self) -> None:
-        """Close what sync calls opened."""
-
-    async def aclose(self) -> None:
-        """Close what this event loop's calls opened."""
-
-
-class Runtime(msgspec.Struct, frozen=True):
-    """What all calls of one client share in one process.
-
-    Attributes:
-        url: As it may be shown.
-        key: The argument or the variable that holds the key.
-        cache: Where vectors are kept and looked up, or None.
-        new_request_id: Makes what a request is called by us.
-    """
-
-    options: Options
-    policy: RetryPolicy
-    url: str
-    key: str
-    transport: Transport
-    pacer: Pacer
-    limits: LearnedLimits
-    clock: Clock
-    limiter: Limiter | None
-    workers: Workers
-    meter: Meter
-    budget: Budget
-    once: Once
-    cache: VectorCache | None
-    telemetry: Telemetry
-    new_request_id: Callable[[], str]
-
-    @property
-    def waves_of(self) -> int:
-        """How many requests packing expects to be in flight together.
-
-        More requests would run side by side, but where they are limited each is a share of it.
-        """
-        return 1 if self.limiter or self.pacer.rates.limited else self.pacer.most
-
-    @property
-    def most_tokens(self) -> float:
-        """Most tokens that one request can ever be granted."""
-        limiter = self.limiter.max_tokens if self.limiter else math.inf
-        return min(self.pacer.rates.most_tokens, limiter)
-
-    def close(self) -> None:
-        """Close what sync calls opened, at once; connections in use close with their requests."""
-        self.workers.close()
-        self.transport.close()
+from aimlapi_embeddings._types import Usage
 
 
 class Sink(Protocol):

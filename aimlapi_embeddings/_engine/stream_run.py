@@ -23,7 +23,8 @@ from typing import Any, TypeAlias, TypeVar
 from aimlapi_embeddings._engine.collect import attach_partial
 from aimlapi_embeddings._engine.flow import Call, embed_part
 from aimlapi_embeddings._engine.pacing import Caller
-from aimlapi_embeddings._engine.run import Item, Runtime, drive, drive_async, job_of
+from aimlapi_embeddings._engine.run import Item, drive, drive_async, job_of
+from aimlapi_embeddings._engine.runtime import Runtime
 from aimlapi_embeddings._engine.steps import Deliver
 from aimlapi_embeddings._engine.stream_window import Next, Window
 from aimlapi_embeddings._engine.waiting import TaskCaller, ThreadCaller

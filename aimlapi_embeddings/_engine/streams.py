@@ -21,7 +21,7 @@ from aimlapi_embeddings._engine.long_texts import Shortener
 from aimlapi_embeddings._engine.pacing import Caller, Lane
 from aimlapi_embeddings._engine.planning import even_size, most_tokens, never_granted
 from aimlapi_embeddings._engine.refusals import Worklist
-from aimlapi_embeddings._engine.run import Runtime
+from aimlapi_embeddings._engine.runtime import Runtime
 from aimlapi_embeddings._engine.stream_packing import Packer
 from aimlapi_embeddings._engine.stream_window import Outlet, Results, Rules, Vectors, Window
 from aimlapi_embeddings._errors import AIMLAPIError, ConfigurationError
