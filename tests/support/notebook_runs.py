@@ -26,7 +26,6 @@ MASKS = [
     (re.compile(r"(?<=127\.0\.0\.1:)\d+"), "PORT"),
     (re.compile(r"(?<=user-agent: ).*"), "NAMES AND VERSIONS"),
     (re.compile(r"(?<=accept-encoding: ).*"), "ENCODINGS"),
-    (re.compile(r"(?<=x-client-request-id: ).*"), "AN ID OF THE CALL"),
     (re.compile(r"(?<=in your run: )[\d.,]+"), "VARIES"),
 ]
 """What differs between runs or machines, and what is committed in its place."""
