@@ -8,6 +8,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -207,7 +208,8 @@ print(said[0].message)
 def test_what_may_only_be_read_is_found_and_one_warning_tells_of_writes(
     file: int, folder: int
 ) -> None:
-    place = Path(f"/tmp/aimlapi-read-only-{os.getpid()}-{file}-{folder}")
+    # Not in a folder that another user may not enter, as those of `tmp_path` are.
+    place = Path(tempfile.gettempdir(), f"aimlapi-read-only-{os.getpid()}-{file}-{folder}")
     place.mkdir()
     try:
         with VectorCache(place / "vectors.db") as cache:
