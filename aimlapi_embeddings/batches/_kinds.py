@@ -190,5 +190,6 @@ def check_column(batch: Batch, option: str, name: str) -> None:
         meant = f" Did you mean {near!r}?" if near else ""
         listed = ", ".join(repr(other) for other in batch.names) or "none"
         raise ConfigurationError(
-            f"{option}={name!r} is not a column of the batch, which has {listed}.{meant}"
+            f"{option}={name!r} is not a column of the batch, which has {listed}.{meant} "
+            f"Pass {option}= with the name of the column of {option}s."
         )

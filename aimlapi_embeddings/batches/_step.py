@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import pyarrow as pa
 
-from aimlapi_embeddings._catalog.models import did_you_mean, one_of
+from aimlapi_embeddings._catalog.models import one_of
 from aimlapi_embeddings._client import EmbeddingsClient
 from aimlapi_embeddings._engine.inputs import why_bad
 from aimlapi_embeddings._errors import (
@@ -28,6 +28,7 @@ from aimlapi_embeddings._errors import (
     ReplyError,
     ShortTraceback,
 )
+from aimlapi_embeddings._protocol.arguments import checked_arguments
 from aimlapi_embeddings._protocol.options import check_flag, check_integer
 from aimlapi_embeddings._protocol.secrets import SecretLike, as_secret
 from aimlapi_embeddings._protocol.vectors import VectorBuffer
@@ -59,6 +60,15 @@ _OF_ONE_PROCESS = {
     "async_http_client": "connections belong to one process, and each worker opens its own",
     "rate_limiter": "it belongs to one process; use requests_per_minute with workers, or "
     "shared_limit",
+}
+# Names that people try, and the option that each of them stands for.
+_RENAMED = {
+    "input_column": "text",
+    "text_column": "text",
+    "title_column": "title",
+    "output_column": "vector",
+    "vector_column": "vector",
+    "error_column": "error",
 }
 
 
@@ -117,6 +127,7 @@ class EmbedBatches:
         ...     writer.write_batch(batch)
     """
 
+    @checked_arguments(passed_on=inspect.signature(EmbeddingsClient).parameters, renamed=_RENAMED)
     def __init__(
         self,
         *,
@@ -379,16 +390,9 @@ def _check_names(**names: str | None) -> None:
 
 def _client_options(model: str, given: dict[str, Any]) -> dict[str, Any]:
     """Return the options of each worker's client, when each can be sent there."""
-    taken = inspect.signature(EmbeddingsClient).parameters
     for name in given:
         if name in _OF_ONE_PROCESS:
             raise ConfigurationError(f"a step cannot carry {name}: {_OF_ONE_PROCESS[name]}.")
-        if name not in taken:
-            names = [*taken, *inspect.signature(EmbedBatches).parameters]
-            raise ConfigurationError(
-                f"{name} is an option neither of the step nor of EmbeddingsClient"
-                f"{did_you_mean(name, names)}"
-            )
     patience = {} if "max_retries" in given else {"retry_for": _RETRY_FOR}
     return {"model": model, **patience, **given}
 
@@ -435,7 +439,7 @@ def _check_strings(option: str, name: str, values: Sequence[Any]) -> None:
         if not _is_missing(value):
             raise ConfigurationError(
                 f"{option}={name!r} is a column without strings: its first value is of the type "
-                f"{type(value).__name__}."
+                f"{type(value).__name__}. Cast the column to strings first."
             )
 
 

@@ -147,8 +147,9 @@ def test_the_role_reaches_the_server(server: emulator.Emulator) -> None:
     ("batch", "words"),
     [
         (pa.table({"texts": ["a"]}), "Did you mean 'texts'"),
+        (pa.table({"body": ["a"]}), "which has 'body'. Pass text= with the name of the column"),
         (pa.table({"text": [1]}), "column without strings: its first value is of the type int"),
-        (pd.DataFrame({"text": [None, 2.5]}), "the type float"),
+        (pd.DataFrame({"text": [None, 2.5]}), "the type float. Cast the column to strings first"),
         ({"text": np.zeros((1, 2))}, "the type list"),
         (pa.table([["a"], ["b"]], names=["text", "text"]), "2 columns of the batch"),
         (pa.table({"text": ["a"], "vector": ["b"]}), "and not of vectors"),
