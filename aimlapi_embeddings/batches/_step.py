@@ -42,7 +42,7 @@ from aimlapi_embeddings.batches._columns import (
     vector_column,
     vector_type,
 )
-from aimlapi_embeddings.batches._kinds import Batch, as_batch, check_column
+from aimlapi_embeddings.batches._kinds import Batch, as_batch, check_batches, check_column
 from aimlapi_embeddings.batches._shared_limit import SharedLimit, check_rate
 
 if TYPE_CHECKING:
@@ -184,9 +184,14 @@ class EmbedBatches:
             return rows.with_columns(columns)
 
     def over(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """Embed one batch after the other, as they are asked for."""
-        for batch in batches:
-            yield self(batch)
+        """Embed one batch after the other, as they are asked for.
+
+        Raises:
+            InvalidInputError: It is one batch, and not an iterable of them.
+        """
+        with ShortTraceback():
+            check_batches(batches)  # now, and not when the first result is asked for
+        return map(self, batches)
 
     def schema(self, schema: Any) -> Any:
         """Return the Arrow schema of what comes out for batches of a given Arrow schema."""

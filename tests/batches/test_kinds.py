@@ -161,6 +161,14 @@ def test_a_column_that_does_not_fit_is_named(batch: Any, words: str) -> None:
         embed(batch)
 
 
+@kinds
+def test_over_refuses_one_batch_at_once_and_tells_to_call_the_step(kind: str) -> None:
+    batch = KINDS[kind](table())
+    words = rf"over\(\) takes an iterable .* one batch, a {type(batch).__name__}: call the step"
+    with step() as embed, pytest.raises(InvalidInputError, match=words):
+        embed.over(batch)
+
+
 @pytest.mark.parametrize("batch", [["a"], "a", pl.LazyFrame({"text": ["a"]}), pa.array(["a"])])
 def test_what_is_no_table_is_refused(batch: Any) -> None:
     with step() as embed, pytest.raises(InvalidInputError, match="a batch is a Table"):
