@@ -464,4 +464,8 @@ def _reasons(error: AIMLAPIError, places: Sequence[int]) -> dict[int, str]:
             i: f"{kind}: {error.status_code} {refused.get(i, error.message)}".rstrip()
             for i in places
         }
-    return dict.fromkeys(places, f"{kind}: {error}")
+    why = str(error)
+    if isinstance(error, BudgetExceededError):
+        # Its text is for whoever catches it; for a row it is enough which limit it was.
+        why = f"not sent, {error.option}={error.limit:.15g} leaves no room for it"
+    return dict.fromkeys(places, f"{kind}: {why}")
