@@ -129,7 +129,7 @@ class EmbeddingsClient:
 
     _clock = Clock()
 
-    @checked_arguments
+    @checked_arguments()
     def __init__(
         self,
         *,

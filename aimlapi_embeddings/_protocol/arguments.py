@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 from aimlapi_embeddings._catalog.foreign_names import NOT_NEEDED, RENAMED
@@ -15,24 +16,37 @@ from aimlapi_embeddings._protocol.secrets import Secret
 Constructor = TypeVar("Constructor", bound=Callable[..., None])
 
 
-def checked_arguments(constructor: Constructor) -> Constructor:
+def checked_arguments(
+    *, passed_on: Iterable[str] = (), renamed: Mapping[str, str] = MappingProxyType({})
+) -> Callable[[Constructor], Constructor]:
     """Check the arguments of an `__init__` before Python does, whose messages name no remedy.
 
     Its signature stays as it is written, for editors and type checkers. It gets the key hidden.
+
+    Args:
+        passed_on: Arguments that it takes as `**options`.
+        renamed: Names that people may try, and the argument that each of them stands for.
     """
-    _self, *names = inspect.signature(constructor).parameters
-    known = [(name,) for name in names]
 
-    @wraps(constructor)
-    def checked(self: object, *positional: object, **given: Any) -> None:
-        owner, misplaced = type(self).__name__, len(positional)
-        del positional  # one of them may be a key
-        check_positional(owner, misplaced, "model")
-        hide_arguments(given, known, ["api_key"], Secret)
-        check_arguments(owner, given, known, {name: name for name in names})
-        constructor(self, **given)
+    def decorate(constructor: Constructor) -> Constructor:
+        parameters = inspect.signature(constructor).parameters.values()
+        own = [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+        names = list(dict.fromkeys([*own, *passed_on]))
+        known = [(name,) for name in names]
+        options = {**renamed, **{name: name for name in names}}
 
-    return cast(Constructor, checked)
+        @wraps(constructor)
+        def checked(self: object, *positional: object, **given: Any) -> None:
+            owner, misplaced = type(self).__name__, len(positional)
+            del positional  # one of them may be a key
+            check_positional(owner, misplaced, "model")
+            hide_arguments(given, known, ["api_key"], Secret)
+            check_arguments(owner, given, known, options)
+            constructor(self, **given)
+
+        return cast(Constructor, checked)
+
+    return decorate
 
 
 def check_positional(owner: str, count: int, model: str) -> None:

@@ -6,7 +6,7 @@ Columns that the step does not make are not touched: they are the objects that c
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -162,22 +162,38 @@ def _plain(column: Any) -> Any:
     return vectors
 
 
-def as_batch(batch: Any) -> Batch:
-    """Tell what library a batch is of."""
+def _kind_of(batch: Any) -> Callable[[Any], Batch] | None:
+    """Tell what library a batch is of; None where it is no batch."""
     if isinstance(batch, pa.Table | pa.RecordBatch):
-        return _ArrowBatch(batch)
-    for module, kind in (("pandas", _PandasBatch), ("polars", _PolarsBatch)):
+        return _ArrowBatch
+    kinds: tuple[tuple[str, Callable[[Any], Batch]], ...]
+    kinds = (("pandas", _PandasBatch), ("polars", _PolarsBatch))
+    for module, kind in kinds:
         library: Any = sys.modules.get(module)  # whoever passes its table has imported it
         if library is not None and isinstance(batch, library.DataFrame):
-            return kind(batch)
-    if isinstance(batch, Mapping):
-        return _ColumnsBatch(batch)
+            return kind
+    return _ColumnsBatch if isinstance(batch, Mapping) else None
+
+
+def as_batch(batch: Any) -> Batch:
+    """Take a batch by the library that it is of."""
+    if (kind := _kind_of(batch)) is not None:
+        return kind(batch)
     what = type(batch).__name__
     lazy = "; pass the step to its map_batches" if what == "LazyFrame" else ""
     raise InvalidInputError(
         "a batch is a Table or RecordBatch of PyArrow, a DataFrame of pandas or polars, or a dict "
         f"of columns, and not a {what}{lazy}."
     )
+
+
+def check_batches(batches: Any) -> None:
+    """Raise where one batch stands in place of an iterable of them."""
+    if _kind_of(batches) is not None:
+        raise InvalidInputError(
+            "over() takes an iterable of batches, and this is one batch, a "
+            f"{type(batches).__name__}: call the step with it, step(batch)."
+        )
 
 
 def check_column(batch: Batch, option: str, name: str) -> None:
@@ -190,5 +206,6 @@ def check_column(batch: Batch, option: str, name: str) -> None:
         meant = f" Did you mean {near!r}?" if near else ""
         listed = ", ".join(repr(other) for other in batch.names) or "none"
         raise ConfigurationError(
-            f"{option}={name!r} is not a column of the batch, which has {listed}.{meant}"
+            f"{option}={name!r} is not a column of the batch, which has {listed}.{meant} "
+            f"Pass {option}= with the name of the column of {option}s."
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import pyarrow as pa
 
-from aimlapi_embeddings._catalog.models import did_you_mean, one_of
+from aimlapi_embeddings._catalog.models import one_of
 from aimlapi_embeddings._client import EmbeddingsClient
 from aimlapi_embeddings._engine.inputs import why_bad
 from aimlapi_embeddings._errors import (
@@ -28,6 +28,7 @@ from aimlapi_embeddings._errors import (
     ReplyError,
     ShortTraceback,
 )
+from aimlapi_embeddings._protocol.arguments import checked_arguments
 from aimlapi_embeddings._protocol.options import check_flag, check_integer
 from aimlapi_embeddings._protocol.secrets import SecretLike, as_secret
 from aimlapi_embeddings._protocol.vectors import VectorBuffer
@@ -41,7 +42,7 @@ from aimlapi_embeddings.batches._columns import (
     vector_column,
     vector_type,
 )
-from aimlapi_embeddings.batches._kinds import Batch, as_batch, check_column
+from aimlapi_embeddings.batches._kinds import Batch, as_batch, check_batches, check_column
 from aimlapi_embeddings.batches._shared_limit import SharedLimit, check_rate
 
 if TYPE_CHECKING:
@@ -59,6 +60,15 @@ _OF_ONE_PROCESS = {
     "async_http_client": "connections belong to one process, and each worker opens its own",
     "rate_limiter": "it belongs to one process; use requests_per_minute with workers, or "
     "shared_limit",
+}
+# Names that people try, and the option that each of them stands for.
+_RENAMED = {
+    "input_column": "text",
+    "text_column": "text",
+    "title_column": "title",
+    "output_column": "vector",
+    "vector_column": "vector",
+    "error_column": "error",
 }
 
 
@@ -117,6 +127,7 @@ class EmbedBatches:
         ...     writer.write_batch(batch)
     """
 
+    @checked_arguments(passed_on=inspect.signature(EmbeddingsClient).parameters, renamed=_RENAMED)
     def __init__(
         self,
         *,
@@ -173,9 +184,14 @@ class EmbedBatches:
             return rows.with_columns(columns)
 
     def over(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """Embed one batch after the other, as they are asked for."""
-        for batch in batches:
-            yield self(batch)
+        """Embed one batch after the other, as they are asked for.
+
+        Raises:
+            InvalidInputError: It is one batch, and not an iterable of them.
+        """
+        with ShortTraceback():
+            check_batches(batches)  # now, and not when the first result is asked for
+        return map(self, batches)
 
     def schema(self, schema: Any) -> Any:
         """Return the Arrow schema of what comes out for batches of a given Arrow schema."""
@@ -379,16 +395,9 @@ def _check_names(**names: str | None) -> None:
 
 def _client_options(model: str, given: dict[str, Any]) -> dict[str, Any]:
     """Return the options of each worker's client, when each can be sent there."""
-    taken = inspect.signature(EmbeddingsClient).parameters
     for name in given:
         if name in _OF_ONE_PROCESS:
             raise ConfigurationError(f"a step cannot carry {name}: {_OF_ONE_PROCESS[name]}.")
-        if name not in taken:
-            names = [*taken, *inspect.signature(EmbedBatches).parameters]
-            raise ConfigurationError(
-                f"{name} is an option neither of the step nor of EmbeddingsClient"
-                f"{did_you_mean(name, names)}"
-            )
     patience = {} if "max_retries" in given else {"retry_for": _RETRY_FOR}
     return {"model": model, **patience, **given}
 
@@ -435,7 +444,7 @@ def _check_strings(option: str, name: str, values: Sequence[Any]) -> None:
         if not _is_missing(value):
             raise ConfigurationError(
                 f"{option}={name!r} is a column without strings: its first value is of the type "
-                f"{type(value).__name__}."
+                f"{type(value).__name__}. Cast the column to strings first."
             )
 
 
@@ -455,4 +464,8 @@ def _reasons(error: AIMLAPIError, places: Sequence[int]) -> dict[int, str]:
             i: f"{kind}: {error.status_code} {refused.get(i, error.message)}".rstrip()
             for i in places
         }
-    return dict.fromkeys(places, f"{kind}: {error}")
+    why = str(error)
+    if isinstance(error, BudgetExceededError):
+        # Its text is for whoever catches it; for a row it is enough which limit it was.
+        why = f"not sent, {error.option}={error.limit:.15g} leaves no room for it"
+    return dict.fromkeys(places, f"{kind}: {why}")

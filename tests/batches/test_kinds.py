@@ -147,8 +147,9 @@ def test_the_role_reaches_the_server(server: emulator.Emulator) -> None:
     ("batch", "words"),
     [
         (pa.table({"texts": ["a"]}), "Did you mean 'texts'"),
+        (pa.table({"body": ["a"]}), "which has 'body'. Pass text= with the name of the column"),
         (pa.table({"text": [1]}), "column without strings: its first value is of the type int"),
-        (pd.DataFrame({"text": [None, 2.5]}), "the type float"),
+        (pd.DataFrame({"text": [None, 2.5]}), "the type float. Cast the column to strings first"),
         ({"text": np.zeros((1, 2))}, "the type list"),
         (pa.table([["a"], ["b"]], names=["text", "text"]), "2 columns of the batch"),
         (pa.table({"text": ["a"], "vector": ["b"]}), "and not of vectors"),
@@ -158,6 +159,14 @@ def test_the_role_reaches_the_server(server: emulator.Emulator) -> None:
 def test_a_column_that_does_not_fit_is_named(batch: Any, words: str) -> None:
     with step() as embed, pytest.raises(ConfigurationError, match=words):
         embed(batch)
+
+
+@kinds
+def test_over_refuses_one_batch_at_once_and_tells_to_call_the_step(kind: str) -> None:
+    batch = KINDS[kind](table())
+    words = rf"over\(\) takes an iterable .* one batch, a {type(batch).__name__}: call the step"
+    with step() as embed, pytest.raises(InvalidInputError, match=words):
+        embed.over(batch)
 
 
 @pytest.mark.parametrize("batch", [["a"], "a", pl.LazyFrame({"text": ["a"]}), pa.array(["a"])])

@@ -133,14 +133,18 @@ def test_keep_gives_texts_that_are_too_long_a_reason(server: emulator.Emulator) 
     assert reasons_of(result)[2].startswith("InvalidInputError: the text has about ")
 
 
+@pytest.mark.parametrize("limit", [{"max_tokens": 2}, {"max_usd": 1e-6}])
 def test_keep_goes_on_when_the_budget_of_the_worker_is_reached(
-    server: emulator.Emulator,
+    server: emulator.Emulator, limit: dict[str, Any]
 ) -> None:
-    with step(on_error="keep", batch_size=1, max_concurrency=1, max_tokens=2) as embed:
+    with step(on_error="keep", batch_size=1, max_concurrency=1, **limit) as embed:
         result = embed(table(["one", "two", "three", "four"]))
     reasons = reasons_of(result)
     assert reasons[0] is None
-    assert reasons[-1].startswith("BudgetExceededError: ")
+    ((option, value),) = limit.items()
+    short = f"BudgetExceededError: not sent, {option}={value} leaves no room for it"
+    assert set(reasons) == {None, short}
+    assert reasons[-1] == short
     assert np.isfinite(vectors_of(result)[0]).all()
     assert np.isnan(vectors_of(result)[-1]).all()
     assert len(server.requests) < 4

@@ -78,7 +78,15 @@ def test_without_a_key_a_step_can_be_made_and_only_sending_fails(
             {"rate_limiter": object()},
             "cannot carry rate_limiter: it belongs to one process; use requests_per",
         ),
-        ({"vectors": "v"}, "vectors is an option neither .*; did you mean 'vector'"),
+        ({"vectors": "v"}, "no argument 'vectors'; did you mean 'vector'"),
+        ({"text_column": "body"}, "no argument 'text_column'; it is called 'text' here"),
+        ({"input_column": "body"}, "it is called 'text' here"),
+        ({"title_column": "head"}, "it is called 'title' here"),
+        ({"vector_column": "v"}, "it is called 'vector' here"),
+        ({"output_column": "v"}, "it is called 'vector' here"),
+        ({"error_column": "e"}, "it is called 'error' here"),
+        ({"model_name": OPENAI}, "it is called 'model' here"),
+        ({"chunk_size": 8}, "it is called 'batch_size' here"),
         ({"model": "new", "family": "voyage", "dimensions": None}, "vectors of new is not known"),
         ({"size": 9}, "size=9 contradicts the 8 numbers"),
         ({"size": 0}, "size=0 is not an integer"),
@@ -99,6 +107,20 @@ def test_options_that_cannot_work_are_refused_when_the_step_is_made(
 ) -> None:
     with pytest.raises(ConfigurationError, match=words):
         EmbedBatches(**{"model": OPENAI, "dimensions": SIZE, **options})
+
+
+def test_a_missing_model_gets_the_words_of_the_client() -> None:
+    make: Any = EmbedBatches
+    with pytest.raises(ConfigurationError, match=r"model is missing\. There is no default"):
+        make()
+    with pytest.raises(TypeError, match=r"write EmbedBatches\(model=...\)"):
+        make(OPENAI)
+
+
+def test_a_key_under_an_unknown_name_is_not_shown() -> None:
+    with pytest.raises(ConfigurationError, match="no argument 'apikey'") as caught:
+        EmbedBatches(model=OPENAI, apikey=KEY)
+    assert_hidden(all_of(caught.value))
 
 
 def test_the_size_of_an_unknown_model_is_told_by_the_user() -> None:

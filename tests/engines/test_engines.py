@@ -76,6 +76,21 @@ def test_pandas(files: Path, tmp_path: Path) -> None:
     check(pq.read_table(tmp_path / "out.parquet"))
 
 
+@pytest.mark.parametrize("column", ["fixed", "list"])
+def test_pandas_reads_its_file_back_with_the_backend_of_pyarrow(
+    files: Path, tmp_path: Path, column: str, server: emulator.Emulator
+) -> None:
+    with step(column=column) as embed:
+        frame = embed(pd.read_parquet(files))
+        frame.to_parquet(tmp_path / "out.parquet")
+        read = pd.read_parquet(tmp_path / "out.parquet", dtype_backend="pyarrow")
+        sent = len(server.requests)
+        again = embed(read)
+    assert len(server.requests) == sent, "what was read back has its vectors"
+    assert again.index.equals(frame.index)
+    check(pa.Table.from_pandas(again, preserve_index=False))
+
+
 def test_polars_eager(files: Path) -> None:
     with step() as embed:
         frame = embed(pl.read_parquet(files))
