@@ -381,16 +381,18 @@ class EmbeddingsClient:
         are in flight. The source is read in the thread that asks for vectors, and nowhere else.
 
         Args:
-            texts: An iterable of texts, or of pairs of a text and its title for families that take
-                titles. It may be endless. Where it tells its length, as a list does, requests are
-                cut as evenly as those of `embed`; else they are full but for the last one.
+            texts: An iterable of texts, or of tuples (text, title) for families that take titles;
+                not (id, text). It may be endless. Where it tells its length, as a list does,
+                requests are cut as evenly as those of `embed`; else they are full but for the last
+                one.
             role: `"document"` for texts that are stored and searched, `"query"` for a question.
             task_type: Instead of the client's.
             progress: True shows a bar. A function is called as `progress(done, total)`, in texts,
                 as replies come in; the total is what has been read where the source does not tell.
-            on_invalid: What becomes of a text that is None, empty, or refused by the server:
-                `"raise"` raises in its turn, when all before it were handed over; `"none"` hands
-                None over in its place. `invalid` of the stream tells why.
+            on_invalid: What becomes of a text that is missing (None, NaN), empty, not writable in
+                UTF-8, or refused by the server: `"raise"` raises in its turn, when all before it
+                were handed over; `"none"` hands None over in its place. `invalid` of the stream
+                tells why. An item of another type, such as a number, raises in any case.
             batches_of: Hand over an `EmbeddingResult` of so many places at a time, whose `array()`
                 writers of stores take as it is. The last one, and one before an error, may be
                 shorter. None in it is a row of NaN in `array()`, and None in `vectors`.

@@ -30,6 +30,7 @@ from aimlapi_embeddings._types import Served, Usage
 from aimlapi_embeddings._version import __version__
 
 _SCOPE = "aimlapi_embeddings"
+_PRIVATE = "aimlapi_embeddings._"  # modules whose classes no user knows
 _SCHEMA = "https://opentelemetry.io/schemas/1.41.0"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Bucket boundaries that the conventions recommend: 0.01, 0.02, ... 81.92 s; 1, 4, ... 4**13 tokens.
@@ -232,7 +233,9 @@ class Trace:
             seconds: Until then.
             counted: Retries used, this one included where it counts.
         """
-        if self._span is not None:
+        # A request may outlive its call: OpenTelemetry warns of events of a span that has ended.
+        # No lock is held for this, since `end` may run in a finalizer, or after a fork.
+        if self._span is not None and not self._ended:
             attributes = {
                 "aimlapi_embeddings.reason": why,
                 "aimlapi_embeddings.wait": seconds,
@@ -326,9 +329,9 @@ def _end(spans: _Spans, span: Any, failed: Mapping[str, str]) -> None:
 
 
 def error_type(error: BaseException) -> str:
-    """Name an error by the status that the server answered, else by its class."""
+    """Name an error by the status that the server answered, else by its public class."""
     if isinstance(error, APIStatusError) and error.status_code:
         return str(error.status_code)
-    kind = type(error)
+    kind = next(k for k in type(error).__mro__ if not k.__module__.startswith(_PRIVATE))
     module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
     return f"{module}{kind.__qualname__}"

@@ -94,11 +94,18 @@ _LONE_SURROGATE = re.compile(
 )
 
 
+def is_missing(item: object) -> bool:
+    """Tell whether a value stands for a text that is missing: None, NaN, or NA of pandas."""
+    if item is None or (isinstance(item, float) and item != item):
+        return True
+    return type(item).__name__ in ("NAType", "NaTType")
+
+
 def why_bad(text: object) -> str | None:
     """Say why this is not a text that can be embedded; None when it is one."""
     if not isinstance(text, str):
         kind = type(text).__name__
-        if (isinstance(text, float) and text != text) or kind in ("NAType", "NaTType"):
+        if text is not None and is_missing(text):
             return "is NaN, a value that is missing; leave it out, in pandas with .dropna()"
         if what := _text_of(text):
             return f"is {_article(kind)} {kind}; pass its text, {what}"

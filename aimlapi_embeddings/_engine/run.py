@@ -119,6 +119,10 @@ def drive(
                     step.sent = False
                     raise _Stopped from None
                 except AIMLAPIError as error:
+                    if over.is_set() and attempt.broken_off:  # cancelled: no fault of the server
+                        step.sent = attempt.sent
+                        runtime.meter.add(Usage(requests=int(attempt.sent)))
+                        raise _Stopped from None
                     step = flow.throw(error)
                 else:
                     step = flow.send(reply)

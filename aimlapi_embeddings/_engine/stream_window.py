@@ -23,13 +23,17 @@ from enum import Enum
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from aimlapi_embeddings._engine.collect import check_same_size
-from aimlapi_embeddings._engine.inputs import why_bad
+from aimlapi_embeddings._engine.inputs import is_missing, why_bad
 from aimlapi_embeddings._engine.long_texts import Shortener
 from aimlapi_embeddings._engine.planning import Batch, estimate_tokens
 from aimlapi_embeddings._engine.refusals import Worklist
 from aimlapi_embeddings._engine.steps import Deliver
 from aimlapi_embeddings._engine.stream_packing import Packer
-from aimlapi_embeddings._errors import AIMLAPIError, BadRequestError, InvalidInputError
+from aimlapi_embeddings._errors import (
+    BadRequestError,
+    ConfigurationError,
+    InvalidInputError,
+)
 from aimlapi_embeddings._protocol.status import several_refused
 from aimlapi_embeddings._protocol.vectors import VectorBuffer, floats_of
 from aimlapi_embeddings._result import EmbeddingResult, PartialResult
@@ -66,17 +70,19 @@ class _Slot:
         places: In the window that share it.
         row: Its vector, once it is there.
         error: Why it gets none.
+        passes: Whether None takes its place, and the error is not raised.
         cut: Whether the provider may embed only its beginning.
         kept: How many of its characters were sent, where that is not all.
     """
 
-    __slots__ = ("cut", "error", "kept", "places", "row", "text")
+    __slots__ = ("cut", "error", "kept", "passes", "places", "row", "text")
 
     def __init__(self, text: str | Text | None) -> None:
         self.text = text
         self.places = 1
         self.row: _Numbers | None = None
         self.error: Exception | None = None
+        self.passes = False
         self.cut = False
         self.kept: int | None = None
 
@@ -138,7 +144,8 @@ class Window(Generic[T]):
         length: Texts of the source, where it tells that before; 0 otherwise.
         size: Numbers of a vector where that is known, or None.
         normalize: Whether vectors are scaled to length 1.
-        none_for_invalid: Whether a text that cannot be embedded gives None, or ends the stream.
+        none_for_invalid: Whether a text that cannot be embedded gives None, or ends the stream. An
+            item that is no text at all ends it in any case.
 
     Attributes:
         usage: What the replies so far have cost.
@@ -220,7 +227,8 @@ class Window(Generic[T]):
         text, title = item if isinstance(item, tuple) and len(item) == 2 else (item, None)
         if error := self._why_not(place, text, title):
             self._slots.append(slot := _Slot(None))
-            self._refuse(slot, place, error)
+            is_text = all(isinstance(part, str) or is_missing(part) for part in (text, title))
+            self._refuse(slot, place, error, may_pass=is_text)
             return
         # A subclass of `str` becomes a `str`: its own `__hash__` could mix up vectors.
         text = str.__str__(text)
@@ -372,7 +380,7 @@ class Window(Generic[T]):
         if not self._slots:
             return False
         slot = self._slots[0]
-        return slot.row is not None or (slot.error is not None and self._passes(slot.error))
+        return slot.row is not None or slot.passes
 
     @property
     def is_at_end(self) -> bool:
@@ -409,24 +417,28 @@ class Window(Generic[T]):
         if title is not None:
             try:
                 self._rules.check_title()
-            except AIMLAPIError as error:
-                return error
+            except ConfigurationError as error:
+                return ConfigurationError(
+                    f"texts[{place}] is a tuple of two, which is read as a text and its title, "
+                    f"and {error} A text without a title is passed alone: the text, and no tuple."
+                )
             if why := why_bad(title):
-                return _invalid(f"has a title that {why}", place)
+                return _invalid(f"has a title that {why}", place, title)
         if why := why_bad(text):
-            return _invalid(why, place)
+            return _invalid(why, place, text)
         return None
 
-    def _passes(self, error: Exception) -> bool:
-        """Tell whether None takes the place of a text with this error."""
-        return self._none_for_invalid and isinstance(error, InvalidInputError | BadRequestError)
-
-    def _refuse(self, slot: _Slot, place: int, error: Exception) -> None:
+    def _refuse(self, slot: _Slot, place: int, error: Exception, *, may_pass: bool = True) -> None:
         """Note that a text gets no vector; if that ends the stream, nothing behind it is sent."""
         slot.error = error
+        slot.passes = (
+            may_pass
+            and self._none_for_invalid
+            and isinstance(error, InvalidInputError | BadRequestError)
+        )
         self.keys.pop(place, None)
         self._done += slot.places
-        if not self._passes(error):
+        if not slot.passes:
             self._stop_reading()
             self._last = min(self._last, place)
             self._work.drop_after(place)
@@ -485,10 +497,16 @@ class Window(Generic[T]):
         self._told = self._done
 
 
-def _invalid(why: str, place: int) -> InvalidInputError:
+def _invalid(why: str, place: int, item: object) -> InvalidInputError:
+    if isinstance(item, str) or is_missing(item):
+        remedy = (
+            "Leave it out together with its id and metadata, or pass "
+            'on_invalid="none" to get None in its place.'
+        )
+    else:  # a mistake of the program, and not of its data
+        remedy = "An item is a string, or a tuple (text, title)."
     return InvalidInputError(
-        f"texts[{place}] {why}. All before it were handed over. Leave it out together with "
-        'its id and metadata, or pass on_invalid="none" to get None in its place.',
+        f"texts[{place}] {why}. All before it were handed over. {remedy}",
         (place,),
         {place: why},
     )

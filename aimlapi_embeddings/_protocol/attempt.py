@@ -43,6 +43,7 @@ class Attempt:
         sent: Whether sending has begun: without it the server has no whole request.
         answered: Whether a reply has begun: its status and headers are read.
         expired: Whether it was broken off because it took too long as a whole.
+        broken_off: Whether its connection was broken from here, for whatever reason.
         deadline: A moment of `time.monotonic` at which it is broken off.
     """
 
@@ -54,6 +55,7 @@ class Attempt:
         self.sent = False
         self.answered = False
         self.expired = False
+        self.broken_off = False
         self.deadline = float("inf")
         self._is_over = is_over
         self._connection: _Breakable | None = None
@@ -83,6 +85,7 @@ class Attempt:
 
     def shut_down(self) -> None:
         """Break its connection, from any thread; whoever waits for the reply gets an error."""
+        self.broken_off = True
         if self._connection is not None:
             self._connection.shut_down()
 

@@ -101,7 +101,9 @@ def check_titles(options: Options, sent: RoleFields) -> str:
     """Return the JSON field for titles, or say why this call cannot have any."""
     family = options.model.family
     if family.title_field is None:
-        raise ConfigurationError(f"titles cannot be given to the family {family.name!r}.")
+        raise ConfigurationError(
+            f"titles cannot be given to the family {family.name!r}; leave them out."
+        )
     # VERTEX (see _families): a title is only valid beside this task type.
     if sent.fields.get(str(family.role_field)) != "RETRIEVAL_DOCUMENT":
         raise ConfigurationError(

@@ -73,10 +73,11 @@ class DocumentStreams:
         is.
 
         Args:
-            texts: An iterable of texts, or of pairs of a text and its title.
+            texts: An iterable of texts, or of tuples (text, title); not (id, text).
             task_type: Instead of the object's.
-            on_invalid: `"raise"` raises when it is the turn of a text that is None, empty, or
-                refused by the server; `"none"` hands None over in its place.
+            on_invalid: `"raise"` raises when it is the turn of a text that is missing (None, NaN),
+                empty, not writable in UTF-8, or refused by the server; `"none"` hands None over in
+                its place. An item of another type, such as a number, raises in any case.
             batches_of: Hand over an `EmbeddingResult` of so many places at a time instead, whose
                 `array()` writers of stores take as it is.
             window: Most texts that are read and not yet handed over. When None, as many as fill 8

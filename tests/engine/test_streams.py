@@ -14,6 +14,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from langchain_core.documents import Document
 from opentelemetry.trace import StatusCode
 
 from aimlapi_embeddings import (
@@ -222,15 +223,24 @@ def test_an_endless_source_is_read_as_far_as_it_is_asked_for(core: EntryPoint) -
 BAD: list[tuple[Any, str]] = [
     (None, "is None"),
     ("", "is empty"),
-    (3, "is an int"),
     (float("nan"), "is NaN"),
     ("\ud800", "has a lone surrogate"),
-    (("a", "b", "c"), "is a tuple"),
+    ((None, None), "is None"),
     ("refused", "cannot read this"),
+]
+NO_TEXTS: list[tuple[Any, str]] = [
+    (3, "is an int"),
+    (b"text", "is a bytes"),
+    (["text"], "is a list"),
+    (("a", "b", "c"), "is a tuple"),
+    ((3, None), "is an int"),
+    (Document(page_content="text"), "pass its text, document.page_content"),
 ]
 
 
-@pytest.mark.parametrize(("bad", "why"), BAD, ids=[why for _, why in BAD])
+@pytest.mark.parametrize(
+    ("bad", "why"), [*BAD, *NO_TEXTS], ids=[repr(bad) for bad, _ in [*BAD, *NO_TEXTS]]
+)
 @pytest.mark.parametrize("place", [0, 5, 19])
 @pytest.mark.parametrize("window", [None, 1, 4])
 def test_a_bad_text_is_met_in_its_turn(
@@ -288,6 +298,27 @@ def test_none_takes_the_place_of_a_bad_text_where_that_is_asked_for(
         assert why in reading.stream.invalid[2 * i + 1]
 
 
+@pytest.mark.parametrize(("item", "why"), NO_TEXTS, ids=[repr(item) for item, _ in NO_TEXTS])
+def test_an_item_that_is_no_text_raises_in_its_turn_also_where_none_is_asked_for(
+    core: EntryPoint, item: Any, why: str
+) -> None:
+    reading = read(client_of(core), core.mode, ["a", None, item, "b"], on_invalid="none")
+    assert [vector is not None for vector in reading.got] == [True, False]
+    assert isinstance(reading.error, InvalidInputError)
+    assert "texts[2] " in str(reading.error)
+    assert why in str(reading.error)
+    assert "on_invalid" not in str(reading.error), "it is no remedy"
+    assert reading.stream.invalid == {1: "is None"}
+
+
+def test_a_title_that_is_no_text_raises_also_where_none_is_asked_for(core: EntryPoint) -> None:
+    client = core.make(GOOGLE).client
+    reading = read(client, core.mode, ["a", ("b", ""), ("c", 3)], on_invalid="none")
+    assert [vector is not None for vector in reading.got] == [True, False]
+    assert isinstance(reading.error, InvalidInputError)
+    assert "texts[2] has a title that is an int" in str(reading.error)
+
+
 def test_reasons_are_kept_for_the_first_thousand_invalid_texts(core: EntryPoint) -> None:
     reading = read(client_of(core), core.mode, ["a", *[None] * 1500], on_invalid="none")
     assert reading.stream.invalid_count == 1500
@@ -318,7 +349,11 @@ def test_few_texts_that_are_all_refused_are_at_fault_themselves(
 def test_titles_for_a_family_without_them_are_refused_in_their_turn(core: EntryPoint) -> None:
     reading = read(client_of(core), core.mode, ["a", ("b", "title")], on_invalid="none")
     assert isinstance(reading.error, ConfigurationError)
-    assert "titles cannot be given" in str(reading.error)
+    assert str(reading.error) == (
+        "texts[1] is a tuple of two, which is read as a text and its title, and titles cannot be "
+        "given to the family 'openai'; leave them out. A text without a title is passed alone: the "
+        "text, and no tuple."
+    )
     assert len(reading.got) == 1
 
 

@@ -18,11 +18,21 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
-from aimlapi_embeddings import APIStatusError, InvalidInputError, RateLimitError, emulator
+from aimlapi_embeddings import (
+    APIStatusError,
+    InvalidInputError,
+    RateLimitError,
+    emulator,
+    track_usage,
+)
+from aimlapi_embeddings._protocol.attempt import IdleConnectionClosed
+from aimlapi_embeddings._telemetry import Telemetry, error_type
 from aimlapi_embeddings.emulator import Fault
 from tests.support.emulator_server import connected
-from tests.support.entry_points import GOOGLE, KEY, OPENAI, Clock, EntryPoint, FakeServer
+from tests.support.entry_points import GOOGLE, KEY, OPENAI, Clock, EntryPoint, FakeServer, Mode
 from tests.support.interrupted_call import BOUND, HANGS, TEXTS, interrupted_call
+from tests.support.sockets import eventually
+from tests.support.streams import read
 from tests.support.telemetry import Collected, attributes, collecting
 
 TEXT = "a text that nobody else may see"
@@ -201,6 +211,50 @@ def test_a_stream_that_is_left_early_ends_its_span_without_an_error(
     entry_point.make(OPENAI, batch_size=1)
     assert stream(entry_point, ["a", "b", "c", "d"], 1) == 1
     assert told.call.status.status_code is StatusCode.UNSET
+
+
+@pytest.mark.parametrize("used_before", [False, True])
+def test_requests_that_a_stream_breaks_off_are_cancelled_and_add_nothing_to_its_span(
+    told: Collected, mode: Mode, caplog: pytest.LogCaptureFixture, used_before: bool
+) -> None:
+    def judge(asked: emulator.Request) -> Fault | None:
+        return HANGS if b'"hangs' in asked.body else None
+
+    with interrupted_call(None, judge=judge) as interrupted, track_usage() as usage:
+        entry_point = connected("core", mode, interrupted.base_url, batch_size=1)
+        if used_before:  # requests of the stream go over connections that were idle
+            entry_point.documents(["b", "c", "d"])
+            told.clear()
+            interrupted.server.requests.clear()
+        texts = ["a", "hangs 1", "hangs 2"]
+        read(
+            entry_point.client, mode, texts, most=1, each=lambda _: interrupted.wait_for(len(texts))
+        )
+        entry_point.client.close()
+        eventually(lambda: len(told.requests) == len(texts))
+        assert told.call.status.status_code is StatusCode.UNSET
+        kinds = [attributes(request).get("error.type") for request in told.requests]
+        assert kinds == [None, "cancelled", "cancelled"]
+        assert not told.call.events
+        assert not caplog.records, "nothing is repeated, and no span that has ended is changed"
+        eventually(lambda: usage.requests == len(texts) + 3 * used_before)
+
+
+def test_no_event_is_added_to_the_span_of_a_call_that_has_ended(
+    told: Collected, caplog: pytest.LogCaptureFixture
+) -> None:
+    trace = Telemetry("aimlapi", OPENAI, "https://api.aimlapi.com/v1", None).begin(None)
+    assert trace is not None
+    trace.waits("503", 1.0, 1)
+    trace.end()
+    trace.waits("503", 1.0, 2)
+    assert len(told.call.events) == 1
+    assert not caplog.records
+
+
+def test_an_error_is_named_as_users_can_import_it() -> None:
+    assert error_type(IdleConnectionClosed("")) == "aimlapi_embeddings.APIConnectionError"
+    assert error_type(KeyError()) == "KeyError"
 
 
 def test_the_span_of_a_failed_call_ends_with_the_kind_of_the_error(
