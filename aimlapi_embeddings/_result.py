@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from html import escape
 from operator import eq
 from types import MappingProxyType
@@ -126,7 +127,8 @@ class EmbeddingResult:
             ImportError: NumPy is not installed; nothing else in this package needs it.
             ReplyError: The server sent a number that float32 cannot hold.
         """
-        return _array(self._buffer)
+        with _needs_numpy("array()"):
+            return self._buffer.array()
 
 
 class PartialResult:
@@ -180,9 +182,13 @@ class PartialResult:
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """True where there is a vector: an array of n booleans."""
-        import numpy as np
+        """True where there is a vector: an array of n booleans.
 
+        Raises:
+            ImportError: NumPy is not installed.
+        """
+        with _needs_numpy("mask"):
+            import numpy as np
         return np.fromiter(map(self._buffer.holds, range(len(self))), np.bool_, len(self))
 
     def array(self) -> NDArray[np.float32]:
@@ -195,7 +201,8 @@ class PartialResult:
             ImportError: NumPy is not installed.
             ReplyError: The server sent a number that float32 cannot hold.
         """
-        return _array(self._buffer)
+        with _needs_numpy("array()"):
+            return self._buffer.array()
 
 
 class _LazyVectors(Sequence[Vector | None]):
@@ -228,8 +235,9 @@ class _LazyVectors(Sequence[Vector | None]):
         return repr(list(self))
 
 
-def _array(buffer: VectorBuffer) -> NDArray[np.float32]:
+@contextmanager
+def _needs_numpy(what: str) -> Iterator[None]:
     try:
-        return buffer.array()
+        yield
     except ImportError as error:
-        raise ImportError("array() needs NumPy: pip install numpy") from error
+        raise ImportError(f"{what} needs NumPy: pip install numpy") from error

@@ -16,7 +16,7 @@ import pytest
 import aimlapi_embeddings
 import langchain_aimlapi_embeddings
 import llama_index_aimlapi_embeddings
-from aimlapi_embeddings import EmbeddingsClient, adapters, batches, emulator
+from aimlapi_embeddings import AIMLAPIError, EmbeddingsClient, adapters, batches, emulator
 from langchain_aimlapi_embeddings import AIMLAPIEmbeddings
 from tests.support.entry_points import OPENAI
 
@@ -179,5 +179,19 @@ def test_a_missing_tqdm_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_missing_numpy_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     result = EmbeddingsClient(model=OPENAI, api_key="k").embed([])
     monkeypatch.setitem(sys.modules, "numpy", None)
-    with pytest.raises(ImportError, match="pip install numpy"):
+    with pytest.raises(ImportError, match=r"array\(\) needs NumPy: pip install numpy"):
         result.array()
+
+
+def test_the_mask_of_unfinished_texts_names_the_remedy_for_a_missing_numpy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with (
+        emulator.running() as base_url,
+        EmbeddingsClient(model=OPENAI, api_key="k", base_url=base_url, batch_size=1) as client,
+        pytest.raises(AIMLAPIError) as caught,
+    ):
+        client.embed(["a", "word " * 9000])
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with pytest.raises(ImportError, match="mask needs NumPy: pip install numpy"):
+        _ = caught.value.partial.mask

@@ -1,4 +1,4 @@
-"""Arguments that people bring from other embedding classes. Data only.
+"""Arguments that people bring from other embedding classes, or guess. Data only.
 
 From `OpenAIEmbeddings` and `AzureOpenAIEmbeddings` (langchain-openai 1.3), `OpenAIEmbedding`
 (llama-index-embeddings-openai 0.6), and from one adapter of this project to the other.
@@ -19,11 +19,14 @@ RENAMED: Mapping[str, str] = MappingProxyType(
         "aimlapi_api_base": "base_url",
         "aimlapi_api_key": "api_key",
         "api_base": "base_url",
+        "budget": "max_usd",
+        "budget_usd": "max_usd",
         "chunk_size": "batch_size",
         "default_headers": "headers",
         "embed_batch_size": "batch_size",
         "engine": "model",
         "http_async_client": "async_http_client",
+        "max_dollars": "max_usd",
         "max_workers": "max_concurrency",
         "model_kwargs": "extra_body",
         "model_name": "model",
@@ -34,6 +37,9 @@ RENAMED: Mapping[str, str] = MappingProxyType(
         "openai_api_key": "api_key",
         "request_timeout": "timeout",
         "retry_max_seconds": "max_retry_wait",
+        "rpm": "requests_per_minute",
+        "tpm": "tokens_per_minute",
+        "truncate": "too_long",
     }
 )
 """The option of the client that does the same."""

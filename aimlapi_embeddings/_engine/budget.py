@@ -28,6 +28,7 @@ from aimlapi_embeddings._types import Usage
 _MILLION = 1_000_000
 # Sums of fractions of a dollar are not exact.
 _ROUNDING = 1 + 1e-9
+_DIGITS = 12  # of dollars that are told
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -169,8 +170,9 @@ class Budget:
 def _exceeded(option: str, limits: Limits, ledger: _Ledger, needed: float) -> BudgetExceededError:
     unit = option.removeprefix("max_")
     limit: float = getattr(limits, option)
-    spent: float = getattr(ledger, f"spent_{unit}")
-    in_flight: float = max(getattr(ledger, f"reserved_{unit}"), 0)
+    # Sums of dollars leave rests far below a credit, which would be told as an amount.
+    spent: float = round(getattr(ledger, f"spent_{unit}"), _DIGITS)
+    in_flight: float = max(0, round(getattr(ledger, f"reserved_{unit}"), _DIGITS))
     return BudgetExceededError(
         f"{option}={limit:.15g} leaves no room for the next request: {_written(spent)} "
         f"{_UNITS[unit]} are spent, {_written(in_flight)} are the estimate of what is in flight, "
@@ -187,4 +189,6 @@ _UNITS = {"usd": "US dollars", "tokens": "tokens"}
 
 
 def _written(amount: float) -> str:
-    return f"{amount:,}" if isinstance(amount, int) else f"{amount:.6g}"
+    if isinstance(amount, int):
+        return f"{amount:,}"
+    return f"{amount:,.{_DIGITS}f}".rstrip("0").rstrip(".")

@@ -387,6 +387,7 @@ def _error(
         retry_after=max(hint.seconds, 0.0) if hint else None,
         advice=end.advice,
         unknown_model=_if_unknown(call.options),
+        may_truncate=call.options.too_long != "truncate",
     )
     error.client_request_id = outcome.request_id
     return error

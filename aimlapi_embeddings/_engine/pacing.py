@@ -29,6 +29,7 @@ from aimlapi_embeddings._engine.bound import Bound, WakeUp
 from aimlapi_embeddings._engine.limiter import Limiter
 from aimlapi_embeddings._engine.rate import Place, Rates
 from aimlapi_embeddings._engine.steps import Ask, Sleep, Step, Wait, Waiter
+from aimlapi_embeddings._log import ENGINE
 
 if TYPE_CHECKING:
     import asyncio
@@ -48,6 +49,8 @@ _LONGEST_SPREAD = 5.0  # seconds
 # Seconds after which a request that waits for a rate looks again: others may have given up, or have
 # had fewer tokens than was estimated.
 _LONGEST_SLEEP = 1.0
+# Seconds. A longer wait is logged as a warning, since the program may seem to hang.
+LONG_WAIT = 5.0
 
 
 class Lane(IntEnum):
@@ -116,6 +119,7 @@ class Pacer:
         self._newest = 0
         self._opens_at = float("-inf")
         self._spread = 0.0
+        self._told_until = float("-inf")
         self._succeeded = 0
         self._succeeded_before = 0  # before the last 429s that came together
         self._newest_refused = 0
@@ -157,11 +161,25 @@ class Pacer:
                 if due > now:
                     yield Sleep(due - now)
                 elif (opens := self.rates.opens(place)) > now:
+                    self._tell_of(opens, now)
                     yield Sleep(min(opens - now, _LONGEST_SLEEP))
                 elif leave := (yield from self._queue(place, lane, caller)):
                     return leave
         finally:
             self.rates.quit(place)
+
+    def _tell_of(self, opens: float, now: float) -> None:
+        """Log a long wait for the user's own rate, once for all requests that wait for it."""
+        if opens - now > LONG_WAIT:
+            with self._lock:
+                first = now >= self._told_until
+                self._told_until = max(self._told_until, opens)
+            if first:
+                ENGINE.warning(
+                    "waiting %.1f s before the next request, to keep to the requests or tokens "
+                    "per minute of this client",
+                    opens - now,
+                )
 
     def _queue(
         self, place: Place, lane: Lane, caller: Caller

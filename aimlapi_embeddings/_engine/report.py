@@ -1,6 +1,6 @@
 """What is logged of calls and requests, and traced with OpenTelemetry?
 
-Called by the engine alone, so that each thing is logged once.
+Called by the engine alone, so that each thing is logged once. The pacer logs waits for a rate.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ import msgspec
 from aimlapi_embeddings._catalog.families import Model
 from aimlapi_embeddings._catalog.models import is_known
 from aimlapi_embeddings._catalog.providers import Provider
+from aimlapi_embeddings._engine.pacing import LONG_WAIT
 from aimlapi_embeddings._engine.retries import Retries
 from aimlapi_embeddings._log import CATALOG, ENGINE
 from aimlapi_embeddings._protocol.status import request_id
 from aimlapi_embeddings._slices import Work
 from aimlapi_embeddings._telemetry import RequestTrace, Trace
 from aimlapi_embeddings._types import Reply
-
-# Seconds. A longer wait is a warning, since the program may seem to hang.
-LONG_WAIT = 5.0
 
 
 class Request(msgspec.Struct, frozen=True):

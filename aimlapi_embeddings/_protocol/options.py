@@ -175,7 +175,8 @@ def check_amount(what: str, value: object) -> float | None:
         return None
     number = isinstance(value, Real) and not isinstance(value, bool)
     if not number or not 0 < value <= float_info.max:  # type: ignore[operator]
-        raise ConfigurationError(f"{what}={value!r} is not a positive number.")
+        remedy = " It is a string: leave out quotes and units." if isinstance(value, str) else ""
+        raise ConfigurationError(f"{what}={value!r} is not a positive number.{remedy}")
     return float(value)  # type: ignore[arg-type]
 
 

@@ -55,6 +55,7 @@ _NEXT_STEPS = {
     505: "This server cannot embed; check base_url ({url}).",
     511: "Sign in to the network first, and check base_url ({url}).",
 }
+_TRUNCATE_STEP = ' Or choose too_long="truncate", which embeds its beginning.'
 _BY_CLASS = {
     3: "Redirects are not followed, to protect the key; set base_url to the target: {location}.",
     4: _NEXT_STEPS[400],
@@ -96,6 +97,7 @@ def error_of(
     retry_after: float | None = None,
     advice: str = "",
     unknown_model: str = "",
+    may_truncate: bool = False,
 ) -> APIStatusError:
     """Make the error of a reply.
 
@@ -109,6 +111,7 @@ def error_of(
         retry_after: Seconds the server asked to wait, or None.
         advice: The next step, instead of the status's own.
         unknown_model: What to do if the model is at fault; "" for one that is known.
+        may_truncate: Whether texts that are too long could be cut, and were not.
 
     Returns:
         An error that says status, the server's message, request id, texts and the next step. A
@@ -123,7 +126,8 @@ def error_of(
     if quota_exhausted(status, found, retry_after):
         step = step if status in (402, 403) else _QUOTA_STEP  # theirs name the balance too
     elif is_too_large(status, found.message):
-        kind, step = RequestTooLargeError, _NEXT_STEPS[413]
+        kind = RequestTooLargeError
+        step = _NEXT_STEPS[413] + (_TRUNCATE_STEP if may_truncate else "")
     elif advice:
         told = advice
     elif unknown_model and (status == 404 or _SPEAKS_OF_THE_MODEL.search(found.message)):

@@ -152,11 +152,11 @@ class VectorCache:
 
     def find_now(self, keys: Sequence[bytes]) -> dict[int, Row] | None:
         """Do the same for a few keys without waiting for anybody; None when one would have to."""
-        try:
-            with self._reading():
+        with self._reading():
+            try:
                 rows = self._reader.perform_now(partial(_look_up, keys))
-        except _HeldError:
-            return None
+            except Held:
+                return None
         return self._sound(rows, keys, 0)
 
     def keep(self, keys: Sequence[bytes], rows: Sequence[Row], model: str = "") -> None:
@@ -216,30 +216,28 @@ class VectorCache:
     def prune(
         self,
         *,
-        older_than: float | timedelta | None = None,
+        older_than: timedelta | None = None,
         max_bytes: int | None = None,
     ) -> int:
         """Delete vectors by the age of their writing, and make the file smaller.
 
         Args:
-            older_than: Delete what was written longer ago than this: seconds, or a `timedelta`.
+            older_than: Delete what was written longer ago than this, as a `timedelta`: a bare
+                number would not say whether it means days or seconds.
             max_bytes: Then delete the oldest ones until the file has at most so many bytes.
 
         Returns:
             How many vectors were deleted.
 
         Raises:
-            ConfigurationError: Neither was given, or a negative one.
+            ConfigurationError: Neither was given, a negative one, or a number as age.
             CacheError: The file cannot be read or written.
         """
         if older_than is None and max_bytes is None:
             raise ConfigurationError("prune() needs older_than, max_bytes, or both.")
-        if isinstance(older_than, timedelta):
-            older_than = older_than.total_seconds()
         deleted = 0
         if older_than is not None:
-            age = check_seconds("older_than", older_than, allow_zero=True)
-            deleted += self._delete("made <= ?", time.time() - age)
+            deleted += self._delete("made <= ?", time.time() - _checked_age(older_than))
         if max_bytes is not None:
             most = as_integer(max_bytes)
             if most is None or most < 0:
@@ -309,7 +307,7 @@ class VectorCache:
         try:
             yield
         except Held as error:
-            raise _HeldError(
+            raise CacheError(
                 f"the cache {str(self._path)!r} was held by another process for more than "
                 f"{self._timeout:g} s. Wait until that has ended, or give VectorCache a longer "
                 "timeout."
@@ -421,20 +419,43 @@ class VectorCache:
             left = now
 
 
-class _HeldError(CacheError):
-    """Another process holds the file."""
-
-
 def as_cache(cache: object) -> VectorCache | None:
     """Return a cache, the cache of a path, or None."""
     return cache if isinstance(cache, VectorCache | None) else VectorCache(cache)  # type: ignore[arg-type]
 
 
+def _checked_age(older_than: object) -> float:
+    """Return an age in seconds."""
+    if isinstance(older_than, timedelta) and older_than >= timedelta(0):
+        return older_than.total_seconds()
+    number = isinstance(older_than, int | float) and not isinstance(older_than, bool)
+    if number and 0 <= older_than < timedelta.max.days:  # type: ignore[operator]
+        raise ConfigurationError(
+            f"older_than={older_than!r} has no unit, so nothing was deleted. Pass "
+            f"timedelta(days={older_than!r}) or timedelta(seconds={older_than!r})."
+        )
+    raise ConfigurationError(
+        f"older_than={older_than!r} is not a timedelta of 0 or more, such as timedelta(days=90)."
+    )
+
+
 def _absolute(path: object) -> Path:
+    if isinstance(path, bool):
+        raise ConfigurationError(
+            f"cache={path!r} names no file. Pass the path of one, such as cache='vectors.db', or "
+            "leave out cache for none."
+        )
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
-        raise ConfigurationError(f"cache={path!r} is neither a VectorCache nor the path of a file.")
+        raise ConfigurationError(
+            f"cache={path!r} is neither a VectorCache nor the path of a file, such as 'vectors.db'."
+        )
     if not os.fspath(path):
         raise ConfigurationError("the path of the cache is empty; name a file.")
+    if os.fspath(path) == ":memory:":
+        raise ConfigurationError(
+            "cache=':memory:' is no file: a cache in memory is not supported, since it would end "
+            "with the process. Name a file, such as 'vectors.db'."
+        )
     if not _can_be_named(os.fspath(path)):
         raise ConfigurationError(f"cache={path!r} is not a name that a file can have.")
     return Path(os.path.abspath(os.path.expanduser(path)))

@@ -141,6 +141,12 @@ MISTAKES: Mapping[str, Mistake] = {
             ("embed_batch_size", "batch_size"),
             ("model_name", "model"),
             ("model_kwargs", "extra_body"),
+            ("rpm", "requests_per_minute"),
+            ("tpm", "tokens_per_minute"),
+            ("truncate", "too_long"),
+            ("max_dollars", "max_usd"),
+            ("budget_usd", "max_usd"),
+            ("budget", "max_usd"),
             ("default_headers", "headers"),
         )
     },
@@ -226,7 +232,8 @@ MISTAKES: Mapping[str, Mistake] = {
         documents(text for text in "ab"), (REFUSED, "a generator", "Pass list(texts).")
     ),
     "an over-long text": Mistake(
-        documents(["word " * 20_000]), ("text 0 of 1", "Shorten the text, or split it")
+        documents(["word " * 20_000]),
+        ("text 0 of 1", "Shorten the text, or split it", 'choose too_long="truncate"'),
     ),
     "refused": Mistake(
         served(httpx.ConnectError("refused")), ("refused", "check base_url, the network")

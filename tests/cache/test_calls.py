@@ -277,6 +277,16 @@ def test_what_is_no_cache_is_refused(bad: Any) -> None:
         EmbeddingsClient(model=OPENAI, api_key=KEY, cache=bad)
 
 
+@pytest.mark.parametrize("bad", [True, False, ":memory:"])
+def test_what_stands_for_a_cache_elsewhere_is_refused_with_a_remedy(
+    bad: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=f"cache={bad!r} .*'vectors.db'"):
+        EmbeddingsClient(model=OPENAI, api_key=KEY, cache=bad)
+    assert not [*tmp_path.iterdir()]
+
+
 # Calls that end while their replies are on the way
 
 

@@ -151,8 +151,8 @@ def age(cache: VectorCache, below: int, seconds: float) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("older_than", [3600, 3600.0, timedelta(hours=1)])
-def test_pruning_by_age_deletes_what_is_older(cache: VectorCache, older_than: Any) -> None:
+def test_pruning_by_age_deletes_what_is_older(cache: VectorCache) -> None:
+    older_than = timedelta(hours=1)
     cache.keep(keys(100), rows(100))
     age(cache, 40, 7200)
     assert cache.prune(older_than=older_than) == 40
@@ -180,11 +180,31 @@ def test_clearing_leaves_a_small_file(cache: VectorCache) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"older_than": -1}, {"max_bytes": -1}, {"max_bytes": 1.5}, {"older_than": "1"}]
+    "options",
+    [
+        {},
+        {"older_than": timedelta(-1)},
+        {"older_than": -1},
+        {"older_than": True},
+        {"older_than": float("nan")},
+        {"older_than": "1"},
+        {"max_bytes": -1},
+        {"max_bytes": 1.5},
+    ],
 )
 def test_pruning_needs_an_age_or_a_size(cache: VectorCache, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         cache.prune(**options)
+
+
+@pytest.mark.parametrize("number", [0, 90, 90.5])
+def test_an_age_without_a_unit_deletes_nothing(cache: VectorCache, number: Any) -> None:
+    cache.keep(keys(10), rows(10))
+    age(cache, 10, 200 * 86_400)
+    with pytest.raises(ConfigurationError) as caught:
+        cache.prune(older_than=number, max_bytes=0)
+    assert f"timedelta(days={number}) or timedelta(seconds={number})" in str(caught.value)
+    assert len(cache) == 10
 
 
 def test_contents_are_told_by_model(cache: VectorCache) -> None:

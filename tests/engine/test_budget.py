@@ -125,6 +125,18 @@ def test_the_sum_of_many_parts_of_the_limit_fits_exactly() -> None:
         budget.reserve(1)
 
 
+def test_the_message_tells_no_rests_of_sums_of_fractions() -> None:
+    budget = Budget(Limits(max_usd=1e-5, usd_per_million_tokens=0.1))
+    for tokens in (7, 11, 13):
+        with budget.reserve(tokens) as first, budget.reserve(tokens + 1) as second:
+            second.charge()
+            first.charge()
+    with pytest.raises(BudgetExceededError) as caught:
+        budget.reserve(100)
+    assert "0.0000065 US dollars are spent, 0 are the estimate" in str(caught.value)
+    assert (caught.value.spent, caught.value.in_flight) == (6.5e-6, 0)
+
+
 @given(
     limit=st.integers(1, 500),
     requests=st.lists(

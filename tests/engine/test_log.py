@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,6 +82,24 @@ def test_requests_that_wait_together_share_one_warning(
     retries = Retries(RetryPolicy(5, 60.0), pacer, Clock().monotonic)
     report.wait(None, "429", retries, 30.0, closed_for, 2)
     assert [record.levelno for record in log.records] == [level]
+
+
+def test_a_long_wait_for_the_own_rate_is_one_warning_for_all_that_wait(
+    entry_point: EntryPoint, clock: Clock, log: pytest.LogCaptureFixture
+) -> None:
+    entry_point.make(OPENAI, batch_size=1, requests_per_minute=8).documents([TEXT, "b", "c"])
+    warnings = said(log, logging.WARNING)
+    assert len(warnings) == 2  # the second and the third request each left after a silence
+    for warning in warnings:
+        assert re.match(r"waiting [67]\.\d s before the next request, to keep to the req", warning)
+
+
+def test_a_short_wait_for_the_own_rate_is_not_told_of(
+    entry_point: EntryPoint, clock: Clock, log: pytest.LogCaptureFixture
+) -> None:
+    texts = [TEXT, *"bcdef"]  # the last one waits for 15 s, but one leaves every 3 s
+    entry_point.make(OPENAI, batch_size=1, requests_per_minute=20).documents(texts)
+    assert said(log, logging.WARNING) == []
 
 
 def test_the_pacer_tells_for_how_long_no_request_may_leave() -> None:

@@ -198,6 +198,7 @@ def test_a_text_is_given_up_after_nine_refusals_and_named(entry_point: EntryPoin
     error = caught.value
     assert error.indices == (1,)
     assert error.refused == {1: MESSAGE}
+    assert "truncate" not in str(error)  # it was chosen already
     assert error.partial is not None
     assert [vector is None for vector in error.partial.vectors] == [False, True]
     assert error.partial.truncated == {}

@@ -16,6 +16,7 @@ from aimlapi_embeddings import ConfigurationError, TaskType
 from aimlapi_embeddings._catalog.families import FAMILIES, MODELS, Family, Model
 from aimlapi_embeddings._catalog.models import names
 from aimlapi_embeddings._protocol.options import (
+    check_amount,
     check_dimensions,
     check_encoding_format,
     check_extra_body,
@@ -220,6 +221,13 @@ def test_a_value_that_is_no_number_of_seconds_is_refused_by_name(
 ) -> None:
     said = refused(check_seconds, "timeout", value, allow_zero=allow_zero)
     assert said == f"timeout={value!r} is not a positive number of seconds."
+
+
+@pytest.mark.parametrize("value", [0, -1, True, math.nan, math.inf, [], "60", "1$"])
+def test_a_value_that_is_no_amount_is_refused_by_name_and_a_string_as_one(value: Any) -> None:
+    said = refused(check_amount, "max_usd", value)
+    assert said.startswith(f"max_usd={value!r} is not a positive number.")
+    assert said.endswith("It is a string: leave out quotes and units.") == isinstance(value, str)
 
 
 def test_zero_seconds_are_accepted_only_where_allowed() -> None:
