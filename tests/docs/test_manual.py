@@ -50,7 +50,8 @@ def imports(code: str) -> set[str]:
 
 def texts_in_parquet(folder: Path) -> None:
     pyarrow, parquet = need("pyarrow", "stores"), need("pyarrow.parquet", "stores")
-    columns = {"id": range(1, 41), "text": [f"text {i % 30}" for i in range(40)]}
+    texts = [f"text {i % 30}" for i in range(40)]
+    columns = {"id": range(1, 43), "text": [*texts, None, ""]}
     parquet.write_table(
         pyarrow.table({k: list(v) for k, v in columns.items()}), folder / "texts.parquet"
     )
