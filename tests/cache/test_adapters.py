@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_classic.embeddings import CacheBackedEmbeddings
 from langchain_core.stores import InMemoryByteStore
 from llama_index.core.storage.kvstore import SimpleKVStore
 
 from aimlapi_embeddings import EmbeddingsClient, VectorCache
 from llama_index_aimlapi_embeddings import AIMLAPIEmbedding
+from tests.support import optional_imports
 from tests.support.adapter_classes import ADAPTERS, make
 from tests.support.entry_points import KEY, OPENAI, EntryPoint, FakeServer, Mode
 
@@ -88,7 +88,8 @@ def test_langchains_own_cache_works_beside_it(
     point = EntryPoint("langchain", mode, fake_server).make(OPENAI, cache=cache)
     inner = point.embedder
     for _ in range(2):  # an empty store each time
-        point.embedder = CacheBackedEmbeddings.from_bytes_store(
+        classic = optional_imports.need("langchain_classic.embeddings", "stores")
+        point.embedder = classic.CacheBackedEmbeddings.from_bytes_store(
             inner, InMemoryByteStore(), namespace=inner.cache_namespace, key_encoder="blake2b"
         )
         first = point.documents(TEXTS[:3])
