@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aimlapi_embeddings._engine import report
-from aimlapi_embeddings._engine.collect import Collector
+from aimlapi_embeddings._engine.collect import Collector, nothing_finished
 from aimlapi_embeddings._engine.flow import Call, Texts
 from aimlapi_embeddings._engine.inputs import check_titles_fit, checking_texts
 from aimlapi_embeddings._engine.long_texts import Shortener
@@ -28,7 +28,6 @@ from aimlapi_embeddings._protocol.request import (
     too_long_rule,
 )
 from aimlapi_embeddings._protocol.vectors import VectorBuffer
-from aimlapi_embeddings._result import PartialResult
 from aimlapi_embeddings._slices import Work, at_once
 from aimlapi_embeddings._telemetry import Trace
 from aimlapi_embeddings._types import Estimate, Progress, Role, Row, TaskType, Usage, Vector
@@ -81,8 +80,7 @@ def lay_out(
         collector.begin(plan, usage, progress, possibly_truncated=cut, kept=kept)
         return call, collector
     except AIMLAPIError as error:
-        places = len(texts) if isinstance(texts, Sequence) and not isinstance(texts, str) else 0
-        error.partial = PartialResult(VectorBuffer(places), Usage())
+        error.partial = nothing_finished(texts)
         raise
 
 
@@ -125,6 +123,12 @@ def new_call(
         cache_keys=cache_keys,
         trace=trace,
     )
+
+
+def shortener_of(options: Options, sent: RoleFields) -> Shortener | None:
+    """Make what cuts texts that are too long, where that is done here."""
+    cut = too_long_rule(options).here == "cut"
+    return Shortener(options.model, sent.prefix) if cut else None
 
 
 def tell_of_first(runtime: Runtime) -> None:
@@ -217,8 +221,7 @@ def _planning(
     if titles is not None:
         check_titles(options, sent)
         titles = check_titles_fit(titles, texts)
-    done_here = too_long_rule(options).here
-    shortener = Shortener(options.model, sent.prefix) if done_here == "cut" else None
+    shortener = shortener_of(options, sent)
     size = expected_size(options)
     collector = Collector(VectorBuffer(len(texts), size, normalize=options.normalize))
     if known:
@@ -244,7 +247,7 @@ def _planning(
         known=there,
     )
     over = _over_limit(options, plan)
-    if over and done_here == "refuse":
+    if over and too_long_rule(options).here == "refuse":
         raise too_long(options, over, len(texts))
     cached = len(there) - len(known)
     return _Planned(texts, sent, shortener, plan, over, collector, keys, cached)

@@ -36,6 +36,12 @@ def attach_partial(error: BaseException, partial: Callable[[], PartialResult]) -
             error.partial = partial()  # type: ignore[attr-defined]
 
 
+def nothing_finished(texts: object = ()) -> PartialResult:
+    """Return a place without a vector for each text; for an error before any request."""
+    places = len(texts) if isinstance(texts, Sequence) and not isinstance(texts, str) else 0
+    return PartialResult(VectorBuffer(places), Usage())
+
+
 class Collector:
     """Places the vectors of one call; used in the caller's thread or event loop alone.
 

@@ -11,13 +11,14 @@ from aimlapi_embeddings._engine.calls import (
     cuts_silently,
     is_over_limit,
     new_call,
+    shortener_of,
     tell_of_cut,
     tell_of_first,
     too_long,
 )
+from aimlapi_embeddings._engine.collect import nothing_finished
 from aimlapi_embeddings._engine.flow import Call
 from aimlapi_embeddings._engine.inputs import check_source
-from aimlapi_embeddings._engine.long_texts import Shortener
 from aimlapi_embeddings._engine.pacing import Caller, Lane
 from aimlapi_embeddings._engine.planning import even_size, most_tokens, never_granted
 from aimlapi_embeddings._engine.refusals import Worklist
@@ -27,10 +28,9 @@ from aimlapi_embeddings._engine.stream_window import Outlet, Results, Rules, Vec
 from aimlapi_embeddings._errors import AIMLAPIError, ConfigurationError
 from aimlapi_embeddings._protocol.options import Options, check_integer, expected_size
 from aimlapi_embeddings._protocol.request import CacheKeys, check_titles, role_fields, too_long_rule
-from aimlapi_embeddings._protocol.vectors import FLOAT32, VectorBuffer
-from aimlapi_embeddings._result import PartialResult
+from aimlapi_embeddings._protocol.vectors import FLOAT32
 from aimlapi_embeddings._telemetry import Trace
-from aimlapi_embeddings._types import Role, TaskType, Usage
+from aimlapi_embeddings._types import Role, TaskType
 
 # Requests that the texts of a window fill, for each one that may be in flight. With two, every
 # tenth request failing once, a job took 1.9 times as long as without a window; with eight, 1.04.
@@ -65,99 +65,87 @@ def lay_out_stream(
 ) -> Stream:
     """Check the arguments of `embed_iter`, and say how texts are packed and held."""
     try:
-        return _lay_out(
-            runtime, texts, role, task_type, on_invalid, batches_of, window, is_async=is_async
+        options = runtime.options
+        sent = role_fields(options, role, task_type)
+        check_source(texts, is_async=is_async)
+        if not isinstance(on_invalid, str) or on_invalid not in ("raise", "none"):
+            raise ConfigurationError(f"on_invalid={on_invalid!r} is neither 'raise' nor 'none'.")
+        size = expected_size(options)
+        scaled = options.normalize
+        outlet: Outlet[Any] = Vectors(normalize=scaled)
+        if batches_of is not None:
+            places = check_integer("batches_of", batches_of, 1)
+            outlet = Results(places, options.id, size, normalize=scaled)
+        side_by_side = runtime.waves_of
+        max_tokens = runtime.most_tokens
+        packed_tokens = min(
+            most_tokens(options.model, max_tokens), runtime.pacer.rates.packed_tokens
         )
+        length = _length_of(texts)
+        batch_size = options.batch_size
+        if length:  # as many requests as are in flight at a time, or a multiple, as in `embed`
+            batch_size = even_size(length, batch_size, side_by_side)
+        work = Worklist([], runtime.limits, complete=False)
+
+        shortener = shortener_of(options, sent)
+        refused_here = too_long_rule(options).here == "refuse"
+        may_be_cut = cuts_silently(options, sent.fields)
+
+        def judge(place: int, text: str, tokens: int) -> Exception | bool:
+            if tokens > max_tokens:
+                return never_granted(place, tokens, max_tokens)
+            if not is_over_limit(options, text, tokens):
+                return False
+            if refused_here:
+                return too_long(options, {place: tokens}, place + 1)
+            if may_be_cut:
+                tell_of_cut(runtime, sent.fields, place, tokens)
+            return may_be_cut
+
+        found = Window(
+            rules=Rules(
+                prefix=sent.prefix,
+                check_title=partial(check_titles, options, sent),
+                judge=judge,
+                count=runtime.meter.add,
+                shortener=shortener,
+                key_of=CacheKeys(options, sent, runtime.url).key
+                if runtime.cache is not None
+                else None,
+            ),
+            packer=Packer(options.model, batch_size, packed_tokens),
+            work=work,
+            outlet=outlet,
+            most=_window_of(options, runtime.pacer.most)
+            if window is None
+            else check_integer("window", window, 1),
+            most_requests=runtime.pacer.most,
+            length=length,
+            size=size,
+            normalize=scaled,
+            none_for_invalid=on_invalid == "none",
+        )
+
+        def make_call(caller: Caller, trace: Trace | None) -> Call:
+            tell_of_first(runtime)
+            return new_call(
+                runtime,
+                caller,
+                sent,
+                work,
+                texts=found,
+                total=None,
+                lane=Lane.BULK,
+                query=role == "query",
+                shortener=shortener,
+                cache_keys=found.keys,
+                trace=trace,
+            )
+
+        return Stream(found, make_call)
     except AIMLAPIError as error:
-        error.partial = PartialResult(VectorBuffer(0), Usage())
+        error.partial = nothing_finished()
         raise
-
-
-def _lay_out(
-    runtime: Runtime,
-    texts: Iterable[object] | AsyncIterable[object],
-    role: Role,
-    task_type: TaskType | str | None,
-    on_invalid: Literal["raise", "none"],
-    batches_of: int | None,
-    window: int | None,
-    *,
-    is_async: bool,
-) -> Stream:
-    options = runtime.options
-    sent = role_fields(options, role, task_type)
-    check_source(texts, is_async=is_async)
-    if not isinstance(on_invalid, str) or on_invalid not in ("raise", "none"):
-        raise ConfigurationError(f"on_invalid={on_invalid!r} is neither 'raise' nor 'none'.")
-    size = expected_size(options)
-    scaled = options.normalize
-    outlet: Outlet[Any] = Vectors(normalize=scaled)
-    if batches_of is not None:
-        places = check_integer("batches_of", batches_of, 1)
-        outlet = Results(places, options.id, size, normalize=scaled)
-    side_by_side = runtime.waves_of
-    max_tokens = runtime.most_tokens
-    packed_tokens = min(most_tokens(options.model, max_tokens), runtime.pacer.rates.packed_tokens)
-    length = _length_of(texts)
-    batch_size = options.batch_size
-    if length:  # as many requests as are in flight at a time, or a multiple, as in `embed`
-        batch_size = even_size(length, batch_size, side_by_side)
-    work = Worklist([], runtime.limits, complete=False)
-
-    done_here = too_long_rule(options).here
-    shortener = Shortener(options.model, sent.prefix) if done_here == "cut" else None
-    may_be_cut = cuts_silently(options, sent.fields)
-
-    def judge(place: int, text: str, tokens: int) -> Exception | bool:
-        if tokens > max_tokens:
-            return never_granted(place, tokens, max_tokens)
-        if not is_over_limit(options, text, tokens):
-            return False
-        if done_here == "refuse":
-            return too_long(options, {place: tokens}, place + 1)
-        if may_be_cut:
-            tell_of_cut(runtime, sent.fields, place, tokens)
-        return may_be_cut
-
-    found = Window(
-        rules=Rules(
-            prefix=sent.prefix,
-            check_title=partial(check_titles, options, sent),
-            judge=judge,
-            count=runtime.meter.add,
-            shortener=shortener,
-            key_of=CacheKeys(options, sent, runtime.url).key if runtime.cache is not None else None,
-        ),
-        packer=Packer(options.model, batch_size, packed_tokens),
-        work=work,
-        outlet=outlet,
-        most=_window_of(options, runtime.pacer.most)
-        if window is None
-        else check_integer("window", window, 1),
-        most_requests=runtime.pacer.most,
-        length=length,
-        size=size,
-        normalize=scaled,
-        none_for_invalid=on_invalid == "none",
-    )
-
-    def make_call(caller: Caller, trace: Trace | None) -> Call:
-        tell_of_first(runtime)
-        return new_call(
-            runtime,
-            caller,
-            sent,
-            work,
-            texts=found,
-            total=None,
-            lane=Lane.BULK,
-            query=role == "query",
-            shortener=shortener,
-            cache_keys=found.keys,
-            trace=trace,
-        )
-
-    return Stream(found, make_call)
 
 
 def _window_of(options: Options, requests: int) -> int:

@@ -264,6 +264,8 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
 
     def _is_as_seen(self) -> bool:
         """Tell in a microsecond that nothing was assigned or changed; a comparison takes six."""
+        if not self._seen:
+            return False
         values, *changeable = self._seen
         return all(map(is_, values, self.__dict__.values())) and changeable == self._changeable()
 
@@ -420,7 +422,7 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
         )
         state = BaseModel.__getstate__(self)
         # Those of the observers too, which may be left out below.
-        private = {**state["__pydantic_private__"], "_seen": ([None], {}, "")}
+        private = {**state["__pydantic_private__"], "_seen": ()}
         state = {**state, "__pydantic_private__": private}
         if lost := unpicklable(watching):
             warnings.warn(

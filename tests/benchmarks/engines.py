@@ -57,6 +57,8 @@ def step_on_parquet(base_url: str, work: Work) -> Any:
 
     ours = EmbedBatches(api_key=lambda: KEY, **options_of(base_url, work))
 
+    _use_all_cpus()
+
     def embed(source: Path, target: Path) -> None:
         target.mkdir()
         file = pq.ParquetFile(source)
@@ -110,6 +112,7 @@ def _in_ray(step: Any, options: dict[str, Any]) -> Any:
     }
     import ray
 
+    _use_all_cpus()
     ray.init(
         num_cpus=4, include_dashboard=False, configure_logging=False, _temp_dir=str(folder / "ray")
     )
@@ -127,6 +130,12 @@ def _in_ray(step: Any, options: dict[str, Any]) -> Any:
         ).write_parquet(str(target))
 
     return SimpleNamespace(documents=lambda texts: _from_parquet_to_parquet(texts, embed))
+
+
+def _use_all_cpus() -> None:
+    """Undo the runner's choice of one CPU, where Ray's dozen processes wait for each other."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
 
 
 def _from_parquet_to_parquet(texts: Sequence[str], embed: Any) -> Any:
