@@ -181,7 +181,7 @@ class HTTPTransport:
         self._warn_if_other_was_given(self._given, "async_http_client", "async")
         stack = await self._stack_of_this_loop()
         while (connection := stack.take()) is not None and not connection.is_usable:
-            await _close(connection)
+            await _closing(connection)
         connection = connection or self._maker.async_connection()
         try:
             async with asyncio.timeout(self._whole):
@@ -189,10 +189,10 @@ class HTTPTransport:
         except GeneratorExit:
             raise  # thrown away with its event loop; nothing can be awaited any more
         except BaseException:
-            await _close(connection)
+            await _closing(connection)
             raise
         for old in stack.give_back(connection):
-            await _close(old)
+            await _closing(old)
         return response
 
     def close(self) -> None:
@@ -218,7 +218,7 @@ class HTTPTransport:
         import asyncio
 
         if held := self._loops.pop(asyncio.get_running_loop(), None):
-            await _close(held.holder)
+            await _closing(held.holder)
 
     def _as_ours(self, attempt: Attempt) -> dict[str, Any]:
         """Say what a request of ours needs, to a client of the user's own."""
@@ -313,20 +313,10 @@ def _let_go(loops: dict[asyncio.AbstractEventLoop, _Held]) -> None:
             loop.call_soon_threadsafe(_closing, held.holder)
 
 
-async def _close(what: AsyncConnection | AsyncGenerator[None]) -> None:
-    """Close connections to the end, even if the caller is cancelled meanwhile."""
-    import asyncio
-
-    task = _closing(what)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])  # which takes no time of the network's
-        raise
-
-
 def _closing(what: AsyncConnection | AsyncGenerator[None]) -> asyncio.Task[None]:
     """Close connections in a task that cannot be cancelled and that `asyncio.run` waits for.
+
+    Whoever awaits it and is cancelled goes on when it has ended, and is cancelled then.
 
     A close that is interrupted leaves sockets open: when whoever closes a client is cancelled, or
     when a client is dropped by the main coroutine as it ends. asyncio's own way with a generator
