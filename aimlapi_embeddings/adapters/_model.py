@@ -17,6 +17,7 @@ from typing import (
     Any,
     ClassVar,
     Literal,
+    NamedTuple,
     Self,
 )
 
@@ -101,6 +102,14 @@ BaseURL = Annotated[str, PlainSerializer(shown_url)]
 _HANDED_OVER = ("http_client", "async_http_client", "rate_limiter", "cache")
 
 
+class _Seen(NamedTuple):
+    """A client, and what the fields were when it was found to be theirs."""
+
+    client: EmbeddingsClient
+    values: list[Any]
+    changeable: list[object]
+
+
 class EmbeddingsModel(DocumentStreams, BaseModel):
     """Options of the client as fields.
 
@@ -182,7 +191,7 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
 
     _client: EmbeddingsClient | None = PrivateAttr(default=None)
     _built_with: dict[str, Any] | None = PrivateAttr(default=None)
-    _seen: tuple[Any, ...] = PrivateAttr(default=())
+    _seen: _Seen | None = PrivateAttr(default=None)
 
     @property
     def client(self) -> EmbeddingsClient:
@@ -229,8 +238,10 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
         Args:
             typed: What the caller typed, by field, for the messages.
         """
-        if self._client is not None and self._is_as_seen():
-            return self._client
+        # Asked in each call: read from the dict itself, since `self._seen` takes pydantic 2 us.
+        seen: _Seen | None = (self.__pydantic_private__ or {}).get("_seen")
+        if seen is not None and self._is_as(seen):
+            return seen.client
         fields = self._fields()
         options = {option: getattr(self, field) for option, field in fields.items()}
         # Both can be changed in place; and 1 == True, which are not the same in JSON.
@@ -239,7 +250,7 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
         client, built = self._client, self._built_with
         if built == settings and all(built[name] is settings[name] for name in _HANDED_OVER):
             assert client is not None
-            self._see()
+            self._see(client)
             return client
         chosen = {name: value for name, value in options.items() if value is not None}
         try:
@@ -254,20 +265,18 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
             if client is not None:
                 new._continue(client)
             self._client, self._built_with = new, settings
-            self._see()
+            self._see(new)
             return new
         raise refused
 
-    def _see(self) -> None:
+    def _see(self, client: EmbeddingsClient) -> None:
         """Note the values of all fields, and what can be changed in place."""
-        self._seen = ([*self.__dict__.values()], *self._changeable())
+        self._seen = _Seen(client, [*self.__dict__.values()], self._changeable())
 
-    def _is_as_seen(self) -> bool:
+    def _is_as(self, seen: _Seen) -> bool:
         """Tell in a microsecond that nothing was assigned or changed; a comparison takes six."""
-        if not self._seen:
-            return False
-        values, *changeable = self._seen
-        return all(map(is_, values, self.__dict__.values())) and changeable == self._changeable()
+        same = all(map(is_, seen.values, self.__dict__.values()))
+        return same and seen.changeable == self._changeable()
 
     def _changeable(self) -> list[object]:
         values = self.__dict__
@@ -422,7 +431,7 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
         )
         state = BaseModel.__getstate__(self)
         # Those of the observers too, which may be left out below.
-        private = {**state["__pydantic_private__"], "_seen": ()}
+        private = {**state["__pydantic_private__"], "_seen": None}
         state = {**state, "__pydantic_private__": private}
         if lost := unpicklable(watching):
             warnings.warn(
