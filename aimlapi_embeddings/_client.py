@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, Self, TypeAlias, overload
 
 from aimlapi_embeddings._catalog.families import Model
 from aimlapi_embeddings._catalog.models import find_model, find_provider
 from aimlapi_embeddings._engine.budget import check_limits
 from aimlapi_embeddings._engine.calls import estimating, lay_out
-from aimlapi_embeddings._engine.collect import Collector, attach_partial
 from aimlapi_embeddings._engine.limiter import Limiter
 from aimlapi_embeddings._engine.pacing import BULK
 from aimlapi_embeddings._engine.planning import most_texts
@@ -51,12 +50,11 @@ from aimlapi_embeddings._result import EmbeddingResult
 from aimlapi_embeddings._runtime import Runtimes, Settings
 from aimlapi_embeddings._slices import at_once, in_slices
 from aimlapi_embeddings._streams import AsyncEmbeddingStream, EmbeddingStream
-from aimlapi_embeddings._telemetry import Trace
 from aimlapi_embeddings._types import Estimate, Progress, Role, TaskType, Usage, Vector
 from aimlapi_embeddings.cache import VectorCache
 from aimlapi_embeddings.cache._vector_cache import as_cache
 
-_NOT_TRACED = nullcontext()
+_NOTHING = nullcontext()
 
 Item: TypeAlias = str | tuple[str, str | None]
 """Of a source: a text, or a text and its title."""
@@ -260,11 +258,11 @@ class EmbeddingsClient:
         """
         runtime, caller = self._runtimes.current, ThreadCaller()
         trace = runtime.telemetry.begin(runtime.limits.encoding_format)
-        with ShortTraceback(), trace or _NOT_TRACED, _telling(progress) as told:
+        with ShortTraceback(), trace or _NOTHING, _telling(progress) as told:
             known = known or {}
             work = lay_out(runtime, caller, texts, role, task_type, titles, told, known, trace)
             call, collector = at_once(work)
-            with self._attach_partial(collector, trace):
+            with collector:
                 run_threads(call, caller, runtime, collector)
                 return at_once(collector.result(runtime.options.id, call.work))
 
@@ -283,11 +281,11 @@ class EmbeddingsClient:
 
         runtime, caller = self._runtimes.current, TaskCaller(asyncio.get_running_loop())
         trace = runtime.telemetry.begin(runtime.limits.encoding_format)
-        with ShortTraceback(), trace or _NOT_TRACED, _telling(progress) as told:
+        with ShortTraceback(), trace or _NOTHING, _telling(progress) as told:
             known = known or {}
             work = lay_out(runtime, caller, texts, role, task_type, titles, told, known, trace)
             call, collector = await in_slices(work)
-            with self._attach_partial(collector, trace):
+            with collector:
                 await run_tasks(call, runtime, collector)
                 return await in_slices(collector.result(runtime.options.id, call.work))
 
@@ -583,27 +581,11 @@ class EmbeddingsClient:
         """Go on for a client that had other options, with its usage, bound and connections."""
         self._runtimes.go_on_for(other._runtimes)
 
-    @contextmanager
-    def _attach_partial(self, collector: Collector, trace: Trace | None) -> Iterator[None]:
-        """Attach what was finished to the error that ends a call, Ctrl-C included.
-
-        What it has brought and cost is told to the trace, with an error or without.
-        """
-        try:
-            yield
-        except BaseException as error:
-            attach_partial(error, collector.partial)
-            raise
-        finally:
-            if trace is not None:
-                collected = collector.usage, collector.served, collector.request_ids
-                trace.sum_up(len(collector.buffer), *collected)
-
 
 def _telling(progress: Progress | bool | None) -> Telling:
     """Return the progress callback: that of a bar for this call, or the user's function."""
     if progress is None or isinstance(progress, bool):
-        return progress_bar() if progress else nullcontext()
+        return progress_bar() if progress else _NOTHING
     if not callable(progress):
         raise ConfigurationError(
             f"progress={progress!r} is neither True, for a bar, nor a function of (done, total)."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -42,7 +42,7 @@ class Reply(NamedTuple):
     """What came back for one request: header names in lower case, body decompressed."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: dict[str, str]
     body: bytes | bytearray
 
 

@@ -117,6 +117,8 @@ class Bound:
         A waiter stays in its queue until it has a ticket, so a wake-up that no waiter receives
         is not lost: each waiter also checks by itself from time to time.
         """
+        if not any(self.waiting):
+            return
         free = self.free
         for queue in self.waiting:
             for wake_up in list(queue)[: max(free, 0)]:

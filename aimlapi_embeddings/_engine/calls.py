@@ -71,13 +71,13 @@ def lay_out(
             trace=trace,
         )
         usage = Usage(deduplicated=len(plan.copies), cached=cached)
-        if usage != Usage():
+        if plan.copies or cached:
             runtime.meter.add(usage)
         cut = yield from _possibly_truncated(runtime, sent.fields, over)
         kept = shortener.kept if shortener else {}
         if kept:
             yield from report.fitted(options.model, kept)
-        collector.begin(plan, usage, progress, possibly_truncated=cut, kept=kept)
+        collector.begin(plan, usage, progress, trace, possibly_truncated=cut, kept=kept)
         return call, collector
     except AIMLAPIError as error:
         error.partial = nothing_finished(texts)
@@ -227,7 +227,8 @@ def _planning(
     if known:
         rows = [row if isinstance(row, bytes) else list(row) for row in known.values()]
         collector.place([*known], rows)
-    there, keys, cache = {*known}, list[bytes](), runtime.cache
+    there, cache = {*known}, runtime.cache
+    keys: list[bytes] = []
     if cache is not None:
         named = CacheKeys(options, sent, runtime.url)
         keys = yield from making_keys(named, texts, titles)

@@ -14,6 +14,7 @@ from aimlapi_embeddings._protocol.status import several_refused
 from aimlapi_embeddings._protocol.vectors import VectorBuffer, size_of
 from aimlapi_embeddings._result import EmbeddingResult, PartialResult
 from aimlapi_embeddings._slices import Work, at_once
+from aimlapi_embeddings._telemetry import Trace
 from aimlapi_embeddings._types import Progress, Row, Served, Usage
 
 
@@ -45,7 +46,9 @@ def nothing_finished(texts: object = ()) -> PartialResult:
 class Collector:
     """Places the vectors of one call; used in the caller's thread or event loop alone.
 
-    First it is given what is there already, then it is told what will be sent.
+    First it is given what is there already, then it is told what will be sent. It is a context
+    manager: an error that ends the block is given what was finished, and the trace is told what the
+    call has brought and cost.
 
     Args:
         buffer: n places for the vectors.
@@ -59,8 +62,9 @@ class Collector:
         self._possibly_truncated: tuple[int, ...] = ()
         self._kept: Mapping[int, int] = {}
         self._copies: list[tuple[int, int]] = []
-        self._times: Counter[int] = Counter()
+        self._times: Mapping[int, int] = {}
         self._progress: Progress | None = None
+        self._trace: Trace | None = None
         self._done = 0
         self._size: int | None = None
 
@@ -69,6 +73,7 @@ class Collector:
         plan: Plan,
         usage: Usage,
         progress: Progress | None,
+        trace: Trace | None,
         *,
         possibly_truncated: tuple[int, ...] = (),
         kept: Mapping[int, int],
@@ -79,6 +84,7 @@ class Collector:
             plan: Which places get a copy of another place's vector.
             usage: Of the call so far.
             progress: Of the caller, or None.
+            trace: Of the call, or None.
             possibly_truncated: Texts of which the provider may embed only the beginning.
             kept: By place, how many characters of a text are sent, where that is not all of them;
                 may change as long as requests are in flight.
@@ -87,10 +93,21 @@ class Collector:
         self._possibly_truncated = possibly_truncated
         self._kept = kept
         self._copies = plan.copies
-        self._times = Counter(place for _, place in plan.copies)
+        if plan.copies:
+            self._times = Counter(place for _, place in plan.copies)
         self._progress = progress
+        self._trace = trace
         if progress is not None and len(self.buffer):
             progress(self._done, len(self.buffer))
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
+            attach_partial(error, self.partial)
+        if self._trace is not None:
+            self._trace.sum_up(len(self.buffer), self.usage, self.served, self.request_ids)
 
     def deliver(self, delivery: Deliver) -> None:
         """Place vectors, add usage, move the progress."""
@@ -99,7 +116,7 @@ class Collector:
             return
         if delivery.request_id is not None:
             self.request_ids.append(delivery.request_id)
-        if self.served == Served():
+        if not any(self.served):
             self.served = delivery.served
         self.place(delivery.indices, delivery.rows)
         if self._times:

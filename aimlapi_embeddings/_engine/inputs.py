@@ -38,7 +38,8 @@ def checking_texts(texts: object, role: Role) -> Work[list[str]]:
         raise InvalidInputError(
             f"texts must be a list of strings, not {_article(kind)} {kind}.{_as_list(texts)}"
         )
-    given, plain = list(texts), list[Any]()
+    given = list(texts)
+    plain: list[Any] = []
     bad: list[tuple[int, str]] = []
     for start in range(0, len(given), _TEXTS_PER_STEP):
         step = given[start : start + _TEXTS_PER_STEP]

@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 
 import msgspec
@@ -115,7 +115,7 @@ class Worklist:
         self._believed_texts = self._believed_tokens = math.inf
         self._in_flight: dict[int, Part] = {}
         self._first: BadRequestError | None = None
-        self._reasons: Counter[str] = Counter()
+        self._reasons: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -217,7 +217,8 @@ class Worklist:
                 self.refused[part.batch.indices[0]] = error
                 self._at_fault_found = True
                 if not self._accepted and not isinstance(error, RequestTooLargeError):
-                    self._reasons[reason(error.message)] += 1
+                    why = reason(error.message)
+                    self._reasons[why] = self._reasons.get(why, 0) + 1
             if self._request_seems_at_fault():
                 if not self._in_flight:
                     raise self._first
@@ -259,8 +260,8 @@ class Worklist:
         texts = self._texts if self._complete else math.inf
         if self._accepted or texts == 1:
             return False
-        alike = max(self._reasons.values(), default=0)
-        return alike >= min(_ENOUGH_ALIKE, texts) or self._reasons.total() >= _ENOUGH
+        counts = self._reasons.values()
+        return max(counts, default=0) >= min(_ENOUGH_ALIKE, texts) or sum(counts) >= _ENOUGH
 
     def _next(self) -> Part | None:
         suspects, new = self._suspects, self._new

@@ -258,14 +258,16 @@ def read_served(model: Any, meta: Any, headers: Mapping[str, str]) -> Served:
 
 
 def _name(*candidates: Any) -> str | None:
-    names = (name for name in candidates if isinstance(name, str))
-    return next((name for name in names if 0 < len(name) <= _LONGEST_NAME), None)
+    for name in candidates:
+        if isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME:
+            return name
+    return None
 
 
 def _number(source: Any, key: str) -> float | None:
     """Read a number that may be missing, null, text, or nonsense."""
-    value = source.get(key) if hasattr(source, "get") else None
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    value = source.get(key) if isinstance(source, dict) else None
+    if value is None or isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         number = float(value)
