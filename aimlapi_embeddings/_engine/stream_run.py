@@ -110,7 +110,8 @@ def read_in_thread(
 
 def _end(trace: Trace | None, window: Window[Any], error: BaseException | None) -> None:
     if trace is not None:
-        trace.sum_up(window.read, window.usage, window.served, window.request_ids)
+        bill = window.bill
+        trace.sum_up(window.read, bill.usage, bill.served, bill.request_ids)
         # Whoever leaves early has what was wanted.
         trace.end(None if isinstance(error, GeneratorExit) else error)
 
