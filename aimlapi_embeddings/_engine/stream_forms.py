@@ -49,30 +49,33 @@ class Bill:
     Attributes:
         usage: What they have cost.
         served: Who has answered last.
-        request_ids: The server's, of the first 1,000 replies since they were taken.
+        request_ids: The server's, of the first 1,000 replies.
     """
 
     def __init__(self) -> None:
         self.usage = Usage()
         self.served = Served()
         self.request_ids: list[str] = []
-        self._since = Usage()
+        self._cost = Usage()  # like the ids, since they were taken
+        self._ids: list[str] = []
 
     def add(self, usage: Usage) -> None:
         """Add what something has cost."""
         self.usage += usage
-        self._since += usage
+        self._cost += usage
 
     def came(self, served: Served, request_id: str | None) -> None:
         """Note who sent vectors."""
         self.served = served
-        if request_id is not None and len(self.request_ids) < _MOST_REQUEST_IDS:
-            self.request_ids.append(request_id)
+        if request_id is not None:
+            for noted in (self.request_ids, self._ids):
+                if len(noted) < _MOST_REQUEST_IDS:
+                    noted.append(request_id)
 
     def take(self) -> tuple[Usage, tuple[str, ...]]:
-        """Return the cost and the ids since they were taken last."""
-        cost, self._since = self._since, Usage()
-        request_ids, self.request_ids = self.request_ids, []
+        """Return the cost, and the ids of at most 1,000 replies, since they were taken last."""
+        cost, self._cost = self._cost, Usage()
+        request_ids, self._ids = self._ids, []
         return cost, tuple(request_ids)
 
 
