@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
-from numbers import Real
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -14,17 +12,10 @@ import pyarrow as pa
 
 from aimlapi_embeddings._catalog.models import one_of
 from aimlapi_embeddings._client import EmbeddingsClient
-from aimlapi_embeddings._engine.inputs import why_bad
 from aimlapi_embeddings._errors import (
     AIMLAPIError,
-    APIConnectionError,
-    APIStatusError,
-    BadRequestError,
-    BudgetExceededError,
     ConfigurationError,
-    InternalServerError,
     InvalidInputError,
-    RateLimitError,
     ReplyError,
     ShortTraceback,
 )
@@ -43,7 +34,14 @@ from aimlapi_embeddings.batches._columns import (
     vector_type,
 )
 from aimlapi_embeddings.batches._kinds import Batch, as_batch, check_batches, check_column
-from aimlapi_embeddings.batches._shared_limit import SharedLimit, check_rate
+from aimlapi_embeddings.batches._options import (
+    check_key,
+    check_names,
+    limiter_of,
+    options_of_clients,
+    shares,
+)
+from aimlapi_embeddings.batches._reasons import check_strings, is_kept, reasons_of, why_no_text
 
 if TYPE_CHECKING:
     from aimlapi_embeddings.batches._columns import Mask, Matrix
@@ -137,18 +135,18 @@ class EmbedBatches:
     ) -> None:
         given_key, api_key = as_secret(api_key), None
         with ShortTraceback():
-            self._api_key = _check_key(given_key)
+            self._api_key = check_key(given_key)
             self._keep = one_of("on_error", on_error, ("raise", "keep")) == "keep"
             self._text, self._title, self._vector, self._error = text, title, vector, error
-            _check_names(text=text, title=title, vector=vector, error=error)
+            check_names(text=text, title=title, vector=vector, error=error)
             self._role: Role = "query" if one_of("role", role, _ROLES) == "query" else "document"
             self._layout = default_layout(nulls=self._keep)
             if column is not None:
                 self._layout = "list" if one_of("column", column, _LAYOUTS) == "list" else "fixed"
             self._keep_existing = check_flag("keep_existing", keep_existing)
-            self._client_options = _client_options(model, client_options)
-            share = _shares(requests_per_minute, client_options, workers)
-            self._limiter = _limiter(shared_limit, share)
+            self._client_options = options_of_clients(model, client_options)
+            share = shares(requests_per_minute, client_options, workers)
+            self._limiter = limiter_of(shared_limit, share)
             self._client_options |= share
             self.size = self._check_client(size)
 
@@ -251,12 +249,12 @@ class EmbedBatches:
         """Return n x d numbers, which rows have a vector (None: all), and why the others do not."""
         check_column(batch, "text", self._text)
         texts = batch.values(self._text)
-        _check_strings("text", self._text, texts)
+        check_strings("text", self._text, texts)
         existing, has = self._existing(batch)
         vectors: Matrix = existing
         there: Mask | None = has
         # Rows whose text cannot be sent; what has a vector does not need its text.
-        bad = {i: why for i, text in enumerate(texts) if (why := _why_bad(text))}
+        bad = {i: why for i, text in enumerate(texts) if (why := why_no_text(text))}
         missing = {i: why for i, why in bad.items() if not has[i]}
         if missing and not self._keep:
             raise self._invalid(missing, len(texts))
@@ -310,12 +308,12 @@ class EmbedBatches:
             vectors, done, reasons = result.array(), None, dict[int, str]()
         except AIMLAPIError as failure:
             partial = failure.partial
-            if not self._keep or not _is_kept(failure) or partial is None:
+            if not self._keep or not is_kept(failure) or partial is None:
                 if len(rows) < len(texts):
                     failure.add_note(f"Positions count the {len(rows)} rows that have a text.")
                 raise
             vectors, done = partial.array(), partial.mask
-            reasons = _reasons(failure, np.flatnonzero(~done).tolist())
+            reasons = reasons_of(failure, np.flatnonzero(~done).tolist())
             if not done.any():
                 vectors = np.zeros((len(rows), self.size), np.float32)
         if vectors.shape[1] != self.size:
@@ -330,7 +328,7 @@ class EmbedBatches:
             return None
         check_column(batch, "title", self._title)
         titles = batch.values(self._title)
-        _check_strings("title", self._title, titles)
+        check_strings("title", self._title, titles)
         # A column has no other way to say that there is no title than null, NaN or "".
         return [titles[i] if isinstance(titles[i], str) and titles[i] else None for i in rows]
 
