@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, Self, TypeAlias, overload
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, Literal, Self
 
 from aimlapi_embeddings._catalog.families import Model
 from aimlapi_embeddings._catalog.models import find_model, find_provider
@@ -14,13 +14,11 @@ from aimlapi_embeddings._engine.calls import estimating, lay_out
 from aimlapi_embeddings._engine.limiter import Limiter
 from aimlapi_embeddings._engine.pacing import BULK
 from aimlapi_embeddings._engine.planning import most_texts
-from aimlapi_embeddings._engine.progress import progress_bar
+from aimlapi_embeddings._engine.progress import telling
 from aimlapi_embeddings._engine.retries import RetryPolicy
 from aimlapi_embeddings._engine.run import run_tasks, run_threads
-from aimlapi_embeddings._engine.stream_run import read_in_task, read_in_thread
-from aimlapi_embeddings._engine.streams import lay_out_stream
 from aimlapi_embeddings._engine.waiting import Clock, TaskCaller, ThreadCaller
-from aimlapi_embeddings._errors import ConfigurationError, ShortTraceback
+from aimlapi_embeddings._errors import ShortTraceback
 from aimlapi_embeddings._protocol.arguments import checked_arguments
 from aimlapi_embeddings._protocol.endpoint import endpoint, shown_url
 from aimlapi_embeddings._protocol.options import (
@@ -49,19 +47,15 @@ from aimlapi_embeddings._protocol.transport import check_http_clients
 from aimlapi_embeddings._result import EmbeddingResult
 from aimlapi_embeddings._runtime import Runtimes, Settings
 from aimlapi_embeddings._slices import at_once, in_slices
-from aimlapi_embeddings._streams import AsyncEmbeddingStream, EmbeddingStream
+from aimlapi_embeddings._text_streams import TextStreams
 from aimlapi_embeddings._types import Estimate, Progress, Role, TaskType, Usage, Vector
 from aimlapi_embeddings.cache import VectorCache
 from aimlapi_embeddings.cache._vector_cache import as_cache
 
-_NOTHING = nullcontext()
-
-Item: TypeAlias = str | tuple[str, str | None]
-"""Of a source: a text, or a text and its title."""
-Telling: TypeAlias = AbstractContextManager[Progress | None]
+_NOT_TRACED = nullcontext()
 
 
-class EmbeddingsClient:
+class EmbeddingsClient(TextStreams):
     """Embeds texts with one model of the AI/ML API or of Nugen.
 
     One client may be shared by threads, tasks and event loops; it pickles, and what a process
@@ -258,7 +252,7 @@ class EmbeddingsClient:
         """
         runtime, caller = self._runtimes.current, ThreadCaller()
         trace = runtime.telemetry.begin(runtime.limits.encoding_format)
-        with ShortTraceback(), trace or _NOTHING, _telling(progress) as told:
+        with ShortTraceback(), trace or _NOT_TRACED, telling(progress) as told:
             known = known or {}
             work = lay_out(runtime, caller, texts, role, task_type, titles, told, known, trace)
             call, collector = at_once(work)
@@ -281,7 +275,7 @@ class EmbeddingsClient:
 
         runtime, caller = self._runtimes.current, TaskCaller(asyncio.get_running_loop())
         trace = runtime.telemetry.begin(runtime.limits.encoding_format)
-        with ShortTraceback(), trace or _NOTHING, _telling(progress) as told:
+        with ShortTraceback(), trace or _NOT_TRACED, telling(progress) as told:
             known = known or {}
             work = lay_out(runtime, caller, texts, role, task_type, titles, told, known, trace)
             call, collector = await in_slices(work)
@@ -325,173 +319,6 @@ class EmbeddingsClient:
         runtime = self._runtimes.current
         with ShortTraceback():
             return await in_slices(estimating(runtime, texts, role, task_type, titles))
-
-    @overload
-    def embed_iter(
-        self,
-        texts: Iterable[Item],
-        *,
-        role: Role = "document",
-        task_type: TaskType | str | None = None,
-        progress: Progress | bool | None = None,
-        on_invalid: Literal["raise"] = "raise",
-        batches_of: None = None,
-        window: int | None = None,
-    ) -> EmbeddingStream[Vector]: ...
-    @overload
-    def embed_iter(
-        self,
-        texts: Iterable[Item | None],
-        *,
-        role: Role = "document",
-        task_type: TaskType | str | None = None,
-        progress: Progress | bool | None = None,
-        on_invalid: Literal["none"],
-        batches_of: None = None,
-        window: int | None = None,
-    ) -> EmbeddingStream[Vector | None]: ...
-    @overload
-    def embed_iter(
-        self,
-        texts: Iterable[Item | None],
-        *,
-        role: Role = "document",
-        task_type: TaskType | str | None = None,
-        progress: Progress | bool | None = None,
-        on_invalid: Literal["raise", "none"] = "raise",
-        batches_of: int,
-        window: int | None = None,
-    ) -> EmbeddingStream[EmbeddingResult]: ...
-    def embed_iter(
-        self,
-        texts: Iterable[Any],
-        *,
-        role: Role = "document",
-        task_type: TaskType | str | None = None,
-        progress: Progress | bool | None = None,
-        on_invalid: Literal["raise", "none"] = "raise",
-        batches_of: int | None = None,
-        window: int | None = None,
-    ) -> EmbeddingStream[Any]:
-        """Embed any number of texts in bounded memory; `aembed_iter` is the same for async callers.
-
-        Vectors are handed over in the order of the texts, while further texts are read and requests
-        are in flight. The source is read in the thread that asks for vectors, and nowhere else.
-
-        Args:
-            texts: An iterable of texts, or of tuples (text, title) for families that take titles;
-                not (id, text). It may be endless. Where it tells its length, as a list does,
-                requests are cut as evenly as those of `embed`; else they are full but for the last
-                one.
-            role: `"document"` for texts that are stored and searched, `"query"` for a question.
-            task_type: Instead of the client's.
-            progress: True shows a bar. A function is called as `progress(done, total)`, in texts,
-                as replies come in; the total is what has been read where the source does not tell.
-            on_invalid: What becomes of a text that is missing (None, NaN), empty, not writable in
-                UTF-8, or refused by the server: `"raise"` raises in its turn, when all before it
-                were handed over; `"none"` hands None over in its place. `invalid` of the stream
-                tells why. An item of another type, such as a number, raises in any case.
-            batches_of: Hand over an `EmbeddingResult` of so many places at a time, whose `array()`
-                writers of stores take as it is. The last one, and one before an error, may be
-                shorter. None in it is a row of NaN in `array()`, and None in `vectors`.
-            window: Most texts that are read and not yet handed over. When None, as many as fill 8
-                requests for each one that may be in flight, and at most 128 MB of vectors. A text
-                that occurs twice within it is paid for once.
-
-        Returns:
-            An iterator of vectors, each a list of d floats, or of results. It has `usage`, and
-            `close()`, which ends what is in flight; so does leaving a `with` block of it, or
-            dropping it.
-
-        Raises:
-            ConfigurationError: An argument that cannot work.
-            InvalidInputError: `texts` is no iterable of texts; or, in its turn, an invalid text.
-            AIMLAPIError: As of `embed`, when all before it was handed over. `partial` holds what
-                was finished behind it, and `partial.start` the position of its first text.
-
-        Example:
-            >>> with open("texts.txt") as lines:  # doctest: +SKIP
-            ...     for vector in client.embed_iter(line.strip() for line in lines):
-            ...         store(vector)
-        """
-        return self._stream(
-            texts, _telling(progress), role, task_type, on_invalid, batches_of, window
-        )
-
-    @overload
-    def aembed_iter(
-        self,
-        texts: Iterable[Item] | AsyncIterable[Item],
-        *,
-        role: Role = "document",
-        task_type: TaskType | str | None = None,
-        progress: Progress | bool | None = None,
-        on_invalid: Literal["raise"] = "raise",
-        batches_of: None = None,
-        window: int | None = None,
-    ) -> AsyncEmbeddingStream[Vector]: ...
-    @overload
-    def aembed_iter(
-        self,
-        texts: Iterable[Item | None] | AsyncIterable[Item | None],
-        *,
-        role: Role = "document",
-        task_type: TaskType | str | None = None,
-        progress: Progress | bool | None = None,
-        on_invalid: Literal["none"],
-        batches_of: None = None,
-        window: int | None = None,
-    ) -> AsyncEmbeddingStream[Vector | None]: ...
-    @overload
-    def aembed_iter(
-        self,
-        texts: Iterable[Item | None] | AsyncIterable[Item | None],
-        *,
-        role: Role = "document",
-        task_type: TaskType | str | None = None,
-        progress: Progress | bool | None = None,
-        on_invalid: Literal["raise", "none"] = "raise",
-        batches_of: int,
-        window: int | None = None,
-    ) -> AsyncEmbeddingStream[EmbeddingResult]: ...
-    def aembed_iter(
-        self,
-        texts: Iterable[Any] | AsyncIterable[Any],
-        *,
-        role: Role = "document",
-        task_type: TaskType | str | None = None,
-        progress: Progress | bool | None = None,
-        on_invalid: Literal["raise", "none"] = "raise",
-        batches_of: int | None = None,
-        window: int | None = None,
-    ) -> AsyncEmbeddingStream[Any]:
-        """Embed any number of texts like `embed_iter`, with the same requests.
-
-        The source may be an async iterable. It is read in the task that asks for vectors.
-        """
-        return self._astream(
-            texts, _telling(progress), role, task_type, on_invalid, batches_of, window
-        )
-
-    def _stream(self, texts: Iterable[Any], telling: Telling, *how: Any) -> EmbeddingStream[Any]:
-        """Begin a stream, with a bar that is the caller's own."""
-        runtime = self._runtimes.current
-        with ShortTraceback():
-            window, new_call = lay_out_stream(runtime, texts, *how, is_async=False)
-            source = iter(texts)
-        steps = read_in_thread(window, source, new_call, runtime, telling)
-        return EmbeddingStream(steps, window)
-
-    def _astream(
-        self, texts: Iterable[Any] | AsyncIterable[Any], telling: Telling, *how: Any
-    ) -> AsyncEmbeddingStream[Any]:
-        """Begin an async stream, with a bar that is the caller's own."""
-        runtime = self._runtimes.current
-        with ShortTraceback():
-            window, new_call = lay_out_stream(runtime, texts, *how, is_async=True)
-            source = aiter(texts) if isinstance(texts, AsyncIterable) else iter(texts)
-        steps = read_in_task(window, source, new_call, runtime, telling)
-        return AsyncEmbeddingStream(steps, window)
 
     @property
     def model(self) -> Model:
@@ -580,14 +407,3 @@ class EmbeddingsClient:
     def _continue(self, other: EmbeddingsClient) -> None:
         """Go on for a client that had other options, with its usage, bound and connections."""
         self._runtimes.go_on_for(other._runtimes)
-
-
-def _telling(progress: Progress | bool | None) -> Telling:
-    """Return the progress callback: that of a bar for this call, or the user's function."""
-    if progress is None or isinstance(progress, bool):
-        return progress_bar() if progress else _NOTHING
-    if not callable(progress):
-        raise ConfigurationError(
-            f"progress={progress!r} is neither True, for a bar, nor a function of (done, total)."
-        )
-    return nullcontext(progress)

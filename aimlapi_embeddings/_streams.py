@@ -21,7 +21,7 @@ class _Told:
     @property
     def usage(self) -> Usage:
         """What the replies so far have cost."""
-        return self._window.usage
+        return self._window.bill.usage
 
     @property
     def invalid(self) -> Mapping[int, str]:

@@ -44,6 +44,7 @@ ROOMS = (
     "_engine",
     "_streams",
     "_runtime",
+    "_text_streams",
     "_client",
     "adapters",
     "batches",

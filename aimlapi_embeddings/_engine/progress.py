@@ -1,10 +1,11 @@
-"""The progress bar."""
+"""The progress of a call: a bar, or a function of the caller's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
+from aimlapi_embeddings._errors import ConfigurationError
 from aimlapi_embeddings._types import Progress
 
 
@@ -35,3 +36,14 @@ def progress_bar(description: str = "Embedding") -> Iterator[Progress]:
             bar.update(done - bar.n)
 
         yield move
+
+
+def telling(progress: Progress | bool | None) -> AbstractContextManager[Progress | None]:
+    """Return the progress callback: that of a bar for this call, or the user's function."""
+    if progress is None or isinstance(progress, bool):
+        return progress_bar() if progress else nullcontext()
+    if not callable(progress):
+        raise ConfigurationError(
+            f"progress={progress!r} is neither True, for a bar, nor a function of (done, total)."
+        )
+    return nullcontext(progress)

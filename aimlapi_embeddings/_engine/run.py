@@ -11,11 +11,11 @@ import contextvars
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from aimlapi_embeddings._engine.flow import Call, embed_part
 from aimlapi_embeddings._engine.runtime import Runtime
-from aimlapi_embeddings._engine.steps import Deliver, Flow, Run, Send, Sleep, Wait
+from aimlapi_embeddings._engine.steps import Deliver, Flow, Run, Send, Sleep, Step, Wait
 from aimlapi_embeddings._engine.waiting import ThreadCaller
 from aimlapi_embeddings._errors import AIMLAPIError
 from aimlapi_embeddings._protocol.attempt import Attempt, CallEnded
@@ -99,14 +99,26 @@ def _next(inbox: SimpleQueue[Item]) -> Item:
             return inbox.get(timeout=_SLICE)
 
 
+def _advance(go_on: Callable[[Any], Step], value: Any) -> Step | None:
+    """Send a value or an error into a flow; return its next step, None when it has ended.
+
+    Only here is a StopIteration the end of a flow. That of a progress, a rate limiter or a client
+    of the user's is an error like any other.
+    """
+    try:
+        return go_on(value)
+    except StopIteration:
+        return None
+
+
 def drive(
     flow: Flow, caller: ThreadCaller, runtime: Runtime, deliver: Callable[[Deliver], None]
 ) -> None:
     """Run a flow to its end in this thread, performing each step it asks for."""
     over = caller.over
     try:
-        step = next(flow)
-        while True:
+        step = _advance(flow.send, None)
+        while step is not None:
             if isinstance(step, Send):
                 if over.is_set():  # before anything is opened for it, or started to watch it
                     step.sent = False
@@ -123,9 +135,9 @@ def drive(
                         step.sent = attempt.sent
                         runtime.meter.add(Usage(requests=int(attempt.sent)))
                         raise _Stopped from None
-                    step = flow.throw(error)
+                    step = _advance(flow.throw, error)
                 else:
-                    step = flow.send(reply)
+                    step = _advance(flow.send, reply)
                 finally:
                     caller.attempts.pop(attempt, None)
                 continue
@@ -143,9 +155,7 @@ def drive(
                 runtime.clock.sleep(step.seconds, over)
             elif runtime.limiter is not None:
                 runtime.limiter.acquire(step.tokens)
-            step = next(flow)
-    except StopIteration:
-        pass
+            step = _advance(flow.send, None)
     finally:
         flow.close()
 
@@ -176,20 +186,20 @@ async def drive_async(flow: Flow, runtime: Runtime, deliver: Callable[[Deliver],
     import asyncio
 
     try:
-        step = next(flow)
-        while True:
+        step = _advance(flow.send, None)
+        while step is not None:
             if isinstance(step, Send):
                 attempt = Attempt(request_id=step.request_id)
                 try:
                     reply = await runtime.transport.send_async(step.body, attempt)
                 except AIMLAPIError as error:
-                    step = flow.throw(error)
+                    step = _advance(flow.throw, error)
                 except asyncio.CancelledError:
                     step.sent = attempt.sent
                     runtime.meter.add(Usage(requests=int(attempt.sent)))
                     raise
                 else:
-                    step = flow.send(reply)
+                    step = _advance(flow.send, reply)
                 continue
             if isinstance(step, Deliver):
                 runtime.meter.add(step.usage)
@@ -203,8 +213,6 @@ async def drive_async(flow: Flow, runtime: Runtime, deliver: Callable[[Deliver],
                 await runtime.clock.sleep_async(step.seconds)
             elif runtime.limiter is not None:
                 await runtime.limiter.acquire_async(step.tokens)
-            step = next(flow)
-    except StopIteration:
-        pass
+            step = _advance(flow.send, None)
     finally:
         flow.close()

@@ -93,14 +93,14 @@ def read_in_thread(
                     case Next.END:
                         _end(trace, window, None)
                         return
-        except BaseException as error:
-            if not isinstance(error, GeneratorExit):
-                attach_partial(error, window.partial)
-            _end(trace, window, error)
+        except BaseException as raised:
+            error = _ended_by(raised, trace, window)
             if not isinstance(error, Exception) and process == os.getpid():
                 caller.over.set()  # before the attempts end, so that none is made again
                 for attempt in list(caller.attempts):
                     attempt.shut_down()
+            if error is not raised:
+                raise error from raised
             raise
         finally:
             if process == os.getpid():
@@ -110,9 +110,25 @@ def read_in_thread(
 
 def _end(trace: Trace | None, window: Window[Any], error: BaseException | None) -> None:
     if trace is not None:
-        trace.sum_up(window.read, window.usage, window.served, window.request_ids)
+        bill = window.bill
+        trace.sum_up(window.read, bill.usage, bill.served, bill.request_ids)
         # Whoever leaves early has what was wanted.
         trace.end(None if isinstance(error, GeneratorExit) else error)
+
+
+def _ended_by(raised: BaseException, trace: Trace | None, window: Window[Any]) -> BaseException:
+    """Give the error that ends a stream what was finished, and return what the consumer gets."""
+    error = raised
+    if isinstance(raised, StopIteration | StopAsyncIteration):
+        # A generator may not raise it. Python would replace it, and lose what was finished.
+        error = RuntimeError(
+            f"the stream was ended by a {type(raised).__name__} of what it was given: its source, "
+            "progress, rate limiter or HTTP client."
+        )
+    if not isinstance(error, GeneratorExit):
+        attach_partial(error, window.partial)
+    _end(trace, window, error)
+    return error
 
 
 def _look_up(window: Window[Any], cache: VectorCache | None) -> None:
@@ -241,10 +257,10 @@ async def read_in_task(
                 if time.perf_counter() > ends:
                     await give_back(collect=True)
                     ends = time.perf_counter() + _HELD
-        except BaseException as error:
-            if not isinstance(error, GeneratorExit):
-                attach_partial(error, window.partial)
-            _end(trace, window, error)
+        except BaseException as raised:
+            error = _ended_by(raised, trace, window)
+            if error is not raised:
+                raise error from raised
             raise
         finally:
             if asyncio.get_running_loop() is loop:

@@ -18,38 +18,29 @@ from __future__ import annotations
 import math
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
 from aimlapi_embeddings._engine.collect import check_same_size
-from aimlapi_embeddings._engine.inputs import is_missing, why_bad
-from aimlapi_embeddings._engine.long_texts import Shortener
+from aimlapi_embeddings._engine.inputs import is_missing
 from aimlapi_embeddings._engine.planning import Batch, estimate_tokens
 from aimlapi_embeddings._engine.refusals import Worklist
 from aimlapi_embeddings._engine.steps import Deliver
+from aimlapi_embeddings._engine.stream_forms import Bill, Form, Slot, Text, partial_of
 from aimlapi_embeddings._engine.stream_packing import Packer
-from aimlapi_embeddings._errors import (
-    BadRequestError,
-    ConfigurationError,
-    InvalidInputError,
-)
+from aimlapi_embeddings._engine.stream_rules import Rules
+from aimlapi_embeddings._errors import BadRequestError, InvalidInputError
 from aimlapi_embeddings._protocol.status import several_refused
-from aimlapi_embeddings._protocol.vectors import VectorBuffer, floats_of
-from aimlapi_embeddings._result import EmbeddingResult, PartialResult
-from aimlapi_embeddings._types import Progress, Row, Served, Usage, Vector
+from aimlapi_embeddings._result import PartialResult
+from aimlapi_embeddings._types import Progress, Row, Usage
 
 # Texts that are looked up in the cache at a time.
 _LOOK_UP = 250
 # Places without a vector whose reasons are kept; the others are counted.
 _MOST_REASONS = 1000
-_MOST_REQUEST_IDS = 1000
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-_Numbers: TypeAlias = "bytes | array[float]"
-Text: TypeAlias = tuple[str, "str | None"]
-"""A text and its title."""
 
 
 class Next(Enum):
@@ -62,75 +53,6 @@ class Next(Enum):
     END = "nothing is left"
 
 
-class _Slot:
-    """What is known of a text.
-
-    Attributes:
-        text: With its title, while the same text may come again.
-        places: In the window that share it.
-        row: Its vector, once it is there.
-        error: Why it gets none.
-        passes: Whether None takes its place, and the error is not raised.
-        cut: Whether the provider may embed only its beginning.
-        kept: How many of its characters were sent, where that is not all.
-    """
-
-    __slots__ = ("cut", "error", "kept", "passes", "places", "row", "text")
-
-    def __init__(self, text: str | Text | None) -> None:
-        self.text = text
-        self.places = 1
-        self.row: _Numbers | None = None
-        self.error: Exception | None = None
-        self.passes = False
-        self.cut = False
-        self.kept: int | None = None
-
-
-class Rules:
-    """How the texts of a stream are checked and sent.
-
-    Args:
-        prefix: Put in front of each text.
-        check_title: Raises when texts cannot have titles.
-        judge: Is told the place of a text, what is sent of it and its tokens. Returns the error of
-            a text that is not to be sent, else whether the provider may embed its beginning only.
-        count: Is told what was saved, as replies tell what was spent.
-        shortener: Cuts texts that are too long, or None.
-        key_of: Names the vector of a text and its title in the cache; None where there is none.
-    """
-
-    def __init__(
-        self,
-        prefix: str,
-        check_title: Callable[[], object],
-        judge: Callable[[int, str, int], Exception | bool],
-        count: Callable[[Usage], None],
-        shortener: Shortener | None = None,
-        key_of: Callable[[str, str | None], bytes] | None = None,
-    ) -> None:
-        self.prefix = prefix
-        self.check_title = check_title
-        self.judge = judge
-        self.count = count
-        self.shortener = shortener
-        self.key_of = key_of
-
-
-class Outlet(Protocol[T_co]):
-    """In what form vectors are handed over."""
-
-    @property
-    def held(self) -> list[_Slot]:
-        """What has left the window, and was not handed over."""
-
-    def is_full(self, window: Window[Any]) -> bool:
-        """Tell whether there is something to hand over."""
-
-    def take(self, window: Window[Any]) -> T_co:
-        """Return it."""
-
-
 class Window(Generic[T]):
     """What a stream holds.
 
@@ -138,7 +60,7 @@ class Window(Generic[T]):
         rules: For each text.
         packer: Makes batches.
         work: Takes them.
-        outlet: Takes vectors.
+        form: In which vectors leave.
         most: Texts that are read and not yet handed over.
         most_requests: In flight at a time.
         length: Texts of the source, where it tells that before; 0 otherwise.
@@ -148,10 +70,7 @@ class Window(Generic[T]):
             item that is no text at all ends it in any case.
 
     Attributes:
-        usage: What the replies so far have cost.
-        cost: The same, since an outlet has reset it.
-        served: Who has answered last.
-        request_ids: The server's, of replies since an outlet has reset it; at most 1,000.
+        bill: What the replies so far have cost, and who sent them.
         invalid: Why a place has no vector, for the first 1,000 of them.
         invalid_count: How many places have none.
         progress: Is told how many texts are done.
@@ -165,7 +84,7 @@ class Window(Generic[T]):
         rules: Rules,
         packer: Packer,
         work: Worklist,
-        outlet: Outlet[T],
+        form: Form[T],
         most: int,
         most_requests: int,
         length: int = 0,
@@ -173,9 +92,7 @@ class Window(Generic[T]):
         normalize: bool = False,
         none_for_invalid: bool = False,
     ) -> None:
-        self.usage = self.cost = Usage()
-        self.served = Served()
-        self.request_ids: list[str] = []
+        self.bill = Bill()
         self.invalid: dict[int, str] = {}
         self.invalid_count = 0
         self.progress: Progress | None = None
@@ -184,16 +101,17 @@ class Window(Generic[T]):
         self._rules = rules
         self._packer = packer
         self._work = work
-        self._outlet = outlet
+        self._form = form
         self._most = most
         self._most_requests = most_requests
         self._length = length
         self._normalize = normalize
         self._none_for_invalid = none_for_invalid
-        self._slots: deque[_Slot] = deque()
+        self._held: list[Slot] = []  # has left the slots, and was not handed over
+        self._slots: deque[Slot] = deque()
         self._first = 0  # place of the first slot
-        self._waiting: dict[int, _Slot] = {}  # for a vector, by the first place of their text
-        self._same: dict[str | Text, _Slot] = {}
+        self._waiting: dict[int, Slot] = {}  # for a vector, by the first place of their text
+        self._same: dict[str | Text, Slot] = {}
         self._asked: list[tuple[int, Text]] = []  # to be looked up in the cache
         self._owed = 0  # texts to be read since others were handed over
         self._done = 0  # places that have a vector or an error
@@ -225,8 +143,8 @@ class Window(Generic[T]):
         """Take what the source gave: a text, or a pair of a text and its title."""
         place = self._first + len(self._slots)
         text, title = item if isinstance(item, tuple) and len(item) == 2 else (item, None)
-        if error := self._why_not(place, text, title):
-            self._slots.append(slot := _Slot(None))
+        if error := self._rules.why_not(place, text, title):
+            self._slots.append(slot := Slot(None))
             is_text = all(isinstance(part, str) or is_missing(part) for part in (text, title))
             self._refuse(slot, place, error, may_pass=is_text)
             return
@@ -237,12 +155,10 @@ class Window(Generic[T]):
         if (known := self._same.get(key)) is not None:
             known.places += 1
             self._slots.append(known)
-            saved = Usage(deduplicated=1)
-            self._add(saved)
-            self._rules.count(saved)
+            self._save(Usage(deduplicated=1))
             self._done += known.row is not None or known.error is not None
             return
-        self._same[key] = slot = _Slot(key)
+        self._same[key] = slot = Slot(key)
         self._slots.append(slot)
         self._waiting[place] = slot
         if (key_of := self._rules.key_of) is not None:
@@ -265,9 +181,7 @@ class Window(Generic[T]):
         """Tell what the cache has, by position in `asked`."""
         asked, self._asked = self._asked, []
         if rows:
-            saved = Usage(cached=len(rows))
-            self._add(saved)
-            self._rules.count(saved)
+            self._save(Usage(cached=len(rows)))
             self._place([asked[i][0] for i in rows], list(rows.values()))
         for i, (place, text) in enumerate(asked):
             if i not in rows:
@@ -275,13 +189,10 @@ class Window(Generic[T]):
 
     def deliver(self, delivery: Deliver) -> None:
         """Take what a request has brought; an error in it, or of the progress, ends the stream."""
-        self._add(delivery.usage)
-        if not delivery.rows:
-            return
-        self.served = delivery.served
-        if delivery.request_id is not None and len(self.request_ids) < _MOST_REQUEST_IDS:
-            self.request_ids.append(delivery.request_id)
-        self._place(delivery.indices, delivery.rows)
+        self.bill.add(delivery.usage)
+        if delivery.rows:
+            self.bill.came(delivery.served, delivery.request_id)
+            self._place(delivery.indices, delivery.rows)
 
     def _place(self, places: Sequence[int], rows: Sequence[Row]) -> None:
         try:
@@ -326,13 +237,13 @@ class Window(Generic[T]):
             if self._owed:
                 self._owed -= 1
                 return Next.READ
-        if self._outlet.is_full(self):
+        if self._is_full:
             return Next.HAND_OVER
         if self._failure is not None:
             raise self._failure
         if self._slots and (error := self._slots[0].error) is not None:
             raise error
-        if self._has_room:  # an outlet may have made some
+        if self._has_room:  # what is held has made some
             return Next.READ
         if self._asked:
             return Next.FIND
@@ -353,43 +264,47 @@ class Window(Generic[T]):
 
     def hand_over(self) -> T:
         """Return what the consumer gets now."""
-        return self._outlet.take(self)
+        made = self._form.make(self._held, self.bill)
+        self._held = []  # now, since Ctrl-C may come in between, and then it goes into `partial`
+        return made
 
     def partial(self) -> PartialResult:
         """Take out what was not handed over."""
-        held = self._outlet.held
-        first = self._first - len(held)
-        slots = [*held, *self._slots]
+        first = self._first - len(self._held)
+        slots = [*self._held, *self._slots]
         self.drop()
-        rows = _buffer_of([slot.row for slot in slots], self._size, normalize=self._normalize)
-        return PartialResult(rows, self.usage, _kept(slots), first)
+        return partial_of(slots, first, self._size, self.bill, normalize=self._normalize)
 
     def drop(self) -> None:
         """Forget what is held."""
         held: Any
-        for held in (self._slots, self._waiting, self._same, self._asked, self._outlet.held):
+        for held in (self._slots, self._waiting, self._same, self._asked, self._held):
             held.clear()
         self._packer.drop()
         self._reading = False
 
-    # What an outlet asks
+    # Within
 
     @property
-    def is_ready(self) -> bool:
-        """Whether the first place has a vector, or is to be None."""
-        if not self._slots:
-            return False
-        slot = self._slots[0]
-        return slot.row is not None or slot.passes
+    def _has_room(self) -> bool:
+        return self._reading and len(self._slots) < self._most
 
     @property
-    def is_at_end(self) -> bool:
+    def _is_full(self) -> bool:
+        """Take out what is ready, so that others can be read; tell whether it is handed over."""
+        held, places, slots = self._held, self._form.places, self._slots
+        while len(held) < places and slots and (slots[0].row is not None or slots[0].passes):
+            held.append(self._pop())
+        return len(held) == places or (bool(held) and self._is_at_end)
+
+    @property
+    def _is_at_end(self) -> bool:
         """Whether no more places follow before an error or the end."""
         if self._failure is not None:
             return True
         return self._slots[0].error is not None if self._slots else not self._reading
 
-    def pop(self) -> _Slot:
+    def _pop(self) -> Slot:
         """Take the slot of the first place."""
         slot = self._slots.popleft()
         place = self._first
@@ -406,29 +321,7 @@ class Window(Generic[T]):
                 self.invalid[place] = next(iter(slot.error.refused.values()), "") or str(slot.error)
         return slot
 
-    # Within
-
-    @property
-    def _has_room(self) -> bool:
-        return self._reading and len(self._slots) < self._most
-
-    def _why_not(self, place: int, text: object, title: object) -> Exception | None:
-        """Return the error of an item that cannot be embedded, or None."""
-        if title is not None:
-            try:
-                self._rules.check_title()
-            except ConfigurationError as error:
-                return ConfigurationError(
-                    f"texts[{place}] is a tuple of two, which is read as a text and its title, "
-                    f"and {error} A text without a title is passed alone: the text, and no tuple."
-                )
-            if why := why_bad(title):
-                return _invalid(f"has a title that {why}", place, title)
-        if why := why_bad(text):
-            return _invalid(why, place, text)
-        return None
-
-    def _refuse(self, slot: _Slot, place: int, error: Exception, *, may_pass: bool = True) -> None:
+    def _refuse(self, slot: Slot, place: int, error: Exception, *, may_pass: bool = True) -> None:
         """Note that a text gets no vector; if that ends the stream, nothing behind it is sent."""
         slot.error = error
         slot.passes = (
@@ -486,107 +379,13 @@ class Window(Generic[T]):
         self._tell()
         return bool(refused)
 
-    def _add(self, usage: Usage) -> None:
-        self.usage += usage
-        self.cost += usage
+    def _save(self, usage: Usage) -> None:
+        """Count what needs no request."""
+        self.bill.add(usage)
+        self._rules.count(usage)
 
     def _tell(self) -> None:
         """Move the progress, where there is something new."""
         if self.progress is not None and self._done != self._told:
             self.progress(self._done, max(self._length, self.read))
         self._told = self._done
-
-
-def _invalid(why: str, place: int, item: object) -> InvalidInputError:
-    if isinstance(item, str) or is_missing(item):
-        remedy = (
-            "Leave it out together with its id and metadata, or pass "
-            'on_invalid="none" to get None in its place.'
-        )
-    else:  # a mistake of the program, and not of its data
-        remedy = "An item is a string, or a tuple (text, title)."
-    return InvalidInputError(
-        f"texts[{place}] {why}. All before it were handed over. {remedy}",
-        (place,),
-        {place: why},
-    )
-
-
-def _kept(slots: Iterable[_Slot]) -> dict[int, int]:
-    return {i: slot.kept for i, slot in enumerate(slots) if slot.kept is not None}
-
-
-def _buffer_of(
-    held: Sequence[_Numbers | None], size: int | None, *, normalize: bool
-) -> VectorBuffer:
-    buffer = VectorBuffer(len(held), size, normalize=normalize)
-    for place, numbers in enumerate(held):
-        if numbers is not None:
-            row = numbers if isinstance(numbers, bytes) else numbers.tolist()
-            buffer.place([place], [row])
-    return buffer
-
-
-class Vectors:
-    """Hands over one vector after the other, as lists of floats; None for an invalid text.
-
-    Args:
-        normalize: Whether vectors are scaled to length 1.
-    """
-
-    def __init__(self, *, normalize: bool) -> None:
-        self.held: list[_Slot] = []
-        self._normalize = normalize
-
-    def is_full(self, window: Window[Any]) -> bool:
-        """Tell whether there is a vector."""
-        return window.is_ready
-
-    def take(self, window: Window[Any]) -> Vector | None:
-        """Return the first one."""
-        numbers = window.pop().row
-        if numbers is None:
-            return None
-        if self._normalize:
-            return _buffer_of([numbers], None, normalize=True).vector(0)
-        return (floats_of(numbers) if isinstance(numbers, bytes) else numbers).tolist()
-
-
-class Results:
-    """Hands over results of so many places each; the one before an error or the end may be shorter.
-
-    Args:
-        places: Of each result.
-        model: The id that was asked for.
-        size: Numbers of a vector where that is known, or None.
-        normalize: Whether vectors are scaled to length 1.
-    """
-
-    def __init__(self, places: int, model: str, size: int | None, *, normalize: bool) -> None:
-        self.held: list[_Slot] = []
-        self._places = places
-        self._model = model
-        self._size = size
-        self._normalize = normalize
-
-    def is_full(self, window: Window[Any]) -> bool:
-        """Take what is ready out of the window, so that others can be read."""
-        held = self.held
-        while len(held) < self._places and window.is_ready:
-            held.append(window.pop())
-        return len(held) == self._places or (bool(held) and window.is_at_end)
-
-    def take(self, window: Window[Any]) -> EmbeddingResult:
-        """Return the result, with what replies have cost since the one before."""
-        cost, window.cost = window.cost, Usage()
-        request_ids, window.request_ids = window.request_ids, []
-        slots, self.held = self.held, []
-        return EmbeddingResult(
-            self._model,
-            _buffer_of([slot.row for slot in slots], self._size, normalize=self._normalize),
-            cost,
-            window.served,
-            tuple(i for i, slot in enumerate(slots) if slot.cut and slot.row is not None),
-            _kept(slots),
-            tuple(request_ids),
-        )

@@ -23,8 +23,10 @@ from aimlapi_embeddings._engine.pacing import Caller, Lane
 from aimlapi_embeddings._engine.planning import even_size, most_tokens, never_granted
 from aimlapi_embeddings._engine.refusals import Worklist
 from aimlapi_embeddings._engine.runtime import Runtime
+from aimlapi_embeddings._engine.stream_forms import Form, Results, Vectors
 from aimlapi_embeddings._engine.stream_packing import Packer
-from aimlapi_embeddings._engine.stream_window import Outlet, Results, Rules, Vectors, Window
+from aimlapi_embeddings._engine.stream_rules import Rules
+from aimlapi_embeddings._engine.stream_window import Window
 from aimlapi_embeddings._errors import AIMLAPIError, ConfigurationError
 from aimlapi_embeddings._protocol.options import Options, check_integer, expected_size
 from aimlapi_embeddings._protocol.request import CacheKeys, check_titles, role_fields, too_long_rule
@@ -72,10 +74,10 @@ def lay_out_stream(
             raise ConfigurationError(f"on_invalid={on_invalid!r} is neither 'raise' nor 'none'.")
         size = expected_size(options)
         scaled = options.normalize
-        outlet: Outlet[Any] = Vectors(normalize=scaled)
+        form: Form[Any] = Vectors(normalize=scaled)
         if batches_of is not None:
             places = check_integer("batches_of", batches_of, 1)
-            outlet = Results(places, options.id, size, normalize=scaled)
+            form = Results(places, options.id, size, normalize=scaled)
         side_by_side = runtime.waves_of
         max_tokens = runtime.most_tokens
         packed_tokens = min(
@@ -115,7 +117,7 @@ def lay_out_stream(
             ),
             packer=Packer(options.model, batch_size, packed_tokens),
             work=work,
-            outlet=outlet,
+            form=form,
             most=_window_of(options, runtime.pacer.most)
             if window is None
             else check_integer("window", window, 1),

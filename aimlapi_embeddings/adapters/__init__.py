@@ -2,14 +2,8 @@
 
 from aimlapi_embeddings._errors import ShortTraceback
 from aimlapi_embeddings._protocol.options import TimeoutLike
-from aimlapi_embeddings.adapters._model import (
-    BaseURL,
-    EmbeddingsModel,
-    Integer,
-    Key,
-    Seconds,
-    Timeout,
-)
+from aimlapi_embeddings.adapters._field_types import BaseURL, Integer, Key, Seconds, Timeout
+from aimlapi_embeddings.adapters._model import EmbeddingsModel
 from aimlapi_embeddings.adapters._options import Options
 
 __all__ = [

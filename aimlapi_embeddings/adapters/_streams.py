@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 from aimlapi_embeddings._client import EmbeddingsClient
 from aimlapi_embeddings._result import EmbeddingResult
 from aimlapi_embeddings._streams import AsyncEmbeddingStream, EmbeddingStream
-from aimlapi_embeddings._types import Progress, TaskType, Vector
-
-Item: TypeAlias = str | tuple[str, str | None]
+from aimlapi_embeddings._text_streams import Bar, Item
+from aimlapi_embeddings._types import TaskType, Vector
 
 
 class DocumentStreams:
@@ -25,7 +23,7 @@ class DocumentStreams:
         @property
         def client(self) -> EmbeddingsClient: ...
 
-        def _show_bar(self, show: bool) -> AbstractContextManager[Progress | None]: ...
+        def _show_bar(self, show: bool) -> Bar: ...
 
     @overload
     def embed_documents_iter(

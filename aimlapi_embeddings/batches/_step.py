@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
-from numbers import Real
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -14,17 +12,10 @@ import pyarrow as pa
 
 from aimlapi_embeddings._catalog.models import one_of
 from aimlapi_embeddings._client import EmbeddingsClient
-from aimlapi_embeddings._engine.inputs import why_bad
 from aimlapi_embeddings._errors import (
     AIMLAPIError,
-    APIConnectionError,
-    APIStatusError,
-    BadRequestError,
-    BudgetExceededError,
     ConfigurationError,
-    InternalServerError,
     InvalidInputError,
-    RateLimitError,
     ReplyError,
     ShortTraceback,
 )
@@ -43,24 +34,19 @@ from aimlapi_embeddings.batches._columns import (
     vector_type,
 )
 from aimlapi_embeddings.batches._kinds import Batch, as_batch, check_batches, check_column
-from aimlapi_embeddings.batches._shared_limit import SharedLimit, check_rate
+from aimlapi_embeddings.batches._options import (
+    check_key,
+    check_names,
+    limiter_of,
+    options_of_clients,
+    shares,
+)
+from aimlapi_embeddings.batches._reasons import check_strings, is_kept, reasons_of, why_no_text
 
 if TYPE_CHECKING:
     from aimlapi_embeddings.batches._columns import Mask, Matrix
 
 _SHOWN_ROWS = 10
-# Failures of the service that a later run may not meet. With on_error="keep" they leave their rows
-# without a vector; every other error would meet all rows, or cannot be trusted, and is raised.
-_PASSING = (RateLimitError, InternalServerError, APIConnectionError, BudgetExceededError)
-# Seconds for which a request is repeated: a job goes on through minutes of refusals.
-_RETRY_FOR = 600.0
-# What belongs to one process, and what to use instead.
-_OF_ONE_PROCESS = {
-    "http_client": "connections belong to one process, and each worker opens its own",
-    "async_http_client": "connections belong to one process, and each worker opens its own",
-    "rate_limiter": "it belongs to one process; use requests_per_minute with workers, or "
-    "shared_limit",
-}
 # Names that people try, and the option that each of them stands for.
 _RENAMED = {
     "input_column": "text",
@@ -149,18 +135,18 @@ class EmbedBatches:
     ) -> None:
         given_key, api_key = as_secret(api_key), None
         with ShortTraceback():
-            self._api_key = _check_key(given_key)
+            self._api_key = check_key(given_key)
             self._keep = one_of("on_error", on_error, ("raise", "keep")) == "keep"
             self._text, self._title, self._vector, self._error = text, title, vector, error
-            _check_names(text=text, title=title, vector=vector, error=error)
+            check_names(text=text, title=title, vector=vector, error=error)
             self._role: Role = "query" if one_of("role", role, _ROLES) == "query" else "document"
             self._layout = default_layout(nulls=self._keep)
             if column is not None:
                 self._layout = "list" if one_of("column", column, _LAYOUTS) == "list" else "fixed"
             self._keep_existing = check_flag("keep_existing", keep_existing)
-            self._client_options = _client_options(model, client_options)
-            share = _shares(requests_per_minute, client_options, workers)
-            self._limiter = _limiter(shared_limit, share)
+            self._client_options = options_of_clients(model, client_options)
+            share = shares(requests_per_minute, client_options, workers)
+            self._limiter = limiter_of(shared_limit, share)
             self._client_options |= share
             self.size = self._check_client(size)
 
@@ -263,12 +249,12 @@ class EmbedBatches:
         """Return n x d numbers, which rows have a vector (None: all), and why the others do not."""
         check_column(batch, "text", self._text)
         texts = batch.values(self._text)
-        _check_strings("text", self._text, texts)
+        check_strings("text", self._text, texts)
         existing, has = self._existing(batch)
         vectors: Matrix = existing
         there: Mask | None = has
         # Rows whose text cannot be sent; what has a vector does not need its text.
-        bad = {i: why for i, text in enumerate(texts) if (why := _why_bad(text))}
+        bad = {i: why for i, text in enumerate(texts) if (why := why_no_text(text))}
         missing = {i: why for i, why in bad.items() if not has[i]}
         if missing and not self._keep:
             raise self._invalid(missing, len(texts))
@@ -322,12 +308,12 @@ class EmbedBatches:
             vectors, done, reasons = result.array(), None, dict[int, str]()
         except AIMLAPIError as failure:
             partial = failure.partial
-            if not self._keep or not _is_kept(failure) or partial is None:
+            if not self._keep or not is_kept(failure) or partial is None:
                 if len(rows) < len(texts):
                     failure.add_note(f"Positions count the {len(rows)} rows that have a text.")
                 raise
             vectors, done = partial.array(), partial.mask
-            reasons = _reasons(failure, np.flatnonzero(~done).tolist())
+            reasons = reasons_of(failure, np.flatnonzero(~done).tolist())
             if not done.any():
                 vectors = np.zeros((len(rows), self.size), np.float32)
         if vectors.shape[1] != self.size:
@@ -342,7 +328,7 @@ class EmbedBatches:
             return None
         check_column(batch, "title", self._title)
         titles = batch.values(self._title)
-        _check_strings("title", self._title, titles)
+        check_strings("title", self._title, titles)
         # A column has no other way to say that there is no title than null, NaN or "".
         return [titles[i] if isinstance(titles[i], str) and titles[i] else None for i in rows]
 
@@ -361,111 +347,3 @@ class EmbedBatches:
 
 _ROLES = ("document", "query")
 _LAYOUTS = ("fixed", "list")
-
-
-def _check_key(given: Any) -> Callable[[], str | SecretLike] | None:
-    """Return the function that fetches the key; the key itself is not sent with the step."""
-    if given is None:
-        return None
-    function = getattr(given, "get_secret_value", lambda: None)()
-    if not callable(function):
-        raise ConfigurationError(
-            "api_key is not a function. A step is sent to its workers, and engines write what "
-            "is sent into logs and object stores; so it holds no key. Set the key in the "
-            "environment of the workers before their node starts, or pass a function that fetches "
-            "it there."
-        )
-    return function  # type: ignore[no-any-return]
-
-
-def _check_names(**names: str | None) -> None:
-    """Raise unless each column has a name of its own."""
-    taken: dict[str, str] = {}
-    for option, name in names.items():
-        if name is None and option == "title":
-            continue
-        if not isinstance(name, str) or not name:
-            raise ConfigurationError(f"{option}={name!r} is not the name of a column.")
-        if name in taken:
-            raise ConfigurationError(
-                f"{taken[name]}={name!r} and {option}={name!r} are the same column."
-            )
-        taken[name] = option
-
-
-def _client_options(model: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of each worker's client, when each can be sent there."""
-    for name in given:
-        if name in _OF_ONE_PROCESS:
-            raise ConfigurationError(f"a step cannot carry {name}: {_OF_ONE_PROCESS[name]}.")
-    patience = {} if "max_retries" in given else {"retry_for": _RETRY_FOR}
-    return {"model": model, **patience, **given}
-
-
-def _shares(
-    requests_per_minute: float | None, options: Mapping[str, Any], workers: int
-) -> dict[str, float]:
-    """Return one worker's share of what is meant for all together."""
-    rates = {
-        "requests_per_minute": requests_per_minute,
-        "tokens_per_minute": options.get("tokens_per_minute"),
-    }
-    workers = check_integer("workers", workers, 1)
-    return {
-        name: check_rate(name, rate) / workers for name, rate in rates.items() if rate is not None
-    }
-
-
-def _limiter(shared_limit: Any, share: dict[str, float]) -> Callable[[], Any] | None:
-    """Return what makes the limiter in each process; a file takes over the requests per minute."""
-    if shared_limit is None or callable(shared_limit):
-        return shared_limit  # type: ignore[no-any-return]
-    if "requests_per_minute" not in share:
-        raise ConfigurationError("shared_limit shares requests_per_minute: pass that, too.")
-    return partial(SharedLimit, os.fspath(shared_limit), share.pop("requests_per_minute"))
-
-
-def _is_missing(value: object) -> bool:
-    """Tell whether a value is null, in any spelling: None, NaN, or pandas' own."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, Real) and value != value
-
-
-def _why_bad(text: object) -> str | None:
-    return "is null" if _is_missing(text) else why_bad(text)
-
-
-def _check_strings(option: str, name: str, values: Sequence[Any]) -> None:
-    """Raise where a column is of something else than strings; single values are judged later."""
-    if any(isinstance(value, str) for value in values):
-        return
-    for value in values:
-        if not _is_missing(value):
-            raise ConfigurationError(
-                f"{option}={name!r} is a column without strings: its first value is of the type "
-                f"{type(value).__name__}. Cast the column to strings first."
-            )
-
-
-def _is_kept(error: AIMLAPIError) -> bool:
-    """Tell whether an error leaves some rows without a vector, and the others as they are."""
-    if isinstance(error, BadRequestError):
-        return bool(error.refused)  # else the request is at fault, and all rows would meet it
-    passing = isinstance(error, _PASSING)
-    return passing and not (isinstance(error, APIConnectionError) and error.permanent)
-
-
-def _reasons(error: AIMLAPIError, places: Sequence[int]) -> dict[int, str]:
-    """Say for each place why it has no vector."""
-    kind, refused = type(error).__name__, getattr(error, "refused", {})
-    if isinstance(error, APIStatusError):
-        return {
-            i: f"{kind}: {error.status_code} {refused.get(i, error.message)}".rstrip()
-            for i in places
-        }
-    why = str(error)
-    if isinstance(error, BudgetExceededError):
-        # Its text is for whoever catches it; for a row it is enough which limit it was.
-        why = f"not sent, {error.option}={error.limit:.15g} leaves no room for it"
-    return dict.fromkeys(places, f"{kind}: {why}")

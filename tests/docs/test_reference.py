@@ -44,6 +44,15 @@ def test_the_reference_lists_each_public_name_once() -> None:
     assert sorted(LISTED) == sorted({*PUBLIC, *modules})
 
 
+def test_a_page_that_lists_the_members_of_a_class_lists_all_that_are_public() -> None:
+    page = (ROOT / "docs/reference/client.md").read_text()
+    [(name, listed)] = re.findall(
+        r"^::: ([\w.]+)\n    options:\n      members: \[(.*)\]$", page, re.M
+    )
+    public = [member for member in dir(PUBLIC[name]) if not member.startswith("_")]
+    assert sorted(listed.split(", ")) == public
+
+
 def described_aliases() -> set[str]:
     """Find the aliases of types in the core that have a string below them, which the page shows."""
     found = set()

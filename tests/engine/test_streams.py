@@ -609,6 +609,16 @@ def test_a_stream_is_one_span_and_its_requests_are_children(
         }
 
 
+@pytest.mark.parametrize("batches_of", [None, 2])
+def test_the_span_of_a_stream_names_the_replies_of_all_of_it(
+    core: EntryPoint, batches_of: int | None
+) -> None:
+    with collecting() as told:
+        client = client_of(core, batch_size=2)
+        read(client, core.mode, iter("abcdef"), batches_of=batches_of, window=4)
+        assert len(attributes(told.call)["aimlapi_embeddings.request_ids"]) == 3
+
+
 def test_an_error_of_a_stream_is_told_to_its_span(
     core: EntryPoint, fake_server: FakeServer
 ) -> None:
