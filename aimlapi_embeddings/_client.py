@@ -257,7 +257,7 @@ class EmbeddingsClient(TextStreams):
             work = lay_out(runtime, caller, texts, role, task_type, titles, told, known, trace)
             call, collector = at_once(work)
             with collector:
-                run_threads(call, caller, runtime, collector)
+                run_threads(call, caller, collector)
                 return at_once(collector.result(runtime.options.id, call.work))
 
     async def aembed(
@@ -280,7 +280,7 @@ class EmbeddingsClient(TextStreams):
             work = lay_out(runtime, caller, texts, role, task_type, titles, told, known, trace)
             call, collector = await in_slices(work)
             with collector:
-                await run_tasks(call, runtime, collector)
+                await run_tasks(call, collector)
                 return await in_slices(collector.result(runtime.options.id, call.work))
 
     def estimate(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from aimlapi_embeddings._engine import report
 from aimlapi_embeddings._engine.collect import Collector, nothing_finished
-from aimlapi_embeddings._engine.flow import Call, Texts
+from aimlapi_embeddings._engine.flow import Call
 from aimlapi_embeddings._engine.inputs import check_titles_fit, checking_texts
 from aimlapi_embeddings._engine.long_texts import Shortener
 from aimlapi_embeddings._engine.lookup import looking_up, making_keys
@@ -57,13 +57,13 @@ def lay_out(
         if batches:
             tell_of_first(runtime)
         few = len(batches) == 1 and len(batches[0]) <= _FEW_TEXTS
-        call = new_call(
+        call = Call(
             runtime,
             caller,
             sent,
             Worklist(batches, runtime.limits),
-            texts=texts,
-            total=len(texts),
+            texts,
+            len(texts),
             lane=Lane.INTERACTIVE if few else Lane.BULK,
             query=role == "query",
             shortener=shortener,
@@ -82,47 +82,6 @@ def lay_out(
     except AIMLAPIError as error:
         error.partial = nothing_finished(texts)
         raise
-
-
-def new_call(
-    runtime: Runtime,
-    caller: Caller,
-    sent: RoleFields,
-    work: Worklist,
-    *,
-    texts: Texts,
-    total: int | None,
-    lane: Lane,
-    query: bool,
-    shortener: Shortener | None,
-    cache_keys: Mapping[int, bytes] | Sequence[bytes],
-    trace: Trace | None,
-) -> Call:
-    """Put together what the parts of a call share."""
-    return Call(
-        options=runtime.options,
-        texts=texts,
-        total=total,
-        fields=sent.fields,
-        policy=runtime.policy,
-        pacer=runtime.pacer,
-        budget=runtime.budget,
-        lane=lane,
-        caller=caller,
-        limits=runtime.limits,
-        work=work,
-        url=runtime.url,
-        key=runtime.key,
-        query=query,
-        wall_clock=runtime.clock.time,
-        monotonic=runtime.clock.monotonic,
-        new_request_id=runtime.new_request_id,
-        prefix=sent.prefix,
-        shortener=shortener,
-        cache=runtime.cache,
-        cache_keys=cache_keys,
-        trace=trace,
-    )
 
 
 def shortener_of(options: Options, sent: RoleFields) -> Shortener | None:

@@ -8,7 +8,7 @@ is (`refusals`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -16,13 +16,13 @@ import msgspec
 
 from aimlapi_embeddings._catalog.models import is_known, suggest
 from aimlapi_embeddings._engine import report
-from aimlapi_embeddings._engine.budget import Budget, Reservation
-from aimlapi_embeddings._engine.limits import LearnedLimits
+from aimlapi_embeddings._engine.budget import Reservation
 from aimlapi_embeddings._engine.long_texts import Shortener
-from aimlapi_embeddings._engine.pacing import Caller, Lane, Pacer
+from aimlapi_embeddings._engine.pacing import Caller, Lane
 from aimlapi_embeddings._engine.planning import Batch, billed_tokens, estimate_tokens
 from aimlapi_embeddings._engine.refusals import Part, Worklist
-from aimlapi_embeddings._engine.retries import GiveUp, Retries, RetryPolicy
+from aimlapi_embeddings._engine.retries import GiveUp, Retries
+from aimlapi_embeddings._engine.runtime import Runtime
 from aimlapi_embeddings._engine.steps import Deliver, Flow, Run, Send, Sleep, Step
 from aimlapi_embeddings._errors import (
     APIConnectionError,
@@ -36,13 +36,12 @@ from aimlapi_embeddings._errors import (
 from aimlapi_embeddings._protocol.attempt import IdleConnectionClosed
 from aimlapi_embeddings._protocol.error_body import effective_reply, is_success
 from aimlapi_embeddings._protocol.options import Options, expected_size
-from aimlapi_embeddings._protocol.request import build_body, fits_in_array
+from aimlapi_embeddings._protocol.request import RoleFields, build_body, fits_in_array
 from aimlapi_embeddings._protocol.response import parse_reply
 from aimlapi_embeddings._protocol.retry_hints import RetryHint, read_retry_hint
 from aimlapi_embeddings._protocol.status import error_of, request_id
 from aimlapi_embeddings._telemetry import Trace
 from aimlapi_embeddings._types import Reply, Usage
-from aimlapi_embeddings.cache import VectorCache
 
 _SHOWN_TEXT = 60  # characters
 # A batch that got no reply in time so often is not sent again at its size.
@@ -60,32 +59,20 @@ class Call(msgspec.Struct, frozen=True):
     """What the parts of one call share.
 
     Attributes:
-        cache: Where vectors are kept, or None.
-        cache_keys: Of the texts by their place, where there is a cache.
+        sent: How its role is sent.
         total: How many texts it has; None for a stream, which learns that at its end.
-        prefix: In front of each text that is sent.
+        cache_keys: Of the texts by their place, where there is a cache.
     """
 
-    options: Options
+    runtime: Runtime
+    caller: Caller
+    sent: RoleFields
+    work: Worklist
     texts: Texts
     total: int | None
-    fields: dict[str, Any]
-    policy: RetryPolicy
-    pacer: Pacer
     lane: Lane
-    caller: Caller
-    limits: LearnedLimits
-    budget: Budget
-    work: Worklist
-    url: str
-    key: str
     query: bool
-    wall_clock: Callable[[], float]
-    monotonic: Callable[[], float]
-    new_request_id: Callable[[], str]
-    prefix: str = ""
     shortener: Shortener | None = None
-    cache: VectorCache | None = None
     cache_keys: Mapping[int, bytes] | Sequence[bytes] = ()
     trace: Trace | None = None
 
@@ -124,7 +111,8 @@ def embed_part(part: Part, call: Call) -> Flow:
     Raises:
         AIMLAPIError: The call cannot go on.
     """
-    retries = Retries(call.policy, call.pacer, call.monotonic)
+    runtime = call.runtime
+    retries = Retries(runtime.policy, runtime.pacer, runtime.clock.monotonic)
     attempts = 0
     last: _Outcome | None = None
     while True:
@@ -150,7 +138,7 @@ def embed_part(part: Part, call: Call) -> Flow:
                 last = None
                 continue
             if call.work.refuse(part, failure):
-                call.pacer.probe()
+                runtime.pacer.probe()
             if len(part) == 1:
                 yield Deliver(Usage())  # a stream may wait for this text: it looks at the worklist
             return
@@ -178,27 +166,28 @@ def _attempt(
         attempts: How many there are with this one.
         last: What came of the attempt that this one may repeat, or None.
     """
-    work, pacer = call.work, call.pacer
+    runtime, work = call.runtime, call.work
+    pacer = runtime.pacer
     leave = yield from pacer.leave(call.lane, part.tokens, call.caller)
     told: report.Request | None = None
     try:
         part = work.start(part)
-        encoding_format = call.limits.encoding_format
+        encoding_format = runtime.limits.encoding_format
         repeated = last if last and last.is_same_request(part, encoding_format) else None
         outcome = _Outcome(
             part,
             encoding_format,
-            repeated.request_id if repeated else call.new_request_id(),
+            repeated.request_id if repeated else runtime.new_request_id(),
         )
         body = _body(part, call, encoding_format)
         told = report.request(
             call.trace,
-            call.options.id,
+            runtime.options.id,
             len(part),
             part.tokens,
             outcome.request_id,
             attempts - 1,
-            call.monotonic,
+            runtime.clock.monotonic,
         )
         send = Send(body, outcome.request_id)
         try:
@@ -217,7 +206,7 @@ def _attempt(
                 work.accept()
                 pacer.succeeded(leave)
             else:
-                outcome.hint = read_retry_hint(reply.headers, reply.body, call.wall_clock)
+                outcome.hint = read_retry_hint(reply.headers, reply.body, runtime.clock.time)
                 outcome.failure = refusal = _error(reply, outcome, call, attempts)
                 if refusal.status_code == 429 and not isinstance(refusal, RequestTooLargeError):
                     before = leave.bound.limit
@@ -234,8 +223,9 @@ def _attempt(
 
 def _reserve(part: Part, call: Call) -> Reservation | None:
     """Reserve what a part will cost; where that is too much, let the call begin no further part."""
+    tokens = billed_tokens(part.batch, call.runtime.options.model.family)
     try:
-        return call.budget.reserve(billed_tokens(part.batch, call.options.model.family))
+        return call.runtime.budget.reserve(tokens)
     except BudgetExceededError as error:
         error.args = (
             f"{error} Raise {error.option} to go on; partial holds what was finished. "
@@ -254,13 +244,14 @@ def _may_be_billed(error: APIConnectionError | ReplyError) -> bool:
 
 def _is_sent_otherwise(outcome: _Outcome, failure: BadRequestError, call: Call) -> bool:
     """Tell whether the same texts are sent once more, in another form that may be accepted."""
+    runtime, part = call.runtime, outcome.part
     if outcome.encoding_format is not None and "encoding_format" in failure.message:
-        call.limits.encoding_format = None  # it refuses base64: ask for numbers
+        runtime.limits.encoding_format = None  # it refuses base64: ask for numbers
         return True
-    if isinstance(failure, RequestTooLargeError) and _has_string_form(outcome.part, call.options):
-        outcome.part.as_string = True  # for which the server allows more
+    if isinstance(failure, RequestTooLargeError) and _has_string_form(part, runtime.options):
+        part.as_string = True  # for which the server allows more
         return True
-    return _is_sent_shorter(outcome.part, failure, call)
+    return _is_sent_shorter(part, failure, call)
 
 
 def _is_sent_shorter(part: Part, failure: BadRequestError, call: Call) -> bool:
@@ -271,7 +262,7 @@ def _is_sent_shorter(part: Part, failure: BadRequestError, call: Call) -> bool:
     shortener, batch = call.shortener, part.batch
     if shortener is None or len(batch) > 1 or failure.status_code == 429:
         return False
-    limit = call.options.model.max_tokens_per_text
+    limit = call.runtime.options.model.max_tokens_per_text
     if not (isinstance(failure, RequestTooLargeError) or (limit and part.tokens > limit)):
         return False
     (place,), (refused,) = batch.indices, batch.texts
@@ -292,7 +283,7 @@ def _wait_before_retry(
     attempts: int,
 ) -> float:
     """Say how many seconds to wait; raise the failure when the request is not repeated."""
-    closed_for = call.pacer.closed_for
+    closed_for = call.runtime.pacer.closed_for
     if isinstance(failure, APIConnectionError):
         why = type(failure).__name__
         wait = retries.after_connection_error(failure)
@@ -304,7 +295,7 @@ def _wait_before_retry(
         if isinstance(wait, GiveUp):
             assert outcome.reply is not None
             raise _error(outcome.reply, outcome, call, attempts, wait)
-    seconds = max(wait, call.pacer.closed_for)
+    seconds = max(wait, call.runtime.pacer.closed_for)
     report.wait(call.trace, why, retries, seconds, closed_for, len(call.work) + 1)
     return wait
 
@@ -312,8 +303,8 @@ def _wait_before_retry(
 def _body(part: Part, call: Call, encoding_format: str | None) -> bytes:
     batch = part.batch
     return build_body(
-        call.options,
-        call.fields,
+        call.runtime.options,
+        call.sent.fields,
         batch.texts,
         batch.title,
         encoding_format,
@@ -335,33 +326,34 @@ def _has_string_form(part: Part, options: Options) -> bool:
 def _deliver(
     reply: Reply, outcome: _Outcome, reserved: Reservation, call: Call, cost: Usage
 ) -> Flow:
-    part = outcome.part
+    runtime, part = call.runtime, outcome.part
+    options = runtime.options
     try:
         rows, usage, served = parse_reply(
             reply,
             len(part),
-            size=expected_size(call.options),
-            credits_per_usd=call.options.provider.credits_per_usd,
+            size=expected_size(options),
+            credits_per_usd=options.provider.credits_per_usd,
         )
     except ReplyError as error:
         reserved.charge()
         yield Deliver(cost)
         raise _located(error, outcome, call) from error.__cause__
     reserved.charge(usage)
-    if not call.options.model.family.counts_characters:
-        call.pacer.told_tokens(part.tokens, usage.total_tokens)
+    if not options.model.family.counts_characters:
+        runtime.pacer.told_tokens(part.tokens, usage.total_tokens)
     usage, indices = usage + cost, part.batch.indices
-    if call.cache is not None:
+    if runtime.cache is not None:
         yield Deliver(usage)  # counted, even if the call is cancelled while it waits for the disk
         usage = Usage()
         keys = [call.cache_keys[i] for i in indices]
-        yield Run(partial(call.cache.keep, keys, rows, call.options.model.id))
+        yield Run(partial(runtime.cache.keep, keys, rows, options.model.id))
     yield Deliver(usage, indices, rows, served, request_id(reply))
 
 
 def _learn(part: Part, call: Call) -> None:
     """Note that a part was embedded, and tell what that proved about the size of requests."""
-    limits = call.limits
+    limits = call.runtime.limits
     before = limits.max_texts, limits.max_tokens
     call.work.embedded(part)
     if limits.max_texts < before[0] or limits.max_tokens < before[1]:
@@ -379,15 +371,15 @@ def _error(
     place = _place(part, call, attempts)
     error = error_of(
         reply,
-        provider=call.options.provider,
-        key=call.key,
-        url=call.url,
+        provider=call.runtime.options.provider,
+        key=call.runtime.key,
+        url=call.runtime.url,
         where=f"{place}; {end.reason}" if end.reason else place,
         indices=tuple(part.batch.indices),
         retry_after=max(hint.seconds, 0.0) if hint else None,
         advice=end.advice,
-        unknown_model=_if_unknown(call.options),
-        may_truncate=call.options.too_long != "truncate",
+        unknown_model=_if_unknown(call.runtime.options),
+        may_truncate=call.runtime.options.too_long != "truncate",
     )
     error.client_request_id = outcome.request_id
     return error
@@ -425,11 +417,11 @@ def _place(part: Part, call: Call, attempts: int = 1) -> str:
     first, last = part.batch.indices[0], part.batch.indices[-1]
     of_total = "" if call.total is None else f" of {call.total}"
     if len(part) == 1:
-        text = part.batch.texts[0].removeprefix(call.prefix)
+        text = part.batch.texts[0].removeprefix(call.sent.prefix)
         head = text if len(text) <= _SHOWN_TEXT else text[: _SHOWN_TEXT - 1] + "\u2026"
         is_the_query = call.query and call.total == 1
         texts = f"{'the query' if is_the_query else f'text {first}{of_total}'}, {head!r}"
     else:
         texts = f"{len(part)} texts from {first} to {last}{of_total}"
     count = f"; {attempts} attempts" if attempts > 1 else ""
-    return f"{texts}; model {call.options.id}{count}"
+    return f"{texts}; model {call.runtime.options.id}{count}"

@@ -14,8 +14,8 @@ from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeAlias
 
 from aimlapi_embeddings._engine.flow import Call, embed_part
-from aimlapi_embeddings._engine.runtime import Runtime
-from aimlapi_embeddings._engine.steps import Deliver, Flow, Run, Send, Sleep, Step, Wait
+from aimlapi_embeddings._engine.refusals import Part
+from aimlapi_embeddings._engine.steps import Deliver, Run, Send, Sleep, Step, Wait
 from aimlapi_embeddings._engine.waiting import ThreadCaller
 from aimlapi_embeddings._errors import AIMLAPIError
 from aimlapi_embeddings._protocol.attempt import Attempt, CallEnded
@@ -41,18 +41,18 @@ class _Stopped(BaseException):
     """The call has ended; this thread's flow is not needed any more."""
 
 
-def run_threads(call: Call, caller: ThreadCaller, runtime: Runtime, sink: Sink) -> None:
+def run_threads(call: Call, caller: ThreadCaller, sink: Sink) -> None:
     """Embed all parts side by side, in this thread when there is only one."""
-    jobs = min(len(call.work), runtime.pacer.most)
+    jobs = min(len(call.work), call.runtime.pacer.most)
+    workers = call.runtime.workers
     inbox: SimpleQueue[Item] = SimpleQueue()
     try:
         running = sum(
-            runtime.workers.submit(job_of(call, caller, runtime, inbox))
-            for _ in range(jobs if jobs > 1 else 0)
+            workers.submit(job_of(call, caller, inbox)) for _ in range(jobs if jobs > 1 else 0)
         )
         if not running:
             while (part := call.work.take()) is not None:
-                drive(embed_part(part, call), caller, runtime, sink.deliver)
+                drive(part, call, caller, sink.deliver)
         while running:
             match _next(inbox):
                 case None:
@@ -71,16 +71,14 @@ def run_threads(call: Call, caller: ThreadCaller, runtime: Runtime, sink: Sink) 
         caller.over.set()
 
 
-def job_of(
-    call: Call, caller: ThreadCaller, runtime: Runtime, inbox: SimpleQueue[Item]
-) -> Callable[[], bool]:
+def job_of(call: Call, caller: ThreadCaller, inbox: SimpleQueue[Item]) -> Callable[[], bool]:
     """Make a job that embeds one part at a time, as long as there are parts."""
     context = contextvars.copy_context()  # so that tracing sees the caller's
 
     def embed_next() -> bool:
         try:
             if not caller.over.is_set() and (part := call.work.take()) is not None:
-                drive(embed_part(part, call), caller, runtime, inbox.put)
+                drive(part, call, caller, inbox.put)
                 return True
         except _Stopped:
             pass
@@ -111,11 +109,9 @@ def _advance(go_on: Callable[[Any], Step], value: Any) -> Step | None:
         return None
 
 
-def drive(
-    flow: Flow, caller: ThreadCaller, runtime: Runtime, deliver: Callable[[Deliver], None]
-) -> None:
-    """Run a flow to its end in this thread, performing each step it asks for."""
-    over = caller.over
+def drive(part: Part, call: Call, caller: ThreadCaller, deliver: Callable[[Deliver], None]) -> None:
+    """Embed a part in this thread, performing each step that its flow asks for."""
+    flow, runtime, over = embed_part(part, call), call.runtime, caller.over
     try:
         step = _advance(flow.send, None)
         while step is not None:
@@ -160,15 +156,15 @@ def drive(
         flow.close()
 
 
-async def run_tasks(call: Call, runtime: Runtime, sink: Sink) -> None:
+async def run_tasks(call: Call, sink: Sink) -> None:
     """Embed all parts side by side, in this task when there is only one."""
     import asyncio
 
     async def work() -> None:
         while (part := call.work.take()) is not None:
-            await drive_async(embed_part(part, call), runtime, sink.deliver)
+            await drive_async(part, call, sink.deliver)
 
-    jobs = min(len(call.work), runtime.pacer.most)
+    jobs = min(len(call.work), call.runtime.pacer.most)
     if jobs <= 1:
         await work()
         return
@@ -181,10 +177,11 @@ async def run_tasks(call: Call, runtime: Runtime, sink: Sink) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def drive_async(flow: Flow, runtime: Runtime, deliver: Callable[[Deliver], None]) -> None:
-    """Run a flow to its end in this task, performing each step it asks for."""
+async def drive_async(part: Part, call: Call, deliver: Callable[[Deliver], None]) -> None:
+    """Embed a part in this task, performing each step that its flow asks for."""
     import asyncio
 
+    flow, runtime = embed_part(part, call), call.runtime
     try:
         step = _advance(flow.send, None)
         while step is not None:

@@ -21,7 +21,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias, TypeVar
 
 from aimlapi_embeddings._engine.collect import attach_partial
-from aimlapi_embeddings._engine.flow import Call, embed_part
+from aimlapi_embeddings._engine.flow import Call
 from aimlapi_embeddings._engine.pacing import Caller
 from aimlapi_embeddings._engine.run import Item, drive, drive_async, job_of
 from aimlapi_embeddings._engine.runtime import Runtime
@@ -71,7 +71,7 @@ def read_in_thread(
                         _check_process(process)
                         for _ in range(min(len(work), most - busy)):
                             with trace.active() if trace else _NOT_TRACED:
-                                job = job_of(call, caller, runtime, inbox)
+                                job = job_of(call, caller, inbox)
                             busy += runtime.workers.submit(job)
                 match window.next(busy):
                     case Next.HAND_OVER:
@@ -89,7 +89,7 @@ def read_in_thread(
                             seen = -1
                     case Next.WAIT:  # the system allows no more threads
                         if (part := work.take()) is not None:
-                            drive(embed_part(part, call), caller, runtime, window.deliver)
+                            drive(part, call, caller, window.deliver)
                     case Next.END:
                         _end(trace, window, None)
                         return
@@ -206,7 +206,7 @@ async def read_in_task(
     async def work() -> None:
         try:
             while not window.has_failed and (part := call.work.take()) is not None:
-                await drive_async(embed_part(part, call), runtime, deliver)
+                await drive_async(part, call, deliver)
         except BaseException as error:
             window.fail(error)
             if isinstance(error, KeyboardInterrupt | SystemExit):

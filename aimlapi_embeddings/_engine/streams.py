@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 from aimlapi_embeddings._engine.calls import (
     cuts_silently,
     is_over_limit,
-    new_call,
     shortener_of,
     tell_of_cut,
     tell_of_first,
@@ -130,13 +129,13 @@ def lay_out_stream(
 
         def make_call(caller: Caller, trace: Trace | None) -> Call:
             tell_of_first(runtime)
-            return new_call(
+            return Call(
                 runtime,
                 caller,
                 sent,
                 work,
-                texts=found,
-                total=None,
+                found,
+                None,
                 lane=Lane.BULK,
                 query=role == "query",
                 shortener=shortener,

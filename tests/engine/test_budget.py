@@ -197,7 +197,7 @@ def spent_after(*replies: Reply | Exception, max_retries: int = 2) -> int:
     with suppress(AIMLAPIError):
         rig.run(lambda numbers: next(script, good(numbers)))
     with pytest.raises(BudgetExceededError) as caught:
-        rig.budget.reserve(10**7)
+        rig.runtime.budget.reserve(10**7)
     assert caught.value.in_flight == 0
     return int(caught.value.spent)
 
@@ -251,7 +251,7 @@ def test_an_interrupted_request_counts_if_it_was_sent(sent: bool, spent: int) ->
     assert isinstance(step, Send)
     step.sent = sent
     flow.close()
-    assert room(rig.budget) == 100 - spent
+    assert room(rig.runtime.budget) == 100 - spent
 
 
 def test_a_request_that_is_dropped_in_flight_counts_and_frees_its_reservation() -> None:
@@ -260,7 +260,7 @@ def test_a_request_that_is_dropped_in_flight_counts_and_frees_its_reservation() 
     next(flow)
     del flow
     gc.collect()
-    assert room(rig.budget) == 90
+    assert room(rig.runtime.budget) == 90
 
 
 def test_a_request_that_gives_up_its_wait_for_leave_counts_for_nothing() -> None:
@@ -268,9 +268,9 @@ def test_a_request_that_gives_up_its_wait_for_leave_counts_for_nothing() -> None
     rig.pacer.wait_for(10.0)
     flow = rig.flow()
     next(flow)
-    assert room(rig.budget) == 90
+    assert room(rig.runtime.budget) == 90
     flow.close()
-    assert room(rig.budget) == 100
+    assert room(rig.runtime.budget) == 100
 
 
 def test_a_repeat_that_does_not_fit_any_more_is_not_sent() -> None:

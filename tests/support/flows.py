@@ -14,15 +14,25 @@ from aimlapi_embeddings._catalog.providers import PROVIDERS
 from aimlapi_embeddings._engine.budget import Budget, Limits
 from aimlapi_embeddings._engine.flow import Call, embed_part
 from aimlapi_embeddings._engine.limits import LearnedLimits
+from aimlapi_embeddings._engine.meter import Meter
 from aimlapi_embeddings._engine.pacing import Lane, Pacer
 from aimlapi_embeddings._engine.refusals import Part, Worklist
 from aimlapi_embeddings._engine.retries import RetryPolicy
+from aimlapi_embeddings._engine.runtime import Runtime
 from aimlapi_embeddings._engine.steps import Deliver, Flow, Send, Sleep
+from aimlapi_embeddings._engine.workers import Workers
+from aimlapi_embeddings._log import Once
 from aimlapi_embeddings._protocol.options import Options
+from aimlapi_embeddings._protocol.request import RoleFields
+from aimlapi_embeddings._protocol.secrets import Secret
+from aimlapi_embeddings._protocol.transport import HTTPTransport
+from aimlapi_embeddings._telemetry import Telemetry
 from aimlapi_embeddings._types import Reply, Row
 from tests.support.entry_points import OPENAI, Clock
 from tests.support.waiting import Waiter
 from tests.support.worklists import batches_of
+
+URL = "https://api.example/v1/embeddings"
 
 Server: TypeAlias = Callable[[list[int]], Reply | Exception]
 """Is asked for texts by their numbers."""
@@ -85,31 +95,38 @@ class Rig:
             extra_body={},
             batch_size=len(self.texts),
         )
-        self.policy = RetryPolicy(max_retries, max_retry_wait, retry_for)
-        self.budget = Budget(limits or Limits())
         self.query = query
+        self.runtime = Runtime(
+            options=self.options,
+            policy=RetryPolicy(max_retries, max_retry_wait, retry_for),
+            url=URL,
+            key="AIMLAPI_API_KEY",
+            transport=HTTPTransport(URL, Secret("unused"), {}),
+            pacer=self.pacer,
+            limits=self.limits,
+            clock=self.clock,
+            limiter=None,
+            workers=Workers(0),
+            meter=Meter(),
+            budget=Budget(limits or Limits()),
+            once=Once(),
+            cache=None,
+            telemetry=Telemetry("aimlapi", model, URL, None),
+            new_request_id=lambda: f"request-{next(self.numbers)}",
+        )
         self.call = self.new_call()
 
     def new_call(self, batch_size: int = 2048) -> Call:
         """Begin a call of all texts."""
         self.call = Call(
-            options=self.options,
-            texts=self.texts,
-            total=len(self.texts),
-            fields={},
-            policy=self.policy,
-            pacer=self.pacer,
+            self.runtime,
+            ThisThread(),
+            RoleFields({}, ""),
+            Worklist(batches_of(self.texts, batch_size), self.limits),
+            self.texts,
+            len(self.texts),
             lane=Lane.BULK,
-            caller=ThisThread(),
-            limits=self.limits,
-            budget=self.budget,
-            work=Worklist(batches_of(self.texts, batch_size), self.limits),
-            url="https://api.example/v1/embeddings",
-            key="AIMLAPI_API_KEY",
             query=self.query,
-            wall_clock=self.clock.time,
-            monotonic=self.clock.monotonic,
-            new_request_id=lambda: f"request-{next(self.numbers)}",
         )
         return self.call
 
