@@ -58,7 +58,7 @@ class Batch(msgspec.Struct, frozen=True):
                 yield self.part(start, i)
                 start, tokens = i, 0
             tokens += weight
-        yield self.part(start, len(self))
+        yield self.part(start, len(self)) if start else self
 
     def part(self, start: int, stop: int) -> Batch:
         """Take the texts from start to stop."""
@@ -136,12 +136,12 @@ def plan_batches(
         place = first.setdefault(key, i)
         if place != i:
             copies.append((i, place))
-        if i % _TEXTS_PER_STEP == 0:
+        if (i + 1) % _TEXTS_PER_STEP == 0:
             yield
     alone: list[Batch] = []
     together: dict[str | None, Batch] = {}
     for n, i in enumerate(first.values()):
-        if fit or n % _TEXTS_PER_STEP == 0:
+        if fit or (n + 1) % _TEXTS_PER_STEP == 0:
             yield  # to cut one long text takes up to a millisecond
         title = titles[i] if titles else None
         sent = prefix + (fit(i, texts[i]) if fit else texts[i])

@@ -115,6 +115,4 @@ class TaskCaller:
 def running_loop() -> asyncio.AbstractEventLoop | None:
     """Return the event loop that runs in this thread, or None."""
     asyncio: Any = sys.modules.get("asyncio")  # not imported for sync callers
-    with suppress(RuntimeError):
-        return asyncio.get_running_loop() if asyncio else None
-    return None
+    return asyncio._get_running_loop() if asyncio else None  # public: it is in `asyncio.__all__`

@@ -66,6 +66,7 @@ class Maker(msgspec.Struct):
     headers: Mapping[str, str]
     timeout: Timeouts
     _target: httpx.URL | None = None
+    _timeouts: Mapping[str, float | None] = {}
     _defaults: Sequence[tuple[bytes, bytes]] = ()
     _certificates: ssl.SSLContext | None = None
     _proxied: bool = False
@@ -96,6 +97,7 @@ class Maker(msgspec.Struct):
         """Do once what takes long: loading certificates takes 20 ms."""
         certificates = httpx.create_ssl_context()
         self._target = httpx.URL(self.url)
+        self._timeouts = self.timeout._asdict()
         # Requests to this machine do not go through the environment's proxies.
         proxies = {} if is_loopback(self.url) else urllib.request.getproxies()
         self._proxied = not proxies.keys().isdisjoint(("http", "https", "all"))
@@ -129,7 +131,7 @@ class Maker(msgspec.Struct):
             self._target or self.url,
             headers=headers,
             stream=_Body(body, attempt),  # httpx adds no headers of its own to a stream
-            extensions={"timeout": self.timeout._asdict(), "trace": trace},
+            extensions={"timeout": self._timeouts, "trace": trace},
         )
 
 
