@@ -25,9 +25,23 @@ _LATE = frozenset(("TimeoutException", "TimeoutError"))
 _LOST = frozenset(("RequestError", "ConnectionError", "SSLError", "gaierror"))
 # After these nothing was sent.
 _NOT_SENT = frozenset(("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"))
+# What a client of the user's own says when it cannot be used at all; and whether it may have sent.
+_UNUSABLE = (
+    (
+        re.compile(r"(?:client|session) (?:has been|is) closed", re.I),
+        "the HTTP client that was given is closed; make a new one, or leave it out",
+        False,
+    ),
+    (
+        re.compile(r"event loop|different loop", re.I),
+        "the HTTP client that was given was used in another event loop, to which its connections "
+        "belong; make one for each loop, or leave it out",
+        True,
+    ),
+)
 _NO_SUCH_HOST = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")}
 # Why a certificate is refused, by OpenSSL's number: openssl/x509_vfy.h, X509_V_ERR_*.
-_REFUSED_CERTIFICATES = {
+_REFUSED_CERTIFICATES: dict[int | None, str] = {
     9: "the certificate of the server is not valid yet; check the clock of this machine",
     10: "the certificate of the server has expired, or the clock of this machine is wrong; check "
     "the clock, and tell whoever runs the server",
@@ -95,7 +109,8 @@ def known_failure(
     kinds = {kind.__name__ for kind in type(error).__mro__}
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     late = attempt.expired or not kinds.isdisjoint(_LATE)
-    known = late or not kinds.isdisjoint(_LOST)
+    unusable = _unusable(error) if own else None
+    known = late or unusable is not None or not kinds.isdisjoint(_LOST)
     if known or not isinstance(error, Exception):
         _forget_request(error, handled)
     if not known:
@@ -107,7 +122,11 @@ def known_failure(
         )
     sent = attempt.sent and kinds.isdisjoint(_NOT_SENT)
     failure: APIConnectionError
-    if late:
+    if unusable is not None:
+        remedy, may_be_sent = unusable
+        failure = APIConnectionError(f"no reply from {url} ({what}); {remedy}.")
+        failure.permanent, sent = True, sent and may_be_sent
+    elif late:
         within = "in time" if seconds is None else f"within {seconds:g} s"
         failure = APITimeoutError(
             f"no reply from {url} {within} ({what}); raise timeout, or lower batch_size."
@@ -115,24 +134,33 @@ def known_failure(
     elif attempt.reused and not attempt.answered:
         failure = IdleConnectionClosed(what)
     else:
-        remedy = _remedy(error, what)
+        cure = _remedy(error, what)
         failure = APIConnectionError(
             f"no reply from {url} ({what}); "
-            f"{remedy or 'check base_url, the network and its proxies'}."
+            f"{cure or 'check base_url, the network and its proxies'}."
         )
-        failure.permanent = remedy is not None
+        failure.permanent = cure is not None
     failure.sent = sent
     return failure
+
+
+def _unusable(error: BaseException) -> tuple[str, bool] | None:
+    """Say why a client of the user's own cannot be used, and whether it may have sent something."""
+    if type(error) is RuntimeError:
+        for pattern, remedy, may_be_sent in _UNUSABLE:
+            if pattern.search(str(error)):
+                return remedy, may_be_sent
+    return None
 
 
 def _remedy(error: BaseException, what: str) -> str | None:
     """Say what to do about a connection that can never succeed; None where it may the next time."""
     for link in _chain(error):
         if isinstance(link, ssl.SSLCertVerificationError):
-            return _REFUSED_CERTIFICATES.get(link.verify_code, _NOT_TRUSTED)
+            return _REFUSED_CERTIFICATES.get(getattr(link, "verify_code", None), _NOT_TRUSTED)
         if isinstance(link, ssl.SSLError):
             for pattern, remedy in _REFUSED_TLS:
-                if pattern.search(str(link.reason)):
+                if pattern.search(str(getattr(link, "reason", ""))):
                     return remedy
         if isinstance(link, socket.gaierror) and link.errno in _NO_SUCH_HOST:
             return "the host name does not exist; check base_url, or the proxy's name"
