@@ -25,7 +25,8 @@ _OWN_SIZE = re.compile(
     # PyTorch's, of a text that is longer than a model of BERT's kind has positions for.
     r"index out of range in self|size of tensor a \(\d+\) must match the size of tensor b|"
     r"(?=.*\b(?:too (?:large|long|many|big)|exceed|max(?:imum)?\b|at most|"
-    r"limit(?:ed)? (?:is|of|to)|(?:larger|greater|more|longer|less|fewer) than|(?:length|size|count) (?:of )?\d+ ?>))"
+    r"limit(?:ed)? (?:is|of|to)|(?:larger|greater|more|longer|less|fewer) than|"
+    r"(?:length|size|count) (?:of )?\d+ ?>))"
     r"(?=.*\b(?:tokens?|inputs?|texts?|batch|array|characters?|length|sequence|prompt|payload|body|"
     r"content|entity|request (?:is )?too (?:large|long|big))\b)|"
     # Chinese: too long, too large, too many, exceeds, at most; length, batch, texts, input.
