@@ -8,7 +8,7 @@ AIMLAPIError                          .partial: what was finished    .client_req
 ├─ APIConnectionError                 the network
 │  └─ APITimeoutError
 ├─ APIStatusError                     an error status    .status_code .message .body .request_id
-│  ├─ BadRequestError                 400, 422    .refused
+│  ├─ BadRequestError                 400, 422... .refused
 │  │  └─ RequestTooLargeError         413, or any status whose message is about size
 │  ├─ AuthenticationError             401
 │  ├─ PermissionDeniedError           403
@@ -169,7 +169,7 @@ class APIStatusError(AIMLAPIError):
 
 
 class BadRequestError(APIStatusError):
-    """400 or 422: the server does not accept the request as it is.
+    """400, 406, 422, 424 or 451: the server does not accept the request as it is.
 
     Attributes:
         refused: The server's message for each text that was refused by itself, by its position;
@@ -182,7 +182,7 @@ class BadRequestError(APIStatusError):
 class RequestTooLargeError(BadRequestError):
     """The request has too many texts, tokens or bytes; raised when a single text is too large.
 
-    Servers say so with 413, 400 or 422, and some with 429 or 500; `status_code` tells which.
+    Servers say so with 413, 400 or 422, some with another 4xx or a 5xx; `status_code` tells which.
     """
 
 

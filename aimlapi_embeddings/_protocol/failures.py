@@ -6,6 +6,7 @@ told apart by their names.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -19,10 +20,66 @@ from aimlapi_embeddings._errors import (
 from aimlapi_embeddings._protocol.attempt import Attempt, IdleConnectionClosed
 
 _LATE = frozenset(("TimeoutException", "TimeoutError"))
-_LOST = frozenset(("RequestError", "ConnectionError"))
+# The last two where the HTTP client lets one through: httpx does with an alert that TLS 1.3 brings
+# after the handshake.
+_LOST = frozenset(("RequestError", "ConnectionError", "SSLError", "gaierror"))
 # After these nothing was sent.
 _NOT_SENT = frozenset(("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"))
+# What a client of the user's own says when it cannot be used at all; and whether it may have sent.
+_UNUSABLE = (
+    (
+        re.compile(r"(?:client|session) (?:has been|is) closed", re.I),
+        "the HTTP client that was given is closed; make a new one, or leave it out",
+        False,
+    ),
+    (
+        re.compile(r"event loop|different loop", re.I),
+        "the HTTP client that was given was used in another event loop, to which its connections "
+        "belong; make one for each loop, or leave it out",
+        True,
+    ),
+)
 _NO_SUCH_HOST = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")}
+# Why a certificate is refused, by OpenSSL's number: openssl/x509_vfy.h, X509_V_ERR_*.
+_REFUSED_CERTIFICATES: dict[int | None, str] = {
+    9: "the certificate of the server is not valid yet; check the clock of this machine",
+    10: "the certificate of the server has expired, or the clock of this machine is wrong; check "
+    "the clock, and tell whoever runs the server",
+    62: "the certificate of the server is for another host name; check base_url, or the proxies "
+    "in between",
+    64: "the certificate of the server is not for this IP address; use the host name that it is "
+    "for as base_url",
+}
+_NOT_TRUSTED = (
+    "the certificate of the server is not trusted; set SSL_CERT_FILE to the file of its "
+    "certificate authority (REQUESTS_CA_BUNDLE is not read)"
+)
+# What TLS says where it can never succeed, by OpenSSL's names. Another alert, or an end without
+# one, may pass.
+_REFUSED_TLS = (
+    (
+        re.compile("WRONG_VERSION_NUMBER|HTTP_REQUEST|RECORD_LAYER_FAILURE"),
+        "the server does not speak TLS there; check the port and the https:// of base_url, or the "
+        "https:// of the proxy's own URL",
+    ),
+    (
+        re.compile(
+            "CERTIFICATE_REQUIRED|ALERT_(?:BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_|ACCESS_DENIED|"
+            "UNSUPPORTED_CERTIFICATE)"
+        ),
+        "the server wants a certificate of the client, or refuses the one it got; pass an "
+        "http_client and an async_http_client that have a valid one",
+    ),
+    (
+        re.compile(
+            "ALERT_(?:HANDSHAKE_FAILURE|PROTOCOL_VERSION|INSUFFICIENT_SECURITY)|UNRECOGNIZED_NAME|"
+            "UNSUPPORTED_PROTOCOL|NO_(?:SHARED_CIPHER|PROTOCOLS_AVAILABLE)"
+        ),
+        "client and server find no way of TLS that both accept, or the server does not serve this "
+        "name, or wants a certificate of the client; check base_url and the proxies in between, or "
+        "pass an http_client and an async_http_client with TLS settings of their own",
+    ),
+)
 
 
 def known_failure(
@@ -52,7 +109,8 @@ def known_failure(
     kinds = {kind.__name__ for kind in type(error).__mro__}
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     late = attempt.expired or not kinds.isdisjoint(_LATE)
-    known = late or not kinds.isdisjoint(_LOST)
+    unusable = _unusable(error) if own else None
+    known = late or unusable is not None or not kinds.isdisjoint(_LOST)
     if known or not isinstance(error, Exception):
         _forget_request(error, handled)
     if not known:
@@ -64,7 +122,11 @@ def known_failure(
         )
     sent = attempt.sent and kinds.isdisjoint(_NOT_SENT)
     failure: APIConnectionError
-    if late:
+    if unusable is not None:
+        remedy, may_be_sent = unusable
+        failure = APIConnectionError(f"no reply from {url} ({what}); {remedy}.")
+        failure.permanent, sent = True, sent and may_be_sent
+    elif late:
         within = "in time" if seconds is None else f"within {seconds:g} s"
         failure = APITimeoutError(
             f"no reply from {url} {within} ({what}); raise timeout, or lower batch_size."
@@ -72,24 +134,34 @@ def known_failure(
     elif attempt.reused and not attempt.answered:
         failure = IdleConnectionClosed(what)
     else:
-        remedy = _remedy(error, what)
+        cure = _remedy(error, what)
         failure = APIConnectionError(
             f"no reply from {url} ({what}); "
-            f"{remedy or 'check base_url, the network and its proxies'}."
+            f"{cure or 'check base_url, the network and its proxies'}."
         )
-        failure.permanent = remedy is not None
+        failure.permanent = cure is not None
     failure.sent = sent
     return failure
+
+
+def _unusable(error: BaseException) -> tuple[str, bool] | None:
+    """Say why a client of the user's own cannot be used, and whether it may have sent something."""
+    if type(error) is RuntimeError:
+        for pattern, remedy, may_be_sent in _UNUSABLE:
+            if pattern.search(str(error)):
+                return remedy, may_be_sent
+    return None
 
 
 def _remedy(error: BaseException, what: str) -> str | None:
     """Say what to do about a connection that can never succeed; None where it may the next time."""
     for link in _chain(error):
         if isinstance(link, ssl.SSLCertVerificationError):
-            return (
-                "the certificate of the server is not trusted; set SSL_CERT_FILE to the file of "
-                "its certificate authority (REQUESTS_CA_BUNDLE is not read)"
-            )
+            return _REFUSED_CERTIFICATES.get(getattr(link, "verify_code", None), _NOT_TRUSTED)
+        if isinstance(link, ssl.SSLError):
+            for pattern, remedy in _REFUSED_TLS:
+                if pattern.search(str(getattr(link, "reason", ""))):
+                    return remedy
         if isinstance(link, socket.gaierror) and link.errno in _NO_SUCH_HOST:
             return "the host name does not exist; check base_url, or the proxy's name"
     if what.startswith(("ProxyError: 407", "ProxyError: 403")):

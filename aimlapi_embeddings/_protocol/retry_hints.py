@@ -16,25 +16,46 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
-# Formats seen: "6m0s", "1h30m", "20s", "1.5s", "250ms", as Go and OpenAI write durations.
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|h|m|s))", re.I)
-_WHOLE_DURATION = re.compile(rf"(?:{_DURATION.pattern})+", re.I)
+from aimlapi_embeddings._protocol.error_body import find_message
+
+# Formats seen: "6m0s", "1h30m", "20s", "1.5s", "250ms", as Go and OpenAI write durations; "30
+# seconds"; "PT30S" of ISO 8601.
+_UNIT = r"(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)(?![a-z])"
+_AMOUNT = rf"(\d{{1,9}}(?:\.\d{{1,9}})?|\b(?:an?|one)\b)\s*{_UNIT}"
+_DURATION = re.compile(r"(?:pt)?((?:\d+(?:\.\d+)?\s*[a-z]+\s*)+)", re.I)
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.I)
+_WHOLE_UNIT = re.compile(_UNIT, re.I)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_AMOUNT = (
-    r"(\d{1,9}(?:\.\d{1,9})?)\s*"
-    r"(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)(?![a-z])"
-)
 _WORDS = re.compile(
-    rf"(?:try again|retry|wait|retrying)(?: again)? (?:in|after|for)?\s*(?:about )?"
+    r"(?:try (?:your request |it )?again|retry(?: your request| the request)?|retrying|wait|"
+    r"(?<!not )available|(?<!connection )(?<!was )resets?)"
+    r"(?: again| later)?,? ?(?:in|after|for|within)?\s*"
+    r"(?:about |approximately |around )?"
     rf"((?:{_AMOUNT}[\s,]*(?:and )?)+)",
     re.I,
 )
+# Chinese and Japanese: "after 20 seconds".
+_HAN_WORDS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(秒|分|小时|小時|時)[钟鐘間]?(?:之|以)?[后後]")
+_HAN_UNITS = {"秒": 1.0, "分": 60.0, "小时": 3600.0, "小時": 3600.0, "時": 3600.0}
 _RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"(\d{1,9}(?:\.\d{1,9})?)s"')
+_RETRY_FIELD = re.compile(
+    r'"retry_?after(?:_?(ms|milliseconds|s|seconds?))?"\s*:\s*"?(\d{1,12}(?:\.\d{1,9})?)[",}\s]',
+    re.I,
+)
 # Only the beginning of an error page can hold the words; the rest of a large one is not searched.
 _SEARCHED = 8192  # characters
 # A number above this is a moment and not a wait: 2001-09-09 in seconds since 1970.
 _EPOCH = 1e9
-_BUDGETS = ("-requests", "-tokens", "")
+# Where a budget is told: "x-ratelimit-remaining-requests"; the last as drafts of the IETF have it.
+_BUDGETS = tuple(
+    (f"{start}-remaining{end}", f"{start}-reset{end}")
+    for start, end in (
+        ("x-ratelimit", "-requests"),
+        ("x-ratelimit", "-tokens"),
+        ("x-ratelimit", ""),
+        ("ratelimit", ""),
+    )
+)
 
 
 class RetryHint(NamedTuple):
@@ -62,42 +83,67 @@ def read_retry_hint(
             since a wrong local clock would turn a date into a wrong wait.
     """
     now = _moment(headers.get("date", "")) or wall_clock()
-    if (seconds := _number(headers.get("retry-after-ms", ""))) is not None:
-        return RetryHint(seconds / 1000, binding=True)
+    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
+        if (seconds := _number(headers.get(name, ""))) is not None:
+            return RetryHint(seconds / 1000, binding=True)
     if (seconds := _retry_after(headers.get("retry-after", ""), now)) is not None:
         return RetryHint(seconds, binding=True)
     text = bytes(body[:_SEARCHED]).decode(errors="replace")
-    if match := _RETRY_DELAY.search(text):
-        return RetryHint(float(match[1]), binding=True)
-    if match := _WORDS.search(text):
-        seconds = sum(float(n) * _unit(unit) for n, unit in re.findall(_AMOUNT, match[1], re.I))
+    if "\\u" in text:  # JSON in ASCII
+        text += find_message(bytes(body))
+    if (seconds := _wait_in(text)) is not None:
         return RetryHint(seconds, binding=True)
-    resets = [_reset(headers, budget, now) for budget in _BUDGETS]
+    resets = [_reset(headers, *names, now) for names in _BUDGETS]
     known = [seconds for seconds in resets if seconds is not None]
     return RetryHint(max(known), binding=False) if known else None
 
 
+def _wait_in(text: str) -> float | None:
+    """Read the wait that a body asks for, in a field or in words."""
+    if match := _RETRY_DELAY.search(text):
+        return float(match[1])
+    if match := _RETRY_FIELD.search(text):
+        return float(match[2]) * (0.001 if (match[1] or "").startswith("m") else 1.0)
+    if match := _WORDS.search(text):
+        parts = re.findall(_AMOUNT, match[1], re.I)
+        return sum((float(n) if n[0].isdigit() else 1.0) * _seconds_of(unit) for n, unit in parts)
+    if match := _HAN_WORDS.search(text):
+        return float(match[1]) * _HAN_UNITS[match[2]]
+    return None
+
+
 def _retry_after(value: str, now: float) -> float | None:
-    """Read `Retry-After`: seconds, fractions and signs too, or an HTTP date."""
-    if (seconds := _number(value)) is not None:
-        return seconds
+    """Read `Retry-After`: seconds, fractions and signs too, or an HTTP date.
+
+    What else servers send is read as a reset is. Of a header that came twice the longest wait
+    counts, whose values HTTP libraries put together with a comma and a blank.
+    """
+    value = value.strip().strip("\"'")
     moment = _moment(value)
-    return None if moment is None else moment - now
+    seconds = _until(value, now) if moment is None else moment - now
+    if seconds is None and ", " in value:
+        waits = [_retry_after(each, now) for each in value.split(", ", 8) if ", " not in each]
+        return max((each for each in waits if each is not None), default=None)
+    return seconds
 
 
-def _reset(headers: Mapping[str, str], budget: str, now: float) -> float | None:
+def _reset(headers: Mapping[str, str], remaining: str, reset: str, now: float) -> float | None:
     """Read when a budget that is used up is full again."""
-    if _number(headers.get(f"x-ratelimit-remaining{budget}", "")) != 0:
+    if _number(headers.get(remaining, "")) != 0:
         return None
-    value = headers.get(f"x-ratelimit-reset{budget}", "").strip()
+    return _until(headers.get(reset, "").strip(), now)
+
+
+def _until(value: str, now: float) -> float | None:
+    """Read seconds, a duration, or a moment, in any of the forms that servers use."""
     if (seconds := _number(value)) is not None:
         if seconds > _EPOCH * 1000:  # milliseconds since 1970
             seconds /= 1000
         return seconds - now if seconds > _EPOCH else seconds
-    if _WHOLE_DURATION.fullmatch(value):
-        return sum(
-            float(number) * _UNITS[unit.lower()] for number, unit in _DURATION.findall(value)
-        )
+    if match := _DURATION.fullmatch(value):
+        parts = _PART.findall(match[1])
+        if all(_WHOLE_UNIT.fullmatch(unit) for _, unit in parts):
+            return sum(float(number) * _seconds_of(unit) for number, unit in parts)
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
@@ -105,11 +151,9 @@ def _reset(headers: Mapping[str, str], budget: str, now: float) -> float | None:
     return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now
 
 
-def _unit(name: str) -> float:
-    name = name.lower()
-    if name.startswith(("ms", "milli")):
-        return 0.001
-    return _UNITS[name[0]]
+def _seconds_of(unit: str) -> float:
+    unit = unit.lower()
+    return _UNITS["ms" if unit.startswith(("ms", "milli")) else unit[0]]
 
 
 def _number(value: str) -> float | None:

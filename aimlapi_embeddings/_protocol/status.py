@@ -37,7 +37,10 @@ _ERRORS: dict[int, type[APIStatusError]] = {
     401: AuthenticationError,
     403: PermissionDeniedError,
     404: NotFoundError,
+    406: BadRequestError,  # of firewalls that look into bodies
     422: BadRequestError,
+    424: BadRequestError,  # of servers of models, when the model fails at a text
+    451: BadRequestError,  # of moderation
     429: RateLimitError,
 }
 

@@ -42,6 +42,8 @@ _READ_HEADERS = (
     "content-encoding",
     "date",
     "location",
+    "ratelimit-remaining",
+    "ratelimit-reset",
     "retry-after",
     "retry-after-ms",
     "x-aimlapi-credits-used",
@@ -49,6 +51,7 @@ _READ_HEADERS = (
     "x-aimlapi-provider",
     "x-aimlapi-usd-spent",
     "x-inference-id",
+    "x-ms-retry-after-ms",
     "x-ratelimit-remaining",
     "x-ratelimit-remaining-requests",
     "x-ratelimit-remaining-tokens",
@@ -69,15 +72,26 @@ def check_http_clients(http_client: Any, async_http_client: Any) -> None:
             continue
         post = getattr(client, "post", None)
         awaited = inspect.iscoroutinefunction(post) or hasattr(client, "__aenter__")
-        if not callable(post) or awaited is not is_async:
-            raise ConfigurationError(
-                f"{name}={type(client).__name__} is neither an httpx.{kind} nor of its shape."
+        shaped = callable(post) and awaited is is_async and _takes_content(post)
+        if isinstance(client, type) or not shaped:
+            given = (
+                f"class {client.__name__}" if isinstance(client, type) else type(client).__name__
             )
+            raise ConfigurationError(f"{name}={given} is neither an httpx.{kind} nor of its shape.")
         if getattr(client, "auth", None) is not None:
             raise ConfigurationError(
                 f"{name} has an auth of its own, and the API key has to take its place. Make the "
                 "client without auth, and put further credentials into headers or an event hook."
             )
+
+
+def _takes_content(post: Any) -> bool:
+    """Tell whether a method takes a body as httpx's does; those of requests and aiohttp do not."""
+    try:
+        parameters = inspect.signature(post).parameters
+    except (TypeError, ValueError):  # it does not tell
+        return True
+    return "content" in parameters or "data" not in parameters
 
 
 class HTTPTransport:
@@ -135,6 +149,8 @@ class HTTPTransport:
                 return self._reply(response.status_code, response.headers, response.content)
             return self._reply(*self._post(body, attempt))
         except BaseException as error:
+            if (reply := self._reply_of_hook(error, self._given)) is not None:
+                return reply
             if known := self._known(error, handled, attempt, self._given):
                 raise known from error
             raise
@@ -171,6 +187,8 @@ class HTTPTransport:
                 return self._reply(response.status_code, response.headers, response.content)
             return self._reply(*await self._post_async(body, attempt))
         except BaseException as error:
+            if (reply := self._reply_of_hook(error, self._given_async)) is not None:
+                return reply
             if known := self._known(error, handled, attempt, self._given_async):
                 raise known from error
             raise
@@ -247,6 +265,20 @@ class HTTPTransport:
         body = hide(self._key, bytes(content)) if repeated else content
         headers = {name: hide(self._key, found[name]) for name in _READ_HEADERS if name in found}
         return Reply(status, headers, body)
+
+    def _reply_of_hook(self, error: BaseException, given: Any) -> Reply | None:
+        """Find the reply that a hook of the user's client refused by `raise_for_status()`.
+
+        It is one like any other: its status decides. Its body is there if the hook has read it.
+        """
+        if given is None or type(error).__name__ != "HTTPStatusError":
+            return None
+        response: Any = error.response  # type: ignore[attr-defined]
+        try:
+            content = response.content
+        except RuntimeError:  # it was not read, and is closed now
+            content = b""
+        return self._reply(response.status_code, response.headers, content)
 
     def _known(
         self, error: BaseException, handled: BaseException | None, attempt: Attempt, given: Any

@@ -22,22 +22,36 @@ _SPEAKS_OF_A_FIELD = re.compile(r"dimension|encoding_format|task_type|input_type
 # connections, requests, memory) are the server's, and repeating may help.
 _OWN_SIZE = re.compile(
     r"invalid input length|only supports? (?:one|a single|1) input|message larger than max|"
+    # PyTorch's, of a text that is longer than a model of BERT's kind has positions for.
+    r"index out of range in self|size of tensor a \(\d+\) must match the size of tensor b|"
     r"(?=.*\b(?:too (?:large|long|many|big)|exceed|max(?:imum)?\b|at most|"
-    r"(?:larger|greater|more|longer) than))"
+    r"limit(?:ed)? (?:is|of|to)|(?:larger|greater|more|longer|less|fewer) than|"
+    r"(?:length|size|count) (?:of )?\d+ ?>))"
     r"(?=.*\b(?:tokens?|inputs?|texts?|batch|array|characters?|length|sequence|prompt|payload|body|"
-    r"content|entity|request (?:is )?too (?:large|long|big))\b)",
+    r"content|entity|request (?:is )?too (?:large|long|big))\b)|"
+    # Chinese: too long, too large, too many, exceeds, at most; length, batch, texts, input.
+    r"(?=.*(?:\u8fc7[\u957f\u5927\u591a]|\u8d85[\u8fc7\u51fa\u9650\u957f]|\u6700[\u5927\u591a]|\u4e0a\u9650))"
+    r"(?=.*(?:\u957f\u5ea6|\u6279|\u6587\u672c|\u8f93\u5165|\u6570\u7ec4|\u5b57\u7b26|tokens?))",
     re.I | re.S,
 )
 _SERVER_LIMIT = re.compile(
     r"deadline|time-?out|timed out|time limit|retries|connections?\b|concurren|requests\b|queue|"
-    r"attempts|overload|rate.?limit|per[ -]?(?:second|minute|hour|day)|quota|memory|header",
+    r"attempts|overload|rate.?limit|per[ -]?(?:second|minute|hour|day)|quota|memory|header|"
+    # Chinese: time-out, concurrency, frequency, limited rate, quota, too many requests, memory.
+    r"\u8d85\u65f6|\u5e76\u53d1|\u9891|\u9650\u6d41|\u914d\u989d|\u8bf7\u6c42(?:\u8fc7\u591a|\u6570|\u6b21\u6570)|\u5185\u5b58|\u663e\u5b58|\u6bcf[\u79d2\u5206\u65e5]",
     re.I,
 )
 
 _USED = re.compile(r"\bused:? *\d", re.I)
 _LIMIT = re.compile(r"\blimit:? *([\d,_]+)", re.I)
 _REQUESTED = re.compile(r"\brequested:? *([\d,_]+)", re.I)
-_TOO_LARGE = re.compile(r"\btoo large\b", re.I)
+_TOO_LARGE = re.compile(
+    r"\btoo large\b|"
+    r"(?=.*\b(?:max(?:imum)?\b|at most|exceed|too many|more than))"
+    r"(?=.*\b(?:tokens?|inputs?|texts?|items?)\b)"
+    r".*\b(?:per|in (?:a|one|the|this)(?: single)?) (?:request|batch|call)\b",
+    re.I | re.S,
+)
 
 # Codes and types by which a server says that the account has to be changed first.
 _QUOTA_CODES = re.compile(
@@ -61,16 +75,18 @@ _SOON = re.compile(
     re.I,
 )
 _ACCOUNT_STATUSES = frozenset({402, 403, 429})
+# These speak of the key, the account, the address, the moment or the headers, and of no content.
+_NOT_OF_CONTENT = frozenset({401, 402, 403, 404, 407, 408, 409, 425, 431})
 
 
 def is_too_large(status: int, message: str) -> bool:
     """Tell whether a reply refuses the request for its size, whatever status it says that with."""
     if status == 413:
         return True
-    if status in (400, 422):
-        return speaks_of_size(message)
     if status == 429:
         return _exceeds_its_limit(message)
+    if 400 <= status < 500 and status not in _NOT_OF_CONTENT:
+        return speaks_of_size(message)
     if status >= 500:
         return _OWN_SIZE.search(message) is not None and not _SERVER_LIMIT.search(message)
     return False

@@ -172,6 +172,18 @@ def test_a_refused_text_is_named_at_each_place_where_it_stands(entry_point: Entr
     assert_kept_all_but(error, texts, {1, 3})
 
 
+@pytest.mark.parametrize("status", [406, 424, 451])
+def test_a_text_that_is_refused_by_another_status_costs_only_itself(
+    entry_point: EntryPoint, status: int
+) -> None:
+    """Firewalls, servers of models and moderation have statuses of their own for a text."""
+    texts = numbered(40)
+    judged(entry_point, holds([texts[7], texts[31]], say("refused", status)), batch_size=10)
+    error = refused(entry_point, texts)
+    assert (error.status_code, error.indices) == (status, (7, 31))
+    assert_kept_all_but(error, texts, {7, 31})
+
+
 # Size, whatever it is said with
 
 

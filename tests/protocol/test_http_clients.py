@@ -10,7 +10,12 @@ import httpx
 import httpx2
 import pytest
 
-from aimlapi_embeddings import AIMLAPIError, APIConnectionError, APITimeoutError
+from aimlapi_embeddings import (
+    AIMLAPIError,
+    APIConnectionError,
+    APITimeoutError,
+    AuthenticationError,
+)
 from aimlapi_embeddings.emulator import Fault
 from tests.support.emulator_server import calls_of, connected, serving
 from tests.support.entry_points import KEY, Mode, Package
@@ -174,3 +179,83 @@ def test_a_bug_in_a_users_client_keeps_its_traceback_without_the_key() -> None:
     shown = repr(caught.traceback[-1].frame.f_locals)
     assert "'headers': {" in shown
     assert KEY not in shown, "`auth` adds the key last, so it is in no argument before"
+
+
+def raising(mode: Mode, *, reads: bool) -> dict[str, list[Any]]:
+    """Hooks as many people give their clients."""
+
+    def hook(response: Any) -> None:
+        if reads:
+            response.read()
+        response.raise_for_status()
+
+    async def hook_async(response: Any) -> None:
+        if reads:
+            await response.aread()
+        response.raise_for_status()
+
+    return {"response": [hook_async if mode == "async" else hook]}
+
+
+@pytest.mark.parametrize("reads", [True, False])
+@pytest.mark.parametrize("library", sorted(LIBRARIES.keys() - {"minimal"}), indirect=True)
+def test_a_status_that_a_hook_of_the_client_refuses_is_read_like_any_other(
+    package: Package, mode: Mode, library: Library, reads: bool
+) -> None:
+    def make() -> Any:
+        return library.make[mode](event_hooks=raising(mode, reads=reads))
+
+    faults = [Fault(503), Fault(429, retry_after="0"), Fault(401)]
+    with (
+        serving(faults=faults) as (server, base_url),
+        pytest.raises(AuthenticationError, match="Check api_key") as caught,
+    ):
+        with_client(package, mode, base_url, make, max_concurrency=1)
+    assert len(server.requests) == 3
+    assert bool(caught.value.message) is reads
+    assert KEY not in repr(caught.value)
+
+
+@pytest.mark.parametrize("library", sorted(LIBRARIES.keys() - {"minimal"}), indirect=True)
+def test_a_closed_client_is_named_and_nothing_is_counted(mode: Mode, library: Library) -> None:
+    client = library.make[mode]()
+    asyncio.run(client.aclose()) if mode == "async" else client.close()
+    with serving() as (server, base_url):
+        entry_point = connected("core", mode, base_url, **{KINDS[mode]: client})
+        with pytest.raises(APIConnectionError, match="that was given is closed") as caught:
+            entry_point.documents(TEXTS)
+        assert caught.value.permanent
+        assert entry_point.client.usage.requests == 0
+        entry_point.client.close()
+    assert server.requests == []
+
+
+class OfAnotherLoop(MinimalAsync):
+    """A client that sends over a connection of a loop that is closed, and cannot read the reply."""
+
+    async def post(self, *args: Any, **options: Any) -> Any:
+        await super().post(*args, **options)
+        raise RuntimeError("Event loop is closed")
+
+
+def test_an_async_client_of_another_event_loop_is_named_and_what_it_sent_is_counted() -> None:
+    with serving() as (server, base_url):
+        entry_point = connected("core", "async", base_url, async_http_client=OfAnotherLoop({}))
+        with pytest.raises(APIConnectionError, match="used in another event loop"):
+            entry_point.query("q")
+        assert entry_point.client.usage.requests == 1
+    assert len(server.requests) == 1
+
+
+class LikeRequests:
+    """A client of the shape of requests and aiohttp."""
+
+    def post(self, url: str, data: Any = None, json: Any = None, **options: Any) -> Any: ...
+
+
+@pytest.mark.parametrize("client", [LikeRequests(), httpx.Client, 5, "no client"])
+def test_what_cannot_be_given_a_body_is_refused_before_any_call(
+    package: Package, client: Any
+) -> None:
+    with pytest.raises(ValueError, match=r"is neither an httpx\.Client nor of its shape"):
+        connected(package, "sync", "http://127.0.0.1:9", http_client=client)

@@ -51,6 +51,20 @@ def test_retry_after_in_seconds_is_binding(value: str, seconds: float) -> None:
     assert read({"retry-after": value}) == binding(seconds)
 
 
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("30s", 30.0), ("30 s", 30.0), ("30 seconds", 30.0), ("1m30s", 90.0), ("500ms", 0.5),
+     ("PT30S", 30.0), ("PT1M30S", 90.0), ('"30"', 30.0), (f"{NOW + 30:.0f}", 30.0),
+     (f"{(NOW + 30) * 1000:.0f}", 30.0), ("30, 30", 30.0), ("7, 30", 30.0), ("soon, 7", 7.0),
+     (datetime.fromtimestamp(NOW + 30, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), 30.0),
+     (datetime.fromtimestamp(NOW + 30, UTC).strftime("%Y-%m-%d %H:%M:%S"), 30.0)],
+)  # fmt: skip
+def test_retry_after_is_read_in_the_forms_that_servers_use_beside_those_of_http(
+    value: str, seconds: float
+) -> None:
+    assert read({"retry-after": value}) == binding(seconds)
+
+
 @pytest.mark.parametrize("offset", [30, 0, -30, -(10**9)])
 def test_a_date_is_measured_against_the_replys_own_date(offset: int) -> None:
     """The clock here may be hours off."""
@@ -106,7 +120,7 @@ def test_each_form_of_a_date_that_http_ever_had_is_in_greenwich_time(form: str) 
 
 @pytest.mark.parametrize(
     "value",
-    ["", " ", "soon", "inf", "-inf", "nan", "1e999", "7 seconds", "7,5", "0x10", "Wed",
+    ["", " ", "soon", "inf", "-inf", "nan", "1e999", "7 apples", "1m30", "7,5", "0x10", "Wed",
      "Wed, 99 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015", ", , ,"],
 )  # fmt: skip
 def test_a_value_that_cannot_be_read_is_no_hint(value: str) -> None:
@@ -120,6 +134,7 @@ def test_retry_after_ms_is_binding_and_more_exact_than_retry_after(
 ) -> None:
     assert read({"retry-after-ms": value}) == binding(seconds)
     assert read({"retry-after-ms": value, "retry-after": "9"}) == binding(seconds)
+    assert read({"x-ms-retry-after-ms": value, "retry-after": "9"}) == binding(seconds)
 
 
 # The body
@@ -131,6 +146,17 @@ def test_googles_retry_delay_is_binding(value: str, seconds: float) -> None:
     body = json.dumps({"error": {"code": 429, "details": [{"x": 1}, info]}}).encode()
     assert read(body=body) == binding(seconds)
     assert read(body=body.replace(b'": "', b'":"')) == binding(seconds)
+
+
+@pytest.mark.parametrize(
+    ("field", "seconds"),
+    [({"retry_after": 20}, 20.0), ({"retryAfter": "20"}, 20.0), ({"retry_after": 0.5}, 0.5),
+     ({"retry_after_ms": 1500}, 1.5), ({"retry_after_seconds": 20}, 20.0)],
+)  # fmt: skip
+def test_a_field_of_the_body_is_binding(field: dict[str, Any], seconds: float) -> None:
+    for body in (field, {"error": {"message": "slow down", **field}}):
+        assert read(body=json.dumps(body).encode()) == binding(seconds)
+        assert read(body=json.dumps(body, separators=(",", ":")).encode()) == binding(seconds)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +175,18 @@ def test_googles_retry_delay_is_binding(value: str, seconds: float) -> None:
         ("retry in 12.345s", 12.345),
         ("try again in 1 hour", 3600.0),
         ("try again in 100 milliseconds", 0.1),
+        ("try again in a minute", 60.0),
+        ("try again in one hour", 3600.0),
+        ("try again in approximately 20 seconds", 20.0),
+        ("Please try your request again in 20 seconds", 20.0),
+        ("retry your request after 20 seconds", 20.0),
+        ("Try again later, in 20 seconds", 20.0),
+        ("Request was throttled. Expected available in 20 seconds.", 20.0),
+        ("Your quota will reset after 1h2m10s.", 3730.0),
+        ("The limit resets in 20 seconds", 20.0),
+        ("\u8bf7\u572820\u79d2\u540e\u91cd\u8bd5", 20.0),
+        ("1 \u5206\u949f\u540e\u518d\u8bd5", 60.0),
+        ("20\u79d2\u5f8c\u306b\u518d\u8a66\u884c\u3057\u3066\u304f\u3060\u3055\u3044", 20.0),
     ],
 )
 def test_the_words_of_the_message_are_binding(message: str, seconds: float) -> None:
@@ -165,6 +203,10 @@ def test_the_words_of_the_message_are_binding(message: str, seconds: float) -> N
         "You sent 30 s of audio",
         "Rate limit: 60 requests per minute",
         "retry in 5 apples",
+        "the server was not available within 30 seconds",
+        "the upstream connection was reset after 30 s",
+        "connection reset after 30 s",
+        "\u6bcf60\u79d2\u6700\u591a10\u6b21",
         "wait",
     ],
 )
@@ -231,6 +273,12 @@ def test_a_reset_that_cannot_be_read_is_no_hint(value: str) -> None:
 def test_a_reset_is_read_only_for_a_budget_that_is_used_up(remaining: str) -> None:
     assert reset("20", remaining=remaining) is None
     assert read({"x-ratelimit-reset-requests": "20"}) is None
+
+
+def test_a_budget_as_drafts_of_the_ietf_have_it_is_read() -> None:
+    headers = {"ratelimit-remaining": "0", "ratelimit-reset": "20"}
+    assert read(headers) == RetryHint(20.0, binding=False)
+    assert read({**headers, "ratelimit-remaining": "5"}) is None
 
 
 def test_of_several_budgets_that_are_used_up_the_last_to_be_full_counts() -> None:

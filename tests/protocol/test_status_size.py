@@ -28,6 +28,20 @@ TOO_LARGE = [
     (429, "Request too large for text-embedding-3-small on tokens per min (TPM): Limit 400, "
      "Requested 1040."),
     (429, GROQ),
+    (429, "Too many inputs in one request: at most 10"),
+    (429, "The maximum number of tokens per request is 8000"),
+    (500, "inputs must have less than 10 texts"),
+    (500, "Batch limit is 10 texts"),
+    (500, "sequence length 600 > 512"),
+    (500, "index out of range in self"),
+    (500, "The size of tensor a (600) must match the size of tensor b (512) at non-singleton "
+     "dimension 1"),
+    (500, "\u6279\u91cf\u5927\u5c0f\u8d85\u8fc7\u6700\u5927\u9650\u523610"),  # the batch exceeds 10
+    (503, "\u8f93\u5165\u8fc7\u957f"),  # the input is too long
+    (406, "too many inputs"),
+    (412, "batch too large"),
+    (424, "batch size 40 exceeds 10"),
+    (460, "the payload is too large"),
     (429, "Request too large."),
     (429, "on tokens per min. Limit: 40,000 / min. Requested: 50,000."),
 ]  # fmt: skip
@@ -54,6 +68,13 @@ NOT_TOO_LARGE = [
     (503, "The batch queue is full: at most 64 elements"),
     (500, "Maximum tokens per minute exceeded"),
     (500, "inference failed for input 3"),
+    # Too many requests at once.
+    (500, "\u8bf7\u6c42\u8fc7\u591a\uff0c\u8d85\u8fc7\u6700\u5927\u5e76\u53d1"),
+    (503, "\u8f93\u5165\u6392\u961f\u8d85\u65f6"),  # the input waited too long in a queue
+    (503, "the batch was served less than once per second"),
+    (431, "Request Header Fields Too Large: length 9000"),
+    (407, "too many tokens"),
+    (409, "input too large"),
     (401, "too many tokens"),
     (403, "too many tokens"),
     (404, "input too large"),
