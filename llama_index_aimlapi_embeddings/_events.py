@@ -11,18 +11,24 @@ What a call cost is an event of ours, since the framework has none for it.
 from __future__ import annotations
 
 import inspect
+import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import copy_context
+from typing import Any, Protocol, TypeVar
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding, dispatcher
 from llama_index.core.callbacks import CBEventType, EventPayload
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
+from llama_index.core.instrumentation.dispatcher import active_instrument_tags  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.event_handlers import NullEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
+from llama_index.core.instrumentation.events.span import SpanDropEvent  # type: ignore[attr-defined]
+from llama_index.core.instrumentation.span import active_span_id
 from pydantic import ConfigDict, Field
 
-from aimlapi_embeddings import EmbeddingResult, Usage
+from aimlapi_embeddings import EmbeddingResult, Progress, Usage
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,7 +37,8 @@ class EmbeddingUsageEvent(BaseEvent):
     """What a call of an embedding model cost, also one that failed; it holds no text.
 
     It comes before the `EmbeddingEndEvent` of the same call, and only where something was sent or
-    saved. Its `span_id` is that of the framework's span.
+    saved. Its `span_id` is that of the framework's span. A stream has one span and one such event,
+    when it ends, fails or is closed, and no others.
     """
 
     model_config = ConfigDict(protected_namespaces=("pydantic_model_",))
@@ -46,7 +53,9 @@ class EmbeddingUsageEvent(BaseEvent):
     retries: int = Field(0, description="How many of those repeated an earlier one.")
     cached: int = Field(0, description="Texts whose vectors came from the client's cache.")
     request_ids: tuple[str, ...] = Field(
-        (), description="The server's, of replies with vectors; empty after an error."
+        (),
+        description="The server's, of replies with vectors; empty where a call fails. Of a stream, "
+        "those of the first 1,000 replies.",
     )
 
     @classmethod
@@ -93,6 +102,66 @@ def _emit(
         request_ids=request_ids,
     )
     dispatcher.event(event)
+
+
+class Paid(Protocol):
+    """What a stream has paid for so far."""
+
+    usage: Usage
+    request_ids: list[str]
+
+    @property
+    def served(self) -> Any:
+        """Who has answered last."""
+
+
+@contextmanager
+def trace_stream(
+    embedding: BaseEmbedding,
+    method: str,
+    paid: Paid,
+    showing: AbstractContextManager[Progress | None],
+) -> Iterator[Progress | None]:
+    """Give a stream a span, from its first vector to its end, and emit what it cost.
+
+    A stream is read on in whatever thread, task or span asks for its next vector. Its own span
+    begins where its first vector is asked for, and is active for its own event only.
+
+    Args:
+        embedding: Whose stream it is.
+        method: Which began it.
+        paid: Read when it ends.
+        showing: Its bar.
+    """
+    spans = get_dispatcher(type(embedding).__module__)
+    context = copy_context()
+    span = f"{type(embedding).__name__}.{method}-{uuid.uuid4()}"
+    about: dict[str, Any] = {
+        "id_": span,
+        # Not the texts: the handlers keep these.
+        "bound_args": inspect.signature(getattr(embedding, method)).bind_partial(),
+        "instance": embedding,
+    }
+    parent, tags = active_span_id.get(), active_instrument_tags.get()
+    spans.span_enter(**about, parent_id=parent, tags=tags)
+    context.run(active_span_id.set, span)
+    try:
+        with showing as progress:
+            yield progress
+    except BaseException as error:
+        context.run(_emit_paid, embedding.model_name, paid)
+        if isinstance(error, GeneratorExit):  # whoever leaves early has what was wanted
+            spans.span_exit(**about)
+        else:
+            context.run(spans.event, SpanDropEvent(span_id=span, err_str=str(error)))
+            spans.span_drop(**about, err=error)
+        raise
+    context.run(_emit_paid, embedding.model_name, paid)
+    spans.span_exit(**about)
+
+
+def _emit_paid(model: str, paid: Paid) -> None:
+    _emit(model, paid.usage, paid.served.model, tuple(paid.request_ids))
 
 
 def keep_signature(method: F) -> F:

@@ -20,11 +20,18 @@ from aimlapi_embeddings.adapters import (
     Integer,
     Options,
     ShortTraceback,
+    Telling,
     Timeout,
     TimeoutLike,
+    warn_user,
 )
 from llama_index_aimlapi_embeddings._cache import CachedVectors
-from llama_index_aimlapi_embeddings._events import emit_events, emit_usage, keep_signature
+from llama_index_aimlapi_embeddings._events import (
+    emit_events,
+    emit_usage,
+    keep_signature,
+    trace_stream,
+)
 from llama_index_aimlapi_embeddings._nodes import name_nodes
 
 # `progress` and `known` of a batch: the methods that the base class has for this take texts alone,
@@ -118,7 +125,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
     """Of the framework. A pickle does without what cannot be pickled."""
     embeddings_cache: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
     """A `KVStore` of the framework. Vectors of another model, size, role or host are never taken
-    from it."""
+    from it. Streams neither ask nor fill it: set `cache` for these."""
 
     def _fields(self) -> dict[str, str]:
         return {
@@ -314,6 +321,15 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
                 yield
             finally:
                 _of_batch.reset(token)
+
+    def _telling(self, method: str) -> Telling:
+        if self.embeddings_cache is not None and self.cache is None:
+            warn_user(
+                "a stream neither asks nor fills embeddings_cache, so all its texts are sent; "
+                "cache= takes the path of a file that streams use too."
+            )
+        bar = super()._telling(method)
+        return lambda bill: trace_stream(self, method, bill, bar(bill))
 
     # Nodes
 

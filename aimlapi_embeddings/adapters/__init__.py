@@ -2,6 +2,8 @@
 
 from aimlapi_embeddings._errors import ShortTraceback
 from aimlapi_embeddings._protocol.options import TimeoutLike
+from aimlapi_embeddings._text_streams import Telling
+from aimlapi_embeddings._warn import warn_user
 from aimlapi_embeddings.adapters._field_types import BaseURL, Integer, Key, Seconds, Timeout
 from aimlapi_embeddings.adapters._model import EmbeddingsModel
 from aimlapi_embeddings.adapters._options import Options
@@ -14,6 +16,8 @@ __all__ = [
     "Options",
     "Seconds",
     "ShortTraceback",
+    "Telling",
     "Timeout",
     "TimeoutLike",
+    "warn_user",
 ]
