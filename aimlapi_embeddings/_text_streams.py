@@ -18,7 +18,8 @@ from aimlapi_embeddings._types import Progress, Role, TaskType, Vector
 
 Item: TypeAlias = str | tuple[str, str | None]
 """Of a source: a text, or a text and its title."""
-Telling: TypeAlias = Callable[[Bill], AbstractContextManager[Progress | None]]
+Bar: TypeAlias = AbstractContextManager[Progress | None]
+Telling: TypeAlias = Callable[[Bill], Bar]
 """Makes what is entered with a stream's first vector, and left at its end."""
 
 

@@ -175,8 +175,11 @@ def keep_signature(method: F) -> F:
 
 @contextmanager
 def emit_events(
-    embedding: BaseEmbedding, texts: Sequence[str], at_once: bool = False
-) -> Iterator[list[Embedding]]:
+    embedding: BaseEmbedding,
+    texts: Sequence[str],
+    vectors: list[Embedding],
+    at_once: bool = False,
+) -> Iterator[None]:
     """Emit the events of a call whose vectors the caller puts into the list, window by window.
 
     Callbacks of a window start when those of the one before have ended, so that their times add up
@@ -185,12 +188,12 @@ def emit_events(
     Args:
         embedding: Whose call it is.
         texts: Of all windows.
+        vectors: Empty at first.
         at_once: Whether the start events of all windows precede the first end event, as in the
             base's async methods.
     """
-    vectors: list[Embedding] = []
     if not embedding.callback_manager.handlers and not _has_handlers():
-        yield vectors  # there is no handler, and events cost a fifth of a query
+        yield  # there is no handler, and events cost a fifth of a query
         return
     count = len(texts) if isinstance(texts, Sequence) else 0
     windows = [
@@ -201,7 +204,7 @@ def emit_events(
     for _ in windows if at_once else windows[:1]:
         dispatcher.event(EmbeddingStartEvent(model_dict=payload))
     if not windows:
-        yield vectors
+        yield
     for window in windows:
         first = window is windows[0]
         if not first and not at_once:
@@ -210,7 +213,7 @@ def emit_events(
             CBEventType.EMBEDDING, payload={EventPayload.SERIALIZED: payload}
         ) as event:
             if first:
-                yield vectors
+                yield
             chunks = list(texts[window])
             embeddings = [vector.copy() for vector in vectors[window]]
             event.on_end({EventPayload.CHUNKS: chunks, EventPayload.EMBEDDINGS: embeddings})

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 from aimlapi_embeddings._client import EmbeddingsClient
 from aimlapi_embeddings._result import EmbeddingResult
 from aimlapi_embeddings._streams import AsyncEmbeddingStream, EmbeddingStream
-from aimlapi_embeddings._text_streams import Bar, Item
-from aimlapi_embeddings._text_streams import Telling
+from aimlapi_embeddings._text_streams import Bar, Item, Telling
 from aimlapi_embeddings._types import TaskType, Vector
 
 
