@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, Unpack
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
@@ -43,6 +45,13 @@ _progress: ContextVar[Progress | None] = ContextVar("_progress", default=None)
 
 # Texts in one event of the framework: more than most calls have, so that there is one event.
 _WINDOW = 100_000
+
+# What a subclass replaces to embed in its own way.
+_HOOKS = tuple(
+    f"_{mode}get_{what}"
+    for mode in ("", "a")
+    for what in ("query_embedding", "text_embedding", "text_embeddings")
+)
 
 _Role: TypeAlias = Literal["document", "query"]
 
@@ -159,9 +168,13 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
 
     @model_serializer(mode="wrap")
     def custom_model_dump(self, handler: Handler, info: SerializationInfo) -> dict[str, Any]:
-        """Dump what decides the vectors, as it is in force."""
+        """Dump what decides the vectors, as it is in force; a subclass's own fields may too."""
         named = {self._options.get(o, o): value for o, value in self.client.identity.items()}
-        dump = {name: named[name] for name in handler(self) if name in named}
+        dump = {
+            name: named.get(name, value)
+            for name, value in handler(self).items()
+            if name in named or name not in _Embedding.model_fields
+        }
         if isinstance(task_type := dump.get("task_type"), TaskType):
             dump["task_type"] = task_type.value
         return {**dump, "class_name": self.class_name()}
@@ -375,7 +388,13 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
     def _find_cache(self, role: _Role) -> CachedVectors | None:
         if self.embeddings_cache is None:
             return None
-        collection = f"embeddings-{self.client.cache_namespace}-{role}"
+        namespace = self.client.cache_namespace
+        if any(
+            getattr_static(type(self), hook) is not getattr_static(_Embedding, hook)
+            for hook in _HOOKS
+        ):  # a subclass that embeds in its own way has vectors of its own
+            namespace += "-" + hashlib.sha256(str(self.to_dict()).encode()).hexdigest()[:16]
+        collection = f"embeddings-{namespace}-{role}"
         return CachedVectors(self.embeddings_cache, collection, self.client.dimensions)
 
     @contextmanager

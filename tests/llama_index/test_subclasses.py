@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from llama_index.core.schema import TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
+from pydantic import Field
 
 from aimlapi_embeddings import BadRequestError, emulator
 from llama_index_aimlapi_embeddings import AIMLAPIEmbedding
@@ -124,3 +125,44 @@ def test_an_error_puts_no_vector_on_another_node(
     for node, vector in zip(nodes, expected, strict=True):
         assert node.embedding in (None, vector)
     assert subclass.documents(texts[:5]) == expected[:5], "nor into the store"
+
+
+class Prefixed(AIMLAPIEmbedding):
+    """Has a field of its own that changes its vectors."""
+
+    mark: str = "a: "
+    note: str = Field(default="", exclude=True)
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return super()._get_query_embedding(self.mark + query)
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return await super()._aget_query_embedding(self.mark + query)
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return super()._get_text_embeddings([self.mark + text for text in texts])
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return await super()._aget_text_embeddings([self.mark + text for text in texts])
+
+
+def test_a_dump_holds_the_fields_that_a_subclass_adds() -> None:
+    """It is the key of the ingestion cache, and what an object is loaded from."""
+    made = Prefixed(model_name=OPENAI, api_key="k" * 10, mark="b: ", note="left out")  # type: ignore[call-arg]
+    dump = made.to_dict()
+    assert dump["mark"] == "b: "
+    assert "note" not in dump
+    assert Prefixed.from_dict({**dump, "api_key": "k" * 10}).to_dict() == dump
+
+
+def test_a_subclass_and_its_class_never_share_vectors_of_a_store(
+    make: Callable[..., EntryPoint],
+) -> None:
+    store = SimpleKVStore()
+    for cls, options in ((AIMLAPIEmbedding, {}), (Prefixed, {}), (Prefixed, {"mark": "b: "})):
+        alone = make(cls, **options)
+        expected = [alone.query("a"), *alone.documents(["a"])]
+        stored = make(cls, embeddings_cache=store, **options)
+        for _ in range(2):
+            assert [stored.query("a"), *stored.documents(["a"])] == expected
+        assert stored.client.usage.requests == 2, "the second time they are in the store"
