@@ -3,7 +3,8 @@
 The base class embeds each window before the next, which would hold up the requests, and lets
 pydantic check and copy each vector for the last event, which takes half as long again as embedding
 them. Here one call embeds all windows while the first one's events are open. Handlers get copies,
-so that they cannot change the caller's vectors. Where there is no handler, no event is made.
+so that they cannot change the caller's vectors; callbacks and event handlers each their own. Where
+there is no handler, no event is made.
 
 What a call cost is an event of ours, since the framework has none for it.
 """
@@ -192,7 +193,8 @@ def emit_events(
         at_once: Whether the start events of all windows precede the first end event, as in the
             base's async methods.
     """
-    if not embedding.callback_manager.handlers and not _has_handlers():
+    called, heard = bool(embedding.callback_manager.handlers), _has_handlers()
+    if not called and not heard:
         yield  # there is no handler, and events cost a fifth of a query
         return
     count = len(texts) if isinstance(texts, Sequence) else 0
@@ -210,16 +212,25 @@ def emit_events(
         if not first and not at_once:
             dispatcher.event(EmbeddingStartEvent(model_dict=payload))
         with embedding.callback_manager.event(
-            CBEventType.EMBEDDING, payload={EventPayload.SERIALIZED: payload}
+            CBEventType.EMBEDDING, payload={EventPayload.SERIALIZED: {**payload}}
         ) as event:
             if first:
                 yield
-            chunks = list(texts[window])
-            embeddings = [vector.copy() for vector in vectors[window]]
-            event.on_end({EventPayload.CHUNKS: chunks, EventPayload.EMBEDDINGS: embeddings})
-        ended = EmbeddingEndEvent(chunks=chunks, embeddings=[])
-        ended.embeddings = embeddings  # unchecked: they were checked when they were decoded
-        dispatcher.event(ended)
+            if called:
+                shown: dict[str, Any] = {
+                    EventPayload.CHUNKS: list(texts[window]),
+                    EventPayload.EMBEDDINGS: _copied(vectors[window]),
+                }
+                event.on_end(shown)
+        if heard:  # by others than are called: what they do with theirs is their own affair
+            ended = EmbeddingEndEvent(chunks=list(texts[window]), embeddings=[])
+            # Unchecked: they were checked when they were decoded.
+            ended.embeddings = _copied(vectors[window])
+            dispatcher.event(ended)
+
+
+def _copied(vectors: list[Embedding]) -> list[Embedding]:
+    return [vector.copy() for vector in vectors]
 
 
 def _has_handlers() -> bool:

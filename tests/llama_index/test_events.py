@@ -89,6 +89,35 @@ def test_a_callback_cannot_change_what_the_caller_gets(llama_index: EntryPoint) 
     assert len(llama_index.query("q")) == 8
 
 
+def test_a_callback_cannot_change_what_event_handlers_hear(llama_index: EntryPoint) -> None:
+    class Wiping(LlamaDebugHandler):
+        def on_event_start(self, event_type: Any, payload: Any = None, **_: Any) -> str:
+            payload[EventPayload.SERIALIZED].clear()
+            return ""
+
+        def on_event_end(self, event_type: Any, payload: Any = None, **_: Any) -> None:
+            payload[EventPayload.EMBEDDINGS].clear()
+            payload[EventPayload.CHUNKS].clear()
+
+    class Hearing(BaseEventHandler):
+        seen: list[BaseEvent]
+
+        def handle(self, event: BaseEvent, **_: Any) -> None:
+            self.seen.append(event)
+
+    hearing = Hearing(seen=[])
+    root_dispatcher.add_event_handler(hearing)
+    manager = CallbackManager([Wiping(print_trace_on_end=False)])
+    llama_index.make(OPENAI, dimensions=4, embed_batch_size=1, callback_manager=manager)
+    vectors = [*llama_index.documents(["a", "b"]), llama_index.query("q")]
+    root_dispatcher.event_handlers.remove(hearing)
+    ended = [event for event in hearing.seen if isinstance(event, EmbeddingEndEvent)]
+    assert [event.chunks for event in ended] == [["a"], ["b"], ["q"]]
+    assert [event.embeddings for event in ended] == [[vector] for vector in vectors]
+    started = [event for event in hearing.seen if isinstance(event, EmbeddingStartEvent)]
+    assert {event.model_dict["model_name"] for event in started} == {OPENAI}
+
+
 def test_events_come_in_the_order_of_the_base_class(
     llama_index: EntryPoint, editor: Editor
 ) -> None:
