@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Literal, TypeAlias, overload
 
 from aimlapi_embeddings._engine.progress import telling
+from aimlapi_embeddings._engine.stream_forms import Bill
 from aimlapi_embeddings._engine.stream_run import read_in_task, read_in_thread
 from aimlapi_embeddings._engine.streams import lay_out_stream
 from aimlapi_embeddings._errors import ShortTraceback
@@ -18,6 +19,8 @@ from aimlapi_embeddings._types import Progress, Role, TaskType, Vector
 Item: TypeAlias = str | tuple[str, str | None]
 """Of a source: a text, or a text and its title."""
 Bar: TypeAlias = AbstractContextManager[Progress | None]
+Telling: TypeAlias = Callable[[Bill], Bar]
+"""Makes what is entered with a stream's first vector, and left at its end."""
 
 
 class TextStreams:
@@ -113,9 +116,9 @@ class TextStreams:
             ...     for vector in client.embed_iter(line.strip() for line in lines):
             ...         store(vector)
         """
-        return self._stream(
-            texts, telling(progress), role, task_type, on_invalid, batches_of, window
-        )
+        told = telling(progress)
+        how = role, task_type, on_invalid, batches_of, window
+        return self._stream(texts, lambda _: told, *how)
 
     @overload
     def aembed_iter(
@@ -168,26 +171,26 @@ class TextStreams:
 
         The source may be an async iterable. It is read in the task that asks for vectors.
         """
-        return self._astream(
-            texts, telling(progress), role, task_type, on_invalid, batches_of, window
-        )
+        told = telling(progress)
+        how = role, task_type, on_invalid, batches_of, window
+        return self._astream(texts, lambda _: told, *how)
 
-    def _stream(self, texts: Iterable[Any], bar: Bar, *how: Any) -> EmbeddingStream[Any]:
-        """Begin a stream, with a bar that is the caller's own."""
+    def _stream(self, texts: Iterable[Any], telling: Telling, *how: Any) -> EmbeddingStream[Any]:
+        """Begin a stream, with a bar and events that are the caller's own."""
         runtime = self._runtimes.current
         with ShortTraceback():
             window, new_call = lay_out_stream(runtime, texts, *how, is_async=False)
             source = iter(texts)
-        steps = read_in_thread(window, source, new_call, runtime, bar)
+        steps = read_in_thread(window, source, new_call, runtime, telling(window.bill))
         return EmbeddingStream(steps, window)
 
     def _astream(
-        self, texts: Iterable[Any] | AsyncIterable[Any], bar: Bar, *how: Any
+        self, texts: Iterable[Any] | AsyncIterable[Any], telling: Telling, *how: Any
     ) -> AsyncEmbeddingStream[Any]:
-        """Begin an async stream, with a bar that is the caller's own."""
+        """Begin an async stream, with a bar and events that are the caller's own."""
         runtime = self._runtimes.current
         with ShortTraceback():
             window, new_call = lay_out_stream(runtime, texts, *how, is_async=True)
             source = aiter(texts) if isinstance(texts, AsyncIterable) else iter(texts)
-        steps = read_in_task(window, source, new_call, runtime, bar)
+        steps = read_in_task(window, source, new_call, runtime, telling(window.bill))
         return AsyncEmbeddingStream(steps, window)

@@ -3,7 +3,8 @@
 The base class embeds each window before the next, which would hold up the requests, and lets
 pydantic check and copy each vector for the last event, which takes half as long again as embedding
 them. Here one call embeds all windows while the first one's events are open. Handlers get copies,
-so that they cannot change the caller's vectors. Where there is no handler, no event is made.
+so that they cannot change the caller's vectors; callbacks and event handlers each their own. Where
+there is no handler, no event is made.
 
 What a call cost is an event of ours, since the framework has none for it.
 """
@@ -11,18 +12,24 @@ What a call cost is an event of ours, since the framework has none for it.
 from __future__ import annotations
 
 import inspect
+import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import copy_context
+from typing import Any, Protocol, TypeVar
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding, dispatcher
 from llama_index.core.callbacks import CBEventType, EventPayload
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
+from llama_index.core.instrumentation.dispatcher import active_instrument_tags  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.event_handlers import NullEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
+from llama_index.core.instrumentation.events.span import SpanDropEvent  # type: ignore[attr-defined]
+from llama_index.core.instrumentation.span import active_span_id
 from pydantic import ConfigDict, Field
 
-from aimlapi_embeddings import EmbeddingResult, Usage
+from aimlapi_embeddings import EmbeddingResult, Progress, Usage
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,7 +38,8 @@ class EmbeddingUsageEvent(BaseEvent):
     """What a call of an embedding model cost, also one that failed; it holds no text.
 
     It comes before the `EmbeddingEndEvent` of the same call, and only where something was sent or
-    saved. Its `span_id` is that of the framework's span.
+    saved. Its `span_id` is that of the framework's span. A stream has one span and one such event,
+    when it ends, fails or is closed, and no others.
     """
 
     model_config = ConfigDict(protected_namespaces=("pydantic_model_",))
@@ -46,7 +54,9 @@ class EmbeddingUsageEvent(BaseEvent):
     retries: int = Field(0, description="How many of those repeated an earlier one.")
     cached: int = Field(0, description="Texts whose vectors came from the client's cache.")
     request_ids: tuple[str, ...] = Field(
-        (), description="The server's, of replies with vectors; empty after an error."
+        (),
+        description="The server's, of replies with vectors; empty where a call fails. Of a stream, "
+        "those of the first 1,000 replies.",
     )
 
     @classmethod
@@ -95,6 +105,66 @@ def _emit(
     dispatcher.event(event)
 
 
+class Paid(Protocol):
+    """What a stream has paid for so far."""
+
+    usage: Usage
+    request_ids: list[str]
+
+    @property
+    def served(self) -> Any:
+        """Who has answered last."""
+
+
+@contextmanager
+def trace_stream(
+    embedding: BaseEmbedding,
+    method: str,
+    paid: Paid,
+    showing: AbstractContextManager[Progress | None],
+) -> Iterator[Progress | None]:
+    """Give a stream a span, from its first vector to its end, and emit what it cost.
+
+    A stream is read on in whatever thread, task or span asks for its next vector. Its own span
+    begins where its first vector is asked for, and is active for its own event only.
+
+    Args:
+        embedding: Whose stream it is.
+        method: Which began it.
+        paid: Read when it ends.
+        showing: Its bar.
+    """
+    spans = get_dispatcher(type(embedding).__module__)
+    context = copy_context()
+    span = f"{type(embedding).__name__}.{method}-{uuid.uuid4()}"
+    about: dict[str, Any] = {
+        "id_": span,
+        # Not the texts: the handlers keep these.
+        "bound_args": inspect.signature(getattr(embedding, method)).bind_partial(),
+        "instance": embedding,
+    }
+    parent, tags = active_span_id.get(), active_instrument_tags.get()
+    spans.span_enter(**about, parent_id=parent, tags=tags)
+    context.run(active_span_id.set, span)
+    try:
+        with showing as progress:
+            yield progress
+    except BaseException as error:
+        context.run(_emit_paid, embedding.model_name, paid)
+        if isinstance(error, GeneratorExit):  # whoever leaves early has what was wanted
+            spans.span_exit(**about)
+        else:
+            context.run(spans.event, SpanDropEvent(span_id=span, err_str=str(error)))
+            spans.span_drop(**about, err=error)
+        raise
+    context.run(_emit_paid, embedding.model_name, paid)
+    spans.span_exit(**about)
+
+
+def _emit_paid(model: str, paid: Paid) -> None:
+    _emit(model, paid.usage, paid.served.model, tuple(paid.request_ids))
+
+
 def keep_signature(method: F) -> F:
     """Note the signature of a method, which the framework's spans work out at each call else.
 
@@ -106,8 +176,11 @@ def keep_signature(method: F) -> F:
 
 @contextmanager
 def emit_events(
-    embedding: BaseEmbedding, texts: Sequence[str], at_once: bool = False
-) -> Iterator[list[Embedding]]:
+    embedding: BaseEmbedding,
+    texts: Sequence[str],
+    vectors: list[Embedding],
+    at_once: bool = False,
+) -> Iterator[None]:
     """Emit the events of a call whose vectors the caller puts into the list, window by window.
 
     Callbacks of a window start when those of the one before have ended, so that their times add up
@@ -116,12 +189,13 @@ def emit_events(
     Args:
         embedding: Whose call it is.
         texts: Of all windows.
+        vectors: Empty at first.
         at_once: Whether the start events of all windows precede the first end event, as in the
             base's async methods.
     """
-    vectors: list[Embedding] = []
-    if not embedding.callback_manager.handlers and not _has_handlers():
-        yield vectors  # there is no handler, and events cost a fifth of a query
+    called, heard = bool(embedding.callback_manager.handlers), _has_handlers()
+    if not called and not heard:
+        yield  # there is no handler, and events cost a fifth of a query
         return
     count = len(texts) if isinstance(texts, Sequence) else 0
     windows = [
@@ -132,22 +206,31 @@ def emit_events(
     for _ in windows if at_once else windows[:1]:
         dispatcher.event(EmbeddingStartEvent(model_dict=payload))
     if not windows:
-        yield vectors
+        yield
     for window in windows:
         first = window is windows[0]
         if not first and not at_once:
             dispatcher.event(EmbeddingStartEvent(model_dict=payload))
         with embedding.callback_manager.event(
-            CBEventType.EMBEDDING, payload={EventPayload.SERIALIZED: payload}
+            CBEventType.EMBEDDING, payload={EventPayload.SERIALIZED: {**payload}}
         ) as event:
             if first:
-                yield vectors
-            chunks = list(texts[window])
-            embeddings = [vector.copy() for vector in vectors[window]]
-            event.on_end({EventPayload.CHUNKS: chunks, EventPayload.EMBEDDINGS: embeddings})
-        ended = EmbeddingEndEvent(chunks=chunks, embeddings=[])
-        ended.embeddings = embeddings  # unchecked: they were checked when they were decoded
-        dispatcher.event(ended)
+                yield
+            if called:
+                shown: dict[str, Any] = {
+                    EventPayload.CHUNKS: list(texts[window]),
+                    EventPayload.EMBEDDINGS: _copied(vectors[window]),
+                }
+                event.on_end(shown)
+        if heard:  # by others than are called: what they do with theirs is their own affair
+            ended = EmbeddingEndEvent(chunks=list(texts[window]), embeddings=[])
+            # Unchecked: they were checked when they were decoded.
+            ended.embeddings = _copied(vectors[window])
+            dispatcher.event(ended)
+
+
+def _copied(vectors: list[Embedding]) -> list[Embedding]:
+    return [vector.copy() for vector in vectors]
 
 
 def _has_handlers() -> bool:

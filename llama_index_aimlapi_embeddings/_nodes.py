@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from llama_index.core.base.embeddings.base import Embedding
 from llama_index.core.schema import BaseNode
 
 from aimlapi_embeddings import AIMLAPIError
@@ -13,16 +14,25 @@ _MOST_NODES_NAMED = 5
 
 
 @contextmanager
-def name_nodes(nodes: Sequence[BaseNode]) -> Iterator[None]:
-    """Say which nodes and documents an error concerns, and keep the vectors that arrived."""
+def name_nodes(
+    nodes: Sequence[BaseNode], finished: Callable[[BaseException], Sequence[Embedding | None]]
+) -> Iterator[None]:
+    """Say which nodes and documents an error concerns, and keep the vectors that arrived.
+
+    Args:
+        nodes: One for each text.
+        finished: Returns the vectors that an error has, by position; nothing where they are not
+            the positions of the nodes.
+    """
     try:
         yield
-    except AIMLAPIError as error:
-        finished = error.partial.vectors if error.partial else []
-        for node, vector in zip(nodes, finished, strict=False):
+    except BaseException as error:
+        arrived = finished(error)
+        for node, vector in zip(nodes, arrived, strict=False):
             if vector is not None:
                 node.embedding = vector
-        at_fault = [nodes[i] for i in getattr(error, "indices", ())]
+        indices = getattr(error, "indices", ()) if isinstance(error, AIMLAPIError) else ()
+        at_fault = [nodes[i] for i in indices] if len(arrived) == len(nodes) else []
         if at_fault:
             shown = "; ".join(map(_name, at_fault[:_MOST_NODES_NAMED]))
             more = len(at_fault) - _MOST_NODES_NAMED

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, Unpack
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
@@ -14,25 +16,42 @@ from pydantic import AliasChoices, ConfigDict, Field, SecretStr, SerializationIn
 from pydantic import SerializerFunctionWrapHandler as Handler
 from pydantic.json_schema import SkipJsonSchema
 
-from aimlapi_embeddings import AIMLAPIError, ConfigurationError, TaskType
+from aimlapi_embeddings import ConfigurationError, Progress, TaskType
 from aimlapi_embeddings.adapters import (
     EmbeddingsModel,
     Integer,
     Options,
     ShortTraceback,
+    Telling,
     Timeout,
     TimeoutLike,
+    astoring_before,
+    keeping_finished,
+    storing_before,
+    warn_user,
 )
 from llama_index_aimlapi_embeddings._cache import CachedVectors
-from llama_index_aimlapi_embeddings._events import emit_events, emit_usage, keep_signature
+from llama_index_aimlapi_embeddings._events import (
+    emit_events,
+    emit_usage,
+    keep_signature,
+    trace_stream,
+)
 from llama_index_aimlapi_embeddings._nodes import name_nodes
 
-# `progress` and `known` of a batch: the methods that the base class has for this take texts alone,
-# and a subclass may replace them.
-_of_batch: ContextVar[Mapping[str, Any] | None] = ContextVar("_of_batch", default=None)
+# Of a batch: the methods that the base class has for this take texts alone, and a subclass may
+# replace them.
+_progress: ContextVar[Progress | None] = ContextVar("_progress", default=None)
 
 # Texts in one event of the framework: more than most calls have, so that there is one event.
 _WINDOW = 100_000
+
+# What a subclass replaces to embed in its own way.
+_HOOKS = tuple(
+    f"_{mode}get_{what}"
+    for mode in ("", "a")
+    for what in ("query_embedding", "text_embedding", "text_embeddings")
+)
 
 _Role: TypeAlias = Literal["document", "query"]
 
@@ -118,7 +137,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
     """Of the framework. A pickle does without what cannot be pickled."""
     embeddings_cache: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
     """A `KVStore` of the framework. Vectors of another model, size, role or host are never taken
-    from it."""
+    from it. Streams neither ask nor fill it: set `cache` for these."""
 
     def _fields(self) -> dict[str, str]:
         return {
@@ -149,9 +168,13 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
 
     @model_serializer(mode="wrap")
     def custom_model_dump(self, handler: Handler, info: SerializationInfo) -> dict[str, Any]:
-        """Dump what decides the vectors, as it is in force."""
+        """Dump what decides the vectors, as it is in force; a subclass's own fields may too."""
         named = {self._options.get(o, o): value for o, value in self.client.identity.items()}
-        dump = {name: named[name] for name in handler(self) if name in named}
+        dump = {
+            name: named.get(name, value)
+            for name, value in handler(self).items()
+            if name in named or name not in _Embedding.model_fields
+        }
         if isinstance(task_type := dump.get("task_type"), TaskType):
             dump["task_type"] = task_type.value
         return {**dump, "class_name": self.class_name()}
@@ -179,18 +202,34 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
             return brought(await self.client.aembed([query], role="query"))[0]
 
     def _get_text_embedding(self, text: str) -> Embedding:
-        return self._get_text_embeddings([text])[0]
+        return self._embed_documents([text])[0]
 
     async def _aget_text_embedding(self, text: str) -> Embedding:
-        return (await self._aget_text_embeddings([text]))[0]
+        return (await self._aembed_documents([text]))[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        with emit_usage(self.model_name) as brought:
-            return brought(self.client.embed(texts, **(_of_batch.get() or {}))).vectors
+        return self._embed_documents(texts, _progress.get())
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return await self._aembed_documents(texts, _progress.get())
+
+    def _embed_documents(
+        self,
+        texts: list[str],
+        progress: Progress | None = None,
+        known: Mapping[int, Embedding] | None = None,
+    ) -> list[Embedding]:
         with emit_usage(self.model_name) as brought:
-            result = brought(await self.client.aembed(texts, **(_of_batch.get() or {})))
+            return brought(self.client.embed(texts, progress=progress, known=known)).vectors
+
+    async def _aembed_documents(
+        self,
+        texts: list[str],
+        progress: Progress | None = None,
+        known: Mapping[int, Embedding] | None = None,
+    ) -> list[Embedding]:
+        with emit_usage(self.model_name) as brought:
+            result = brought(await self.client.aembed(texts, progress=progress, known=known))
         return await result.avectors()
 
     @keep_signature
@@ -247,15 +286,16 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
         Raises:
             AIMLAPIError: See `aimlapi_embeddings`; `.partial` holds what was finished.
         """
-        with emit_events(self, texts) as vectors:
+        with keeping_finished() as vectors, emit_events(self, texts, vectors):
             cache = self._find_cache("document")
             known = cache.find(texts) if cache else {}
             try:
-                with ShortTraceback(), self._tell_batch(show_progress, known):
-                    vectors += self._get_text_embeddings(texts)
-            except AIMLAPIError as error:
-                if cache and error.partial:
-                    cache.keep(texts, error.partial.vectors, known)
+                with ShortTraceback(), self._tell_batch(show_progress) as progress:
+                    vectors += self._embed_batch(texts, progress, known)
+            except BaseException as error:
+                if cache and (finished := self._finished(error)):
+                    with storing_before(error, "embeddings_cache"):
+                        cache.keep(texts, finished, known)
                 raise
             if cache:
                 cache.keep(texts, vectors, known)
@@ -265,22 +305,67 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Embedding]:
         """Embed n texts, like `get_text_embedding_batch`, with the same requests."""
-        with emit_events(self, texts, at_once=True) as vectors:
+        with keeping_finished() as vectors, emit_events(self, texts, vectors, at_once=True):
             cache = self._find_cache("document")
             known = await cache.afind(texts) if cache else {}
             try:
-                with ShortTraceback(), self._tell_batch(show_progress, known):
-                    vectors += await self._aget_text_embeddings(texts)
-            except AIMLAPIError as error:
-                if cache and error.partial:
-                    await cache.akeep(texts, error.partial.vectors, known)
+                with ShortTraceback(), self._tell_batch(show_progress) as progress:
+                    vectors += await self._aembed_batch(texts, progress, known)
+            except BaseException as error:
+                if cache and (finished := self._finished(error)):
+                    async with astoring_before(error, "embeddings_cache"):
+                        await cache.akeep(texts, finished, known)
                 raise
             if cache:
                 await cache.akeep(texts, vectors, known)
         return vectors
 
+    def _embed_batch(
+        self, texts: list[str], progress: Progress | None, known: Mapping[int, Embedding]
+    ) -> list[Embedding]:
+        if not self._is_replaced:
+            return self._embed_documents(texts, progress, known)
+        missing = _missing(texts, known)
+        return self._filled(texts, known, self._get_text_embeddings(missing) if missing else [])
+
+    async def _aembed_batch(
+        self, texts: list[str], progress: Progress | None, known: Mapping[int, Embedding]
+    ) -> list[Embedding]:
+        if not self._is_replaced:
+            return await self._aembed_documents(texts, progress, known)
+        missing = _missing(texts, known)
+        embedded = await self._aget_text_embeddings(missing) if missing else []
+        return self._filled(texts, known, embedded)
+
+    def _filled(
+        self, texts: list[str], known: Mapping[int, Embedding], embedded: list[Embedding]
+    ) -> list[Embedding]:
+        """Put what a subclass has embedded between what was known."""
+        if len(texts) != len(known) + len(embedded):
+            raise ValueError(
+                f"{type(self).__name__} embedded as {len(embedded)} vectors what is "
+                f"{len(texts) - len(known)} texts."
+            )
+        rest = iter(embedded)
+        return [known[i] if i in known else next(rest) for i in range(len(texts))]
+
+    @property
+    def _is_replaced(self) -> bool:
+        """Whether a subclass embeds in its own way; then positions in errors are its own too."""
+        mine = type(self)
+        return (
+            mine._get_text_embeddings is not _Embedding._get_text_embeddings
+            or mine._aget_text_embeddings is not _Embedding._aget_text_embeddings
+        )
+
+    def _finished(self, error: BaseException) -> Sequence[Embedding | None]:
+        """Return what was finished before an error, by the position of its text."""
+        partial = getattr(error, "partial", None)
+        return () if partial is None or self._is_replaced else partial.vectors
+
     def _embed_one(self, text: str, role: _Role, embed: Callable[[str], Embedding]) -> Embedding:
-        with ShortTraceback(), emit_events(self, [text]) as vectors:
+        vectors: list[Embedding] = []
+        with ShortTraceback(), emit_events(self, [text], vectors):
             cache = self._find_cache(role)
             known = cache.find([text]) if cache else {}
             vectors.append(known[0] if known else embed(text))
@@ -291,7 +376,8 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
     async def _aembed_one(
         self, text: str, role: _Role, embed: Callable[[str], Awaitable[Embedding]]
     ) -> Embedding:
-        with ShortTraceback(), emit_events(self, [text]) as vectors:
+        vectors: list[Embedding] = []
+        with ShortTraceback(), emit_events(self, [text], vectors):
             cache = self._find_cache(role)
             known = await cache.afind([text]) if cache else {}
             vectors.append(known[0] if known else await embed(text))
@@ -302,30 +388,50 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
     def _find_cache(self, role: _Role) -> CachedVectors | None:
         if self.embeddings_cache is None:
             return None
-        collection = f"embeddings-{self.client.cache_namespace}-{role}"
+        namespace = self.client.cache_namespace
+        if any(
+            getattr_static(type(self), hook) is not getattr_static(_Embedding, hook)
+            for hook in _HOOKS
+        ):  # a subclass that embeds in its own way has vectors of its own
+            namespace += "-" + hashlib.sha256(str(self.to_dict()).encode()).hexdigest()[:16]
+        collection = f"embeddings-{namespace}-{role}"
         return CachedVectors(self.embeddings_cache, collection, self.client.dimensions)
 
     @contextmanager
-    def _tell_batch(self, show_progress: bool, known: Mapping[int, Embedding]) -> Iterator[None]:
-        """Hand `progress` and `known` to the methods that take texts alone."""
+    def _tell_batch(self, show_progress: bool) -> Iterator[Progress | None]:
+        """Show a bar, also where a subclass replaces the methods that take texts alone."""
         with self._show_bar(show_progress or self.show_progress) as progress:
-            token = _of_batch.set({"progress": progress, "known": known})
+            token = _progress.set(progress)
             try:
-                yield
+                yield progress
             finally:
-                _of_batch.reset(token)
+                _progress.reset(token)
+
+    def _telling(self, method: str) -> Telling:
+        if self.embeddings_cache is not None and self.cache is None:
+            warn_user(
+                "a stream neither asks nor fills embeddings_cache, so all its texts are sent; "
+                "cache= takes the path of a file that streams use too."
+            )
+        bar = super()._telling(method)
+        return lambda bill: trace_stream(self, method, bill, bar(bill))
 
     # Nodes
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """Put a vector into each node; an error names the nodes, and the others keep theirs."""
-        with name_nodes(nodes):
+        with name_nodes(nodes, self._finished):
             return super().__call__(nodes, **kwargs)
 
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """Put a vector into each node, like `__call__`."""
-        with name_nodes(nodes):
+        with name_nodes(nodes, self._finished):
             return await super().acall(nodes, **kwargs)
+
+
+def _missing(texts: list[str], known: Mapping[int, Embedding]) -> list[str]:
+    """Return the texts that a subclass is to embed: what it does with them is not known here."""
+    return [text for i, text in enumerate(texts) if i not in known] if known else texts
 
 
 class AIMLAPIEmbedding(_Embedding):

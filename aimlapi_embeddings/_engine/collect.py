@@ -30,11 +30,12 @@ def check_same_size(row: Row, size: int | None) -> int:
 
 
 def attach_partial(error: BaseException, partial: Callable[[], PartialResult]) -> None:
-    """Attach what was finished to the error that ends a call, Ctrl-C included."""
-    # asyncio replaces a CancelledError by a new one, which would have no attributes.
-    if not any(kind.__name__ == "CancelledError" for kind in type(error).__mro__):
-        with suppress(AttributeError):  # an exception of the user's with slots
-            error.partial = partial()  # type: ignore[attr-defined]
+    """Attach what was finished to the error that ends a call, Ctrl-C included.
+
+    A CancelledError has it within its task only: outside, asyncio replaces it by a new one.
+    """
+    with suppress(AttributeError):  # an exception of the user's with slots
+        error.partial = partial()  # type: ignore[attr-defined]
 
 
 def nothing_finished(texts: object = ()) -> PartialResult:

@@ -2,7 +2,10 @@
 
 from aimlapi_embeddings._errors import ShortTraceback
 from aimlapi_embeddings._protocol.options import TimeoutLike
+from aimlapi_embeddings._text_streams import Telling
+from aimlapi_embeddings._warn import warn_user
 from aimlapi_embeddings.adapters._field_types import BaseURL, Integer, Key, Seconds, Timeout
+from aimlapi_embeddings.adapters._finished import astoring_before, keeping_finished, storing_before
 from aimlapi_embeddings.adapters._model import EmbeddingsModel
 from aimlapi_embeddings.adapters._options import Options
 
@@ -14,6 +17,11 @@ __all__ = [
     "Options",
     "Seconds",
     "ShortTraceback",
+    "Telling",
     "Timeout",
     "TimeoutLike",
+    "astoring_before",
+    "keeping_finished",
+    "storing_before",
+    "warn_user",
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 from aimlapi_embeddings._client import EmbeddingsClient
 from aimlapi_embeddings._result import EmbeddingResult
 from aimlapi_embeddings._streams import AsyncEmbeddingStream, EmbeddingStream
-from aimlapi_embeddings._text_streams import Bar, Item
+from aimlapi_embeddings._text_streams import Bar, Item, Telling
 from aimlapi_embeddings._types import TaskType, Vector
 
 
@@ -67,8 +67,8 @@ class DocumentStreams:
         """Embed any number of texts that are to be searched, in bounded memory.
 
         Vectors are handed over in the order of the texts, while further texts are read and requests
-        are in flight. The framework's events and caches are not part of it; `cache` of this object
-        is.
+        are in flight. The framework's caches are not part of it, such as LlamaIndex's
+        `embeddings_cache`; `cache` of this object is.
 
         Args:
             texts: An iterable of texts, or of tuples (text, title); not (id, text).
@@ -88,9 +88,8 @@ class DocumentStreams:
         Raises:
             AIMLAPIError: See `aimlapi_embeddings`; when all before it was handed over.
         """
-        bar = self._show_bar(getattr(self, self._bar_field))
         how = "document", task_type, on_invalid, batches_of, window
-        return self.client._stream(texts, bar, *how)
+        return self.client._stream(texts, self._telling("embed_documents_iter"), *how)
 
     @overload
     def aembed_documents_iter(
@@ -135,6 +134,14 @@ class DocumentStreams:
 
         The source may be an async iterable.
         """
-        bar = self._show_bar(getattr(self, self._bar_field))
         how = "document", task_type, on_invalid, batches_of, window
-        return self.client._astream(texts, bar, *how)
+        return self.client._astream(texts, self._telling("aembed_documents_iter"), *how)
+
+    def _telling(self, method: str) -> Telling:
+        """Return what is entered with a stream's first vector and left at its end.
+
+        Args:
+            method: Of this class, which begins the stream.
+        """
+        show = getattr(self, self._bar_field)
+        return lambda _: self._show_bar(show)

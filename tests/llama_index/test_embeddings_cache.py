@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from llama_index.core.storage.kvstore import SimpleKVStore
 from aimlapi_embeddings import BadRequestError, InvalidInputError, emulator
 from tests.support import progress_bars
 from tests.support.entry_points import GOOGLE, OPENAI, EntryPoint, FakeServer, Mode
+from tests.support.streams import read
 
 TEXTS = [f"text {i}" for i in range(6)]
 
@@ -200,3 +202,19 @@ def test_a_subclass_may_still_replace_the_method_that_embeds(
     assert len(stripping.get_text_embedding_batch([" a ", "b"])) == 2
     stripping.get_text_embedding_batch([" a ", " c "])
     assert fake_server.inputs == [["a", "b"], ["c"]]
+
+
+def test_a_stream_warns_that_it_does_without_the_store(
+    llama_index: EntryPoint, store: SimpleKVStore, tmp_path: Path
+) -> None:
+    llama_index.make(embeddings_cache=store).documents(["a"])
+
+    def stream() -> None:
+        read(llama_index.embedder, llama_index.mode, ["a"], method="embed_documents_iter")
+
+    with pytest.warns(UserWarning, match="embeddings_cache.*cache=") as told:
+        stream()
+    assert [warning.filename for warning in told] == [read.__code__.co_filename]
+    assert llama_index.fake_server.inputs == [["a"], ["a"]]
+    llama_index.make(embeddings_cache=store, cache=tmp_path / "vectors.db")
+    stream()  # which is told of nothing: its texts are kept

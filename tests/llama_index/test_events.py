@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload, LlamaDebugHandler
 from llama_index.core.instrumentation import root_dispatcher
+from llama_index.core.instrumentation.dispatcher import instrument_tags
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
+from llama_index.core.instrumentation.events.span import SpanDropEvent
+from llama_index.core.instrumentation.span import SimpleSpan, active_span_id
 from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from llama_index.core.storage.kvstore import SimpleKVStore
 
@@ -19,6 +24,7 @@ from aimlapi_embeddings import InternalServerError
 from aimlapi_embeddings.emulator import Fault
 from llama_index_aimlapi_embeddings import EmbeddingUsageEvent
 from tests.support.entry_points import KEY, OPENAI, Clock, EntryPoint, FakeServer, Mode
+from tests.support.streams import Reading, read
 
 
 @pytest.fixture
@@ -81,6 +87,35 @@ def test_a_callback_cannot_change_what_the_caller_gets(llama_index: EntryPoint) 
     llama_index.make(dimensions=8, callback_manager=manager)
     assert [len(vector) for vector in llama_index.documents(["a", "b"])] == [8, 8]
     assert len(llama_index.query("q")) == 8
+
+
+def test_a_callback_cannot_change_what_event_handlers_hear(llama_index: EntryPoint) -> None:
+    class Wiping(LlamaDebugHandler):
+        def on_event_start(self, event_type: Any, payload: Any = None, **_: Any) -> str:
+            payload[EventPayload.SERIALIZED].clear()
+            return ""
+
+        def on_event_end(self, event_type: Any, payload: Any = None, **_: Any) -> None:
+            payload[EventPayload.EMBEDDINGS].clear()
+            payload[EventPayload.CHUNKS].clear()
+
+    class Hearing(BaseEventHandler):
+        seen: list[BaseEvent]
+
+        def handle(self, event: BaseEvent, **_: Any) -> None:
+            self.seen.append(event)
+
+    hearing = Hearing(seen=[])
+    root_dispatcher.add_event_handler(hearing)
+    manager = CallbackManager([Wiping(print_trace_on_end=False)])
+    llama_index.make(OPENAI, dimensions=4, embed_batch_size=1, callback_manager=manager)
+    vectors = [*llama_index.documents(["a", "b"]), llama_index.query("q")]
+    root_dispatcher.event_handlers.remove(hearing)
+    ended = [event for event in hearing.seen if isinstance(event, EmbeddingEndEvent)]
+    assert [event.chunks for event in ended] == [["a"], ["b"], ["q"]]
+    assert [event.embeddings for event in ended] == [[vector] for vector in vectors]
+    started = [event for event in hearing.seen if isinstance(event, EmbeddingStartEvent)]
+    assert {event.model_dict["model_name"] for event in started} == {OPENAI}
 
 
 def test_events_come_in_the_order_of_the_base_class(
@@ -202,6 +237,136 @@ def test_a_call_that_sends_nothing_has_no_usage_event(
     assert len(usages(editor)) == 1
 
 
+def stream_of(llama_index: EntryPoint, texts: Iterable[Any], **options: Any) -> Reading:
+    method = "embed_documents_iter"
+    return read(llama_index.embedder, llama_index.mode, texts, method=method, **options)
+
+
+def spans_of_streams(spans: list[SimpleSpan]) -> list[SimpleSpan]:
+    return [span for span in spans if "embed_documents_iter-" in span.id_]
+
+
+@pytest.mark.parametrize("batches_of", [None, 2])
+def test_what_a_stream_cost_is_one_event_in_one_span_at_its_end(
+    llama_index: EntryPoint, editor: Editor, spans: SimpleSpanHandler, batches_of: int | None
+) -> None:
+    llama_index.make(OPENAI, batch_size=2, dimensions=4)
+    told_early: list[Any] = []
+    reading = stream_of(
+        llama_index,
+        ["secret", "b", "c", "d"],
+        batches_of=batches_of,
+        each=lambda _: told_early.extend(usages(editor)),
+    )
+    assert reading.error is None
+    assert told_early == []
+    [event] = usages(editor)
+    usage = llama_index.client.usage
+    assert reading.stream.usage == usage
+    assert (event.requests, event.total_tokens) == (usage.requests, usage.total_tokens)
+    assert event.requests == 2
+    assert event.usd_spent == usage.usd_spent > 0
+    assert event.model_served == f"openai/{OPENAI}"
+    assert len(event.request_ids) == 2
+    [span] = spans_of_streams(spans.completed_spans)
+    assert event.span_id == span.id_
+    assert "secret" not in event.model_dump_json()
+    assert editor.seen == [event], "other events would hold all texts"
+
+
+def test_a_stream_that_is_closed_early_tells_what_it_cost(
+    llama_index: EntryPoint, editor: Editor, spans: SimpleSpanHandler
+) -> None:
+    llama_index.make(OPENAI, batch_size=1, max_concurrency=1)
+    stream_of(llama_index, iter(["a", "b", "c", "d"]), most=1, window=1)
+    [event] = usages(editor)
+    assert event.requests == 1
+    [span] = spans_of_streams(spans.completed_spans)
+    assert event.span_id == span.id_
+
+
+def test_a_stream_that_is_dropped_tells_what_it_cost(
+    llama_index: EntryPoint, editor: Editor
+) -> None:
+    llama_index.make(OPENAI, batch_size=1, max_concurrency=1)
+    embedder = llama_index.embedder
+
+    async def begin_one() -> None:
+        async for _ in embedder.aembed_documents_iter(["a", "b"], window=1):
+            break
+        gc.collect()
+
+    if llama_index.mode == "sync":
+        next(embedder.embed_documents_iter(["a", "b"], window=1))
+    else:
+        asyncio.run(begin_one())
+    assert [event.requests for event in usages(editor)] == [1]
+
+
+def test_a_stream_that_fails_tells_what_it_cost(
+    llama_index: EntryPoint, editor: Editor, spans: SimpleSpanHandler, clock: Clock
+) -> None:
+    llama_index.fake_server.will(None, Fault(503), Fault(503))
+    llama_index.make(OPENAI, batch_size=1, max_concurrency=1, max_retries=1)
+    reading = stream_of(llama_index, ["a", "b", "c"])
+    assert isinstance(reading.error, InternalServerError)
+    [event] = usages(editor)
+    assert (event.requests, event.retries) == (3, 1)
+    assert event.total_tokens > 0
+    [span] = spans_of_streams(spans.dropped_spans)
+    assert event.span_id == span.id_
+    assert [e.span_id for e in editor.seen if isinstance(e, SpanDropEvent)] == [span.id_]
+
+
+def test_the_span_of_a_stream_belongs_where_its_first_vector_was_asked_for(
+    llama_index: EntryPoint, editor: Editor, spans: SimpleSpanHandler
+) -> None:
+    llama_index.make(OPENAI, batch_size=1, max_concurrency=1)
+    embedder, sync = llama_index.embedder, llama_index.mode == "sync"
+    begin = embedder.embed_documents_iter if sync else embedder.aembed_documents_iter
+    active: list[str | None] = []
+
+    def consume() -> None:
+        stream = begin(["a", "b"], window=1)
+        with instrument_tags({"user": "u1"}):
+            token = active_span_id.set("outer")
+            next(stream)
+            active.append(active_span_id.get())
+            active_span_id.reset(token)
+        active.append(active_span_id.get())
+        stream.close()
+
+    async def consume_async() -> None:
+        stream = begin(["a", "b"], window=1)
+        with instrument_tags({"user": "u1"}):
+            token = active_span_id.set("outer")
+            await anext(stream)
+            active.append(active_span_id.get())
+            active_span_id.reset(token)
+        active.append(active_span_id.get())
+        await stream.aclose()
+
+    llama_index.wait(consume() if sync else consume_async())
+    assert active == ["outer", None], "the stream's own span is not left active"
+    [span] = spans_of_streams(spans.completed_spans)
+    [event] = usages(editor)
+    assert span.parent_id == "outer"
+    assert span.tags == event.tags == {"user": "u1"}
+    assert event.span_id == span.id_
+
+
+def test_a_stream_that_nobody_asks_for_vectors_tells_nothing(
+    llama_index: EntryPoint, editor: Editor, spans: SimpleSpanHandler
+) -> None:
+    llama_index.make(OPENAI)
+    embedder = llama_index.embedder
+    embedder.embed_documents_iter(["a"]).close()
+    assert stream_of(llama_index, []).got == []
+    assert usages(editor) == []
+    assert len(spans_of_streams(spans.completed_spans)) == 1
+    assert spans_of_streams(list(spans.open_spans.values())) == []
+
+
 def test_an_event_that_nobody_hears_is_not_made(
     llama_index: EntryPoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,4 +374,5 @@ def test_an_event_that_nobody_hears_is_not_made(
     monkeypatch.setattr(EmbeddingUsageEvent, "model_post_init", lambda self, _: made.append(self))
     llama_index.make(OPENAI).documents(["a", "b"])
     llama_index.query("q")
+    stream_of(llama_index, ["a"])
     assert made == []
