@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
 from aimlapi_embeddings._errors import APIConnectionError
@@ -64,14 +63,18 @@ class Attempt:
         """Note which connection carries it."""
         self._connection = connection
 
-    def begin(self) -> None:
-        """Note that sending begins.
+    def check_call(self) -> None:
+        """Raise when nothing may be sent any more.
 
         Raises:
-            CallEnded: It must not, since the call ended while the connection was opened.
+            CallEnded: The call ended while the connection was opened.
         """
         if self._is_over is not None and self._is_over():
             raise CallEnded
+
+    def begin(self) -> None:
+        """Note that sending begins; raises like `check_call`."""
+        self.check_call()
         self.sent = True
 
     def check_time(self) -> None:
@@ -111,14 +114,15 @@ class Watchdog:
         attempt.deadline = time.monotonic() + seconds
         self._attempts[attempt] = None
         with self._starting:  # else several callers at once would start a thread each
-            alive = self._thread is not None and self._thread.is_alive()
-            if not alive:
-                self._thread = thread = threading.Thread(
+            if self._thread is None:
+                self._thread = threading.Thread(
                     target=self._run, name="aimlapi-embeddings-watchdog", daemon=True
                 )
-                with suppress(RuntimeError):  # no thread can be started: replies are read unwatched
-                    thread.start()
-        if alive and self._idle:
+                try:
+                    self._thread.start()
+                except RuntimeError:  # no thread can be started: replies are read unwatched
+                    self._thread = None
+        if self._idle:
             self._wake.wake()
 
     def forget(self, attempt: Attempt) -> None:

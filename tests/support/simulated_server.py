@@ -263,6 +263,11 @@ class Server:
         """Requests whose reply is not complete."""
         return sum(each.ended is None for each in self.seen)
 
+    def forget(self, seen: Seen) -> None:
+        """Note that only the headers of a request came, which is none."""
+        with self._lock:
+            self.seen = [each for each in self.seen if each is not seen]
+
     def end(self, seen: Seen, *, whole: bool) -> None:
         """Note that a reply was sent, or that its connection is gone."""
         if seen.ended is None:
@@ -457,6 +462,8 @@ class _Peer:
             except ConnectionError:
                 self.gone = True
             if self.gone:
+                if self._seen is not None and self._received.endswith(b"\r\n\r\n"):
+                    self._server.forget(self._seen)
                 self._close()
 
     def _close(self) -> None:
