@@ -17,7 +17,7 @@ from aimlapi_embeddings._engine.planning import most_texts
 from aimlapi_embeddings._engine.progress import telling
 from aimlapi_embeddings._engine.retries import RetryPolicy
 from aimlapi_embeddings._engine.run import run_tasks, run_threads
-from aimlapi_embeddings._engine.waiting import Clock, TaskCaller, ThreadCaller
+from aimlapi_embeddings._engine.waiting import Clock, TaskCaller, ThreadCaller, loop_of_task
 from aimlapi_embeddings._errors import ShortTraceback
 from aimlapi_embeddings._protocol.arguments import checked_arguments
 from aimlapi_embeddings._protocol.endpoint import endpoint, shown_url
@@ -271,9 +271,7 @@ class EmbeddingsClient(TextStreams):
         known: Mapping[int, Vector | bytes] | None = None,
     ) -> EmbeddingResult:
         """Embed n texts, like `embed`, with the same requests."""
-        import asyncio  # which takes 20 ms that sync callers need not wait
-
-        runtime, caller = self._runtimes.current, TaskCaller(asyncio.get_running_loop())
+        runtime, caller = self._runtimes.current, TaskCaller(loop_of_task(texts))
         trace = runtime.telemetry.begin(runtime.limits.encoding_format)
         with ShortTraceback(), trace or _NOT_TRACED, telling(progress) as told:
             known = known or {}

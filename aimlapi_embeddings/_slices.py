@@ -7,9 +7,10 @@ wait, for a disk, it yields a function that may block: that is called in a threa
 
 from __future__ import annotations
 
+import contextvars
 import gc
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, TypeAlias, TypeVar
 
 # Seconds of our own code before the event loop is given back.
@@ -55,6 +56,21 @@ async def give_back(*, collect: bool) -> None:
     await asyncio.sleep(0)
 
 
+async def in_thread(function: Callable[[], T]) -> T:
+    """Call what may block in a thread; here where none can be had.
+
+    So it is at the end of the interpreter, and where the system allows no more threads.
+    """
+    import asyncio  # which takes 20 ms that sync callers need not wait
+
+    context = contextvars.copy_context()
+    try:
+        future = asyncio.get_running_loop().run_in_executor(None, context.run, function)
+    except RuntimeError:
+        return function()
+    return await future
+
+
 async def in_slices(work: Work[T], *, collect: bool = False) -> T:
     """Do it in slices of some milliseconds, and what may block in a thread.
 
@@ -62,15 +78,13 @@ async def in_slices(work: Work[T], *, collect: bool = False) -> T:
         work: Yields every 0.5 ms or so.
         collect: Whether it makes many lists of floats; see `give_back`.
     """
-    import asyncio  # which takes 20 ms that sync callers need not wait
-
     ends = time.perf_counter() + _SLICE
     try:
         asked = next(work)
         while True:
             if asked is not None:
                 try:
-                    answer = await asyncio.to_thread(asked)
+                    answer = await in_thread(asked)
                 except BaseException as error:
                     asked = work.throw(error)
                 else:

@@ -19,6 +19,7 @@ from aimlapi_embeddings._engine.steps import Deliver, Run, Send, Sleep, Step, Wa
 from aimlapi_embeddings._engine.waiting import ThreadCaller
 from aimlapi_embeddings._errors import AIMLAPIError
 from aimlapi_embeddings._protocol.attempt import Attempt, CallEnded
+from aimlapi_embeddings._slices import in_thread
 from aimlapi_embeddings._types import Usage
 
 
@@ -203,7 +204,7 @@ async def drive_async(part: Part, call: Call, deliver: Callable[[Deliver], None]
                 deliver(step)
             elif isinstance(step, Run):
                 # To its end: what it writes is paid for, also where the call is cancelled.
-                await asyncio.shield(asyncio.to_thread(step.function))
+                await asyncio.shield(in_thread(step.function))
             elif isinstance(step, Wait):
                 await step.waiter.wait(step.seconds)
             elif isinstance(step, Sleep):

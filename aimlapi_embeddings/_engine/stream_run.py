@@ -17,6 +17,7 @@ from collections.abc import (
     Iterator,
 )
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias, TypeVar
 
@@ -27,9 +28,9 @@ from aimlapi_embeddings._engine.run import Item, drive, drive_async, job_of
 from aimlapi_embeddings._engine.runtime import Runtime
 from aimlapi_embeddings._engine.steps import Deliver
 from aimlapi_embeddings._engine.stream_window import Next, Window
-from aimlapi_embeddings._engine.waiting import TaskCaller, ThreadCaller
+from aimlapi_embeddings._engine.waiting import TaskCaller, ThreadCaller, loop_of_task
 from aimlapi_embeddings._errors import AIMLAPIError, ShortTraceback
-from aimlapi_embeddings._slices import give_back
+from aimlapi_embeddings._slices import give_back, in_thread
 from aimlapi_embeddings._telemetry import Trace
 from aimlapi_embeddings._types import Progress
 from aimlapi_embeddings.cache import VectorCache
@@ -144,11 +145,9 @@ def _look_up(window: Window[Any], cache: VectorCache | None) -> None:
 
 async def _look_up_async(window: Window[Any], cache: VectorCache | None) -> None:
     """Do it in a thread; what was found is taken in the event loop, as replies are."""
-    import asyncio
-
     assert cache is not None
     try:
-        rows = await asyncio.to_thread(cache.find, window.asked)
+        rows = await in_thread(partial(cache.find, window.asked))
     except AIMLAPIError as error:
         window.fail(error)
     else:
@@ -196,7 +195,7 @@ async def read_in_task(
     """Read a source and hand vectors over in the task that asks for them."""
     import asyncio  # which takes 20 ms that sync callers need not wait
 
-    loop = asyncio.get_running_loop()
+    loop = loop_of_task()
     trace = runtime.telemetry.begin(runtime.limits.encoding_format)
     call = new_call(TaskCaller(loop), trace)
     most = runtime.pacer.most

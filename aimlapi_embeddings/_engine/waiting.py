@@ -7,6 +7,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
+from aimlapi_embeddings._engine.collect import nothing_finished
+from aimlapi_embeddings._errors import ConfigurationError
 from aimlapi_embeddings._protocol.attempt import Attempt
 from aimlapi_embeddings._wake_up import Flag, ThreadWaiter
 
@@ -116,3 +118,23 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
     """Return the event loop that runs in this thread, or None."""
     asyncio: Any = sys.modules.get("asyncio")  # not imported for sync callers
     return asyncio._get_running_loop() if asyncio else None  # public: it is in `asyncio.__all__`
+
+
+def loop_of_task(texts: object = ()) -> asyncio.AbstractEventLoop:
+    """Return the event loop that runs in this thread.
+
+    Args:
+        texts: That nothing was done about, if there is none.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    if (loop := running_loop()) is not None:
+        return loop
+    error = ConfigurationError(
+        "async calls need a running event loop of asyncio, and there is none here. Where another "
+        "library runs the coroutine, such as trio, call the sync method in a thread of that "
+        "library instead."
+    )
+    error.partial = nothing_finished(texts)
+    raise error

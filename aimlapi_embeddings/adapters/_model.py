@@ -364,6 +364,35 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
 
     # Copies, pickles, comparison
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy, with other values for some arguments; they are checked like the constructor's.
+
+        pydantic's own takes them as they are: it would show a key that is a string, and drop what
+        has the name of an alias, such as `api_key`.
+        """
+        twin = super().model_copy(deep=deep)
+        if not update:
+            return twin
+        given = dict(update)
+        del update
+        replaced = {known[0] for known in self._names() if not given.keys().isdisjoint(known)}
+        kept = type(self).model_fields.keys() - replaced
+        hide_arguments(given, self._names(), self._key_names(), _hidden)
+        fresh = type(self).__new__(type(self))
+        try:
+            self.__pydantic_validator__.validate_python(
+                {**{name: twin.__dict__[name] for name in kept}, **given}, self_instance=fresh
+            )
+        except ValidationError as error:
+            refused = as_typed(type(self).__name__, given, error)
+        else:
+            twin.__dict__.update({name: fresh.__dict__[name] for name in replaced})
+            twin.__pydantic_fields_set__.update(replaced)
+            twin._find_client({})  # goes on for the client of the original
+            return twin
+        del given
+        raise refused
+
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         memo = {} if memo is None else memo
         fields = self._fields()
@@ -409,8 +438,10 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
         return {**values, extra: repr(values[extra])}
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        url = self._options["base_url"]
+        url, key = self._options["base_url"], self._options["api_key"]
         for name, value in super().__repr_args__():
+            if name == key and isinstance(value, str):  # of `model_construct`, which checks nothing
+                value = SecretStr(value)
             yield name, shown_url(value) if name == url and value else value
 
 

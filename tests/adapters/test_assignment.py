@@ -187,3 +187,79 @@ def test_a_copy_with_an_update_embeds_with_it_and_leaves_the_original(
     adapter.embedder = embedder
     assert len(adapter.query("q")) == 768
     assert [body["model"] for body in adapter.fake_server.bodies] == [GOOGLE] * 2
+
+
+OTHER_KEY = "sk-another-0123456789abcdef"
+
+
+def test_the_values_of_a_copys_update_are_read_like_arguments(
+    adapter: EntryPoint, embedder: Any
+) -> None:
+    """A name that people type is taken, a key is hidden, and a number that is a string is read."""
+    adapter.embedder = twin = embedder.model_copy(
+        update={"api_key": OTHER_KEY, "dimensions": "8", "timeout": (1, 2)}
+    )
+    assert len(adapter.query("q")) == 8
+    assert adapter.fake_server.requests[0].headers["authorization"] == f"Bearer {OTHER_KEY}"
+    assert OTHER_KEY not in repr(twin) + str(twin) + twin.model_dump_json()
+    assert getattr(twin, FIELDS[adapter.name].get("timeout", "timeout")) == (1, 2)
+    adapter.embedder = embedder
+    assert len(adapter.query("q")) == 768
+    assert adapter.fake_server.requests[1].headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_the_fields_of_a_copys_update_are_checked_together(
+    adapter: EntryPoint, embedder: Any
+) -> None:
+    update = {"task_type": None, "dimensions": 3072, "model": "text-embedding-3-large"}
+    adapter.embedder = embedder.model_copy(update=update, deep=True)
+    assert len(adapter.query("q")) == 3072
+
+
+@pytest.mark.parametrize(
+    ("update", "said"),
+    [
+        ({"dimension": 8}, "no argument 'dimension'; did you mean 'dimensions'"),
+        ({"dimensions": 99999}, "99999 is not a size"),
+        ({"max_retries": -1}, "max_retries=-1"),
+        ({"api_key": OTHER_KEY, "api_kee": OTHER_KEY}, "no argument 'api_kee'"),
+    ],
+)
+def test_a_copys_update_that_cannot_work_is_refused_without_showing_a_key(
+    embedder: Any, update: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValidationError, match=said) as caught:
+        embedder.model_copy(update=update)
+    assert OTHER_KEY not in f"{caught.value}{caught.value.errors()}"
+    assert embedder.dimensions is None
+
+
+def test_a_copy_with_an_update_shares_usage_and_bound(adapter: EntryPoint, embedder: Any) -> None:
+    adapter.query("q")
+    adapter.embedder = embedder.model_copy(update={"dimensions": 8})
+    adapter.query("q")
+    assert adapter.client.usage.requests == embedder.client.usage.requests == 2
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_subclass_keeps_what_is_its_own_in_a_copy_with_an_update(
+    adapter: EntryPoint, deep: bool
+) -> None:
+    base: Any = type(adapter.make().embedder)
+
+    class Mine(base):  # type: ignore[misc]
+        team: str = "red"
+
+        def __init__(self, name: str, /, **options: Any) -> None:
+            super().__init__(model=name, **options)
+
+    mine = Mine(GOOGLE, api_key=KEY, team="blue")
+    twin = mine.model_copy(update={"dimensions": 8}, deep=deep)
+    assert (type(twin), twin.team, twin.dimensions) == (Mine, "blue", 8)
+
+
+def test_a_key_that_was_never_checked_is_not_shown(adapter: EntryPoint) -> None:
+    cls: Any = type(adapter.make().embedder)
+    field = FIELDS[adapter.name].get("api_key", "api_key")
+    made = cls.model_construct(**{field: OTHER_KEY})
+    assert OTHER_KEY not in repr(made) + str(made)

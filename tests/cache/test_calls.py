@@ -8,6 +8,7 @@ import random
 import sqlite3
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -378,3 +379,23 @@ def test_other_tasks_run_while_a_write_waits(cache: VectorCache, fake_server: Fa
     asyncio.run(main())
     other.close()
     assert len(cache) == 1
+
+
+def test_a_cache_serves_async_calls_where_no_thread_can_be_had(
+    fake_server: FakeServer, cache: VectorCache
+) -> None:
+    """At the end of the interpreter, and where the system allows no more of them."""
+    entry_point = EntryPoint("core", "async", fake_server).make(cache=cache)
+    client = entry_point.client
+
+    async def use() -> tuple[list[list[float]], list[list[float]]]:
+        ended = ThreadPoolExecutor()
+        ended.shutdown()
+        asyncio.get_running_loop().set_default_executor(ended)
+        first = await client.aembed(["a", "b"])
+        again = [vector async for vector in client.aembed_iter(["a", "b"])]
+        return first.vectors, again
+
+    first, again = asyncio.run(use())
+    assert first == again
+    assert len(fake_server.requests) == 1

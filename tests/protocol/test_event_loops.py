@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import uvloop
 
-from aimlapi_embeddings import EmbeddingsClient
+from aimlapi_embeddings import ConfigurationError, EmbeddingsClient
 from tests.support.child_processes import program
 from tests.support.emulator_server import connected, serving
-from tests.support.entry_points import KEY, OPENAI, EntryPoint, Mode, Package
+from tests.support.entry_points import KEY, OPENAI, EntryPoint, FakeServer, Mode, Package
 from tests.support.sockets import SOON, ports_to
 
 TEXTS = ["a", "b", "c", "d"]
@@ -306,3 +306,20 @@ def test_a_loop_that_does_not_know_its_async_generators_is_closed_without_a_mess
             del entry_point
             gc.collect()
     assert messages == []
+
+
+@pytest.mark.parametrize("package", ["core", "langchain"])
+def test_a_coroutine_that_no_event_loop_of_asyncio_runs_is_told_what_it_needs(
+    package: Package, fake_server: FakeServer
+) -> None:
+    """As trio would run it, or a test by hand."""
+    entry_point = EntryPoint(package, "async", fake_server).make()
+    embedder = entry_point.embedder
+    call = embedder.aembed if package == "core" else embedder.aembed_documents
+    with pytest.raises(ConfigurationError, match="need a running event loop of asyncio") as caught:
+        call(["a", "b"]).send(None)
+    assert caught.value.partial is not None
+    assert caught.value.partial.vectors == [None, None]
+    with pytest.raises(ConfigurationError, match="need a running event loop of asyncio"):
+        anext(entry_point.client.aembed_iter(["a"])).send(None)
+    assert fake_server.requests == []
