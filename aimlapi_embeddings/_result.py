@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from html import escape
 from operator import eq
 from types import MappingProxyType
@@ -106,15 +106,26 @@ class EmbeddingResult:
     @property
     def vectors(self) -> list[Vector]:
         """The n vectors as lists of d Python floats. Made once, on first use."""
-        return cast(list[Vector], self._buffer.vectors())
+        with self._outlasting():
+            return cast(list[Vector], self._buffer.vectors())
 
     async def avectors(self) -> list[Vector]:
         """Return `vectors`, made in slices that give the event loop back every 5 ms.
 
         Making lists of 20,000 vectors of 1,536 numbers takes a second.
         """
-        made = await in_slices(self._buffer.making_vectors(), collect=True)
+        with self._outlasting():
+            made = await in_slices(self._buffer.making_vectors(), collect=True)
         return cast(list[Vector], made)
+
+    @contextmanager
+    def _outlasting(self) -> Iterator[None]:
+        """Keep all vectors in the error that interrupts the making of lists."""
+        try:
+            yield
+        except BaseException as error:
+            attach_partial(error, lambda: PartialResult(self._buffer, self.usage, self.truncated))
+            raise
 
     def array(self) -> NDArray[np.float32]:
         """Return n x d float32, made without the detour over Python floats.
@@ -203,6 +214,15 @@ class PartialResult:
         """
         with _needs_numpy("array()"):
             return self._buffer.array()
+
+
+def attach_partial(error: BaseException, partial: Callable[[], PartialResult]) -> None:
+    """Attach what was finished to the error that ends a call, Ctrl-C and cancellation included.
+
+    asyncio may hand another CancelledError to whoever awaits a task.
+    """
+    with suppress(AttributeError):  # an exception of the user's with slots
+        error.partial = partial()  # type: ignore[attr-defined]
 
 
 class _LazyVectors(Sequence[Vector | None]):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 
 from aimlapi_embeddings._engine.planning import Plan
 from aimlapi_embeddings._engine.refusals import Worklist
@@ -12,7 +11,7 @@ from aimlapi_embeddings._engine.steps import Deliver
 from aimlapi_embeddings._errors import ReplyError
 from aimlapi_embeddings._protocol.status import several_refused
 from aimlapi_embeddings._protocol.vectors import VectorBuffer, size_of
-from aimlapi_embeddings._result import EmbeddingResult, PartialResult
+from aimlapi_embeddings._result import EmbeddingResult, PartialResult, attach_partial
 from aimlapi_embeddings._slices import Work, at_once
 from aimlapi_embeddings._telemetry import Trace
 from aimlapi_embeddings._types import Progress, Row, Served, Usage
@@ -27,15 +26,6 @@ def check_same_size(row: Row, size: int | None) -> int:
             "provider seems to have changed the model in between."
         )
     return found
-
-
-def attach_partial(error: BaseException, partial: Callable[[], PartialResult]) -> None:
-    """Attach what was finished to the error that ends a call, Ctrl-C included.
-
-    A CancelledError has it within its task only: outside, asyncio replaces it by a new one.
-    """
-    with suppress(AttributeError):  # an exception of the user's with slots
-        error.partial = partial()  # type: ignore[attr-defined]
 
 
 def nothing_finished(texts: object = ()) -> PartialResult:

@@ -21,7 +21,6 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias, TypeVar
 
-from aimlapi_embeddings._engine.collect import attach_partial
 from aimlapi_embeddings._engine.flow import Call
 from aimlapi_embeddings._engine.pacing import Caller
 from aimlapi_embeddings._engine.run import Item, drive, drive_async, job_of
@@ -30,6 +29,7 @@ from aimlapi_embeddings._engine.steps import Deliver
 from aimlapi_embeddings._engine.stream_window import Next, Window
 from aimlapi_embeddings._engine.waiting import TaskCaller, ThreadCaller, loop_of_task
 from aimlapi_embeddings._errors import AIMLAPIError, ShortTraceback
+from aimlapi_embeddings._result import attach_partial
 from aimlapi_embeddings._slices import give_back, in_thread
 from aimlapi_embeddings._telemetry import Trace
 from aimlapi_embeddings._types import Progress

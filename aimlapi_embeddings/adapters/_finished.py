@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
-from aimlapi_embeddings._engine.collect import attach_partial
 from aimlapi_embeddings._engine.meter import track_usage
 from aimlapi_embeddings._protocol.vectors import VectorBuffer
-from aimlapi_embeddings._result import PartialResult
+from aimlapi_embeddings._result import PartialResult, attach_partial
 from aimlapi_embeddings._types import Vector
 
 # Seconds by which storing what is finished may delay a cancellation.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import pickle
 import struct
@@ -11,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from aimlapi_embeddings import AuthenticationError, PartialResult, Usage
+from aimlapi_embeddings import AuthenticationError, EmbeddingResult, PartialResult, Usage
 from aimlapi_embeddings._protocol.vectors import VectorBuffer
 from aimlapi_embeddings.emulator import Fault
 from tests.support.entry_points import OPENAI, EntryPoint
@@ -109,3 +110,22 @@ def test_an_error_of_a_call_holds_the_finished_vectors(entry_point: EntryPoint) 
     assert kept.vectors == [*expected, None, None]
     assert kept.mask.tolist() == [True, True, False, False]
     assert kept.array()[kept.mask] == pytest.approx(np.array(expected))
+
+
+def test_a_cancellation_while_lists_are_made_has_all_vectors() -> None:
+    buffer = VectorBuffer(2000)
+    buffer.place(range(2000), [packed([float(i)] * SIZE) for i in range(2000)])
+    result = EmbeddingResult("a model", buffer, Usage(requests=1))
+
+    async def cancel() -> PartialResult:
+        making = asyncio.ensure_future(result.avectors())
+        await asyncio.sleep(0)
+        making.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await making
+        kept: PartialResult = caught.value.partial  # type: ignore[attr-defined]
+        return kept
+
+    kept = asyncio.run(cancel())
+    assert kept.usage == Usage(requests=1)
+    assert [vector and vector[0] for vector in kept.vectors] == [*map(float, range(2000))]
