@@ -137,8 +137,7 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
     allow_http: bool = False
     """Whether the key may be sent unencrypted to a host that is not this machine."""
 
-    _client: EmbeddingsClient | None = PrivateAttr(default=None)
-    _built_with: dict[str, Any] | None = PrivateAttr(default=None)
+    _built: tuple[EmbeddingsClient, dict[str, Any]] | None = PrivateAttr(default=None)
     _seen: _Seen | None = PrivateAttr(default=None)
 
     @property
@@ -190,15 +189,17 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
         seen: _Seen | None = (self.__pydantic_private__ or {}).get("_seen")
         if seen is not None and self._is_as(seen):
             return seen.client
+        # Read before the options: what another thread assigns in between is seen in the next call.
+        values, changeable = [*self.__dict__.values()], self._changeable()
         fields = self._fields()
         options = {option: getattr(self, field) for option, field in fields.items()}
         # Both can be changed in place; and 1 == True, which are not the same in JSON.
         headers, extra_body = self._changeable()
         settings = {**options, "headers": headers, "extra_body": extra_body}
-        client, built = self._client, self._built_with
+        client, built = self._built or (None, {})
         if built == settings and all(built[name] is settings[name] for name in _HANDED_OVER):
             assert client is not None
-            self._see(client)
+            self._seen = _Seen(client, values, changeable)
             return client
         chosen = {name: value for name, value in options.items() if value is not None}
         try:
@@ -212,14 +213,10 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
         else:
             if client is not None:
                 new._continue(client)
-            self._client, self._built_with = new, settings
-            self._see(new)
+            self._built = new, settings
+            self._seen = _Seen(new, values, changeable)
             return new
         raise refused
-
-    def _see(self, client: EmbeddingsClient) -> None:
-        """Note the values of all fields, and what can be changed in place."""
-        self._seen = _Seen(client, [*self.__dict__.values()], self._changeable())
 
     def _is_as(self, seen: _Seen) -> bool:
         """Tell in a microsecond that nothing was assigned or changed; a comparison takes six."""
@@ -297,15 +294,24 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
             return
         # On a copy first: pydantic assigns before it checks the whole, and leaves a refused value.
         trial = BaseModel.__copy__(self)
+        before = {**trial.__dict__}, {**(trial.__pydantic_private__ or {})}
         try:
             BaseModel.__setattr__(trial, name, value)
         except ValidationError as error:
             refused = as_typed(type(self).__name__, {name: value}, error)
         else:
-            for part in ("__dict__", "__pydantic_fields_set__", "__pydantic_private__"):
-                object.__setattr__(self, part, getattr(trial, part))
+            # What has changed alone: other threads may assign other fields meanwhile, as
+            # LlamaIndex does whenever an index is given its model.
+            self.__dict__.update(_changed(before[0], trial.__dict__))
+            given = self.__pydantic_fields_set__ | trial.__pydantic_fields_set__
+            object.__setattr__(self, "__pydantic_fields_set__", given)
+            private = trial.__pydantic_private__
+            if self.__pydantic_private__ is None or private is None:
+                object.__setattr__(self, "__pydantic_private__", private)
+            else:
+                self.__pydantic_private__.update(_changed(before[1], private))
             return
-        del trial, value
+        del trial, value, before
         raise refused
 
     @classmethod
@@ -397,7 +403,7 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
         memo = {} if memo is None else memo
         fields = self._fields()
         names = (*self._observers, *(fields[option] for option in _HANDED_OVER))
-        shared = (self._client, self._built_with, *(getattr(self, name) for name in names))
+        shared = (*(self._built or ()), self._built, *(getattr(self, name) for name in names))
         memo.update((id(one), one) for one in shared)
         return super().__deepcopy__(memo)
 
@@ -443,6 +449,10 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
             if name == key and isinstance(value, str):  # of `model_construct`, which checks nothing
                 value = SecretStr(value)
             yield name, shown_url(value) if name == url and value else value
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    return {n: value for n, value in after.items() if n not in before or before[n] is not value}
 
 
 def _hidden(value: Any) -> SecretStr | Secret:
