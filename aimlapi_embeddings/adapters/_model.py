@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from operator import is_
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -37,7 +37,7 @@ from aimlapi_embeddings._protocol.arguments import (
     hide_arguments,
 )
 from aimlapi_embeddings._protocol.endpoint import shown_url
-from aimlapi_embeddings._protocol.pickling import check_picklable, unpicklable
+from aimlapi_embeddings._protocol.pickling import Packed, check_picklable, unpicklable
 from aimlapi_embeddings._protocol.secrets import Secret
 from aimlapi_embeddings._types import Estimate, Progress, Role, TaskType, Usage
 from aimlapi_embeddings.adapters._descriptions import describe_fields, describe_schema
@@ -422,13 +422,33 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
                 "pickled; vectors and limits stay the same.",
                 stacklevel=2,
             )
-            fields = type(self).model_fields
-            anew = {name: fields[name].get_default(call_default_factory=True) for name in lost}
-            state = {**state, "__dict__": {**state["__dict__"], **anew}}
+        options = self._fields().values()
+        packed = {n: Packed(v) for n, v in watching.items() if n not in (*lost, *options)}
+        state["__dict__"] = {**state["__dict__"], **self._defaults(lost), **packed}
         return state
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        BaseModel.__setstate__(self, state)
+        values, lost = dict(state["__dict__"]), []
+        for name, value in values.items():
+            if isinstance(value, Packed):
+                try:
+                    values[name] = value.load()
+                except Exception as error:  # of the user's classes
+                    lost.append(f"{name} ({type(error).__name__}: {error})")
+                    values |= self._defaults([name])
+        if lost:
+            with suppress(UserWarning):  # raised, it would keep a worker from loading its task
+                warnings.warn(
+                    f"{type(self).__name__} is loaded without {' and '.join(lost)}; vectors and "
+                    "limits stay the same.",
+                    stacklevel=2,
+                )
+        BaseModel.__setstate__(self, {**state, "__dict__": values})
+
+    @classmethod
+    def _defaults(cls, names: Sequence[str]) -> dict[str, Any]:
+        fields = cls.model_fields
+        return {name: fields[name].get_default(call_default_factory=True) for name in names}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, EmbeddingsModel) or type(other) is not type(self):
