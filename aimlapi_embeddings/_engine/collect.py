@@ -17,6 +17,8 @@ from aimlapi_embeddings._slices import Work, at_once
 from aimlapi_embeddings._telemetry import Trace
 from aimlapi_embeddings._types import Progress, Row, Served, Usage
 
+_CANCELLED = "_partial"
+
 
 def check_same_size(row: Row, size: int | None) -> int:
     """Return the numbers of a row, when those before had as many or their number is not known."""
@@ -32,10 +34,18 @@ def check_same_size(row: Row, size: int | None) -> int:
 def attach_partial(error: BaseException, partial: Callable[[], PartialResult]) -> None:
     """Attach what was finished to the error that ends a call, Ctrl-C included.
 
-    A CancelledError has it within its task only: outside, asyncio replaces it by a new one.
+    A CancelledError has it for our own frames only: asyncio may replace it by a new one, so that
+    nobody can rely on an attribute of it.
     """
+    is_cancelled = any(kind.__name__ == "CancelledError" for kind in type(error).__mro__)
     with suppress(AttributeError):  # an exception of the user's with slots
-        error.partial = partial()  # type: ignore[attr-defined]
+        setattr(error, _CANCELLED if is_cancelled else "partial", partial())
+
+
+def partial_of(error: BaseException) -> PartialResult | None:
+    """Return what was finished before an error, a cancellation included."""
+    attached = (getattr(error, name, None) for name in ("partial", _CANCELLED))
+    return next((found for found in attached if isinstance(found, PartialResult)), None)
 
 
 def nothing_finished(texts: object = ()) -> PartialResult:

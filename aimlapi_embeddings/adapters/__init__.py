@@ -1,5 +1,6 @@
 """What the framework adapters share. Not imported by the core, which does without pydantic."""
 
+from aimlapi_embeddings._engine.collect import partial_of
 from aimlapi_embeddings._errors import ShortTraceback
 from aimlapi_embeddings._protocol.options import TimeoutLike
 from aimlapi_embeddings._text_streams import Telling
@@ -22,6 +23,7 @@ __all__ = [
     "TimeoutLike",
     "astoring_before",
     "keeping_finished",
+    "partial_of",
     "storing_before",
     "warn_user",
 ]
