@@ -225,6 +225,12 @@ def attach_partial(error: BaseException, partial: Callable[[], PartialResult]) -
         error.partial = partial()  # type: ignore[attr-defined]
 
 
+def partial_of(error: BaseException) -> PartialResult | None:
+    """Return what was finished before an error; None where nothing was attached to it."""
+    found = getattr(error, "partial", None)
+    return found if isinstance(found, PartialResult) else None
+
+
 class _LazyVectors(Sequence[Vector | None]):
     """The vectors of a buffer, each made into a list when it is read; equal to a list of them."""
 

@@ -30,6 +30,7 @@ from llama_index.core.instrumentation.span import active_span_id
 from pydantic import ConfigDict, Field
 
 from aimlapi_embeddings import EmbeddingResult, Progress, Usage
+from aimlapi_embeddings.adapters import partial_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,7 +81,7 @@ def emit_usage(model: str) -> Iterator[Callable[[EmbeddingResult], EmbeddingResu
     try:
         yield brought
     except BaseException as error:
-        if partial := getattr(error, "partial", None):
+        if partial := partial_of(error):
             _emit(model, partial.usage)
         raise
 

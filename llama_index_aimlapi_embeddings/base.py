@@ -27,6 +27,7 @@ from aimlapi_embeddings.adapters import (
     TimeoutLike,
     astoring_before,
     keeping_finished,
+    partial_of,
     storing_before,
     warn_user,
 )
@@ -360,7 +361,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
 
     def _finished(self, error: BaseException) -> Sequence[Embedding | None]:
         """Return what was finished before an error, by the position of its text."""
-        partial = getattr(error, "partial", None)
+        partial = partial_of(error)
         return () if partial is None or self._is_replaced else partial.vectors
 
     def _embed_one(self, text: str, role: _Role, embed: Callable[[str], Embedding]) -> Embedding:

@@ -144,7 +144,7 @@ class Results:
         )
 
 
-def partial_of(
+def partial_of_slots(
     slots: Sequence[Slot], start: int, size: int | None, bill: Bill, *, normalize: bool
 ) -> PartialResult:
     """Make what an error carries: places that were not handed over, from `start` on."""

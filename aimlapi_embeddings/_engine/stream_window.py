@@ -27,7 +27,7 @@ from aimlapi_embeddings._engine.inputs import is_missing
 from aimlapi_embeddings._engine.planning import Batch, estimate_tokens
 from aimlapi_embeddings._engine.refusals import Worklist
 from aimlapi_embeddings._engine.steps import Deliver
-from aimlapi_embeddings._engine.stream_forms import Bill, Form, Slot, Text, partial_of
+from aimlapi_embeddings._engine.stream_forms import Bill, Form, Slot, Text, partial_of_slots
 from aimlapi_embeddings._engine.stream_packing import Packer
 from aimlapi_embeddings._engine.stream_rules import Rules
 from aimlapi_embeddings._errors import BadRequestError, InvalidInputError
@@ -273,7 +273,7 @@ class Window(Generic[T]):
         first = self._first - len(self._held)
         slots = [*self._held, *self._slots]
         self.drop()
-        return partial_of(slots, first, self._size, self.bill, normalize=self._normalize)
+        return partial_of_slots(slots, first, self._size, self.bill, normalize=self._normalize)
 
     def drop(self) -> None:
         """Forget what is held."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from typing import Any
 
 from aimlapi_embeddings._errors import ConfigurationError
 
@@ -23,6 +24,24 @@ def check_picklable(owner: str, values: Mapping[str, object]) -> None:
             f"{owner} cannot be pickled with {' and '.join(lost)}: connections and locks belong "
             "to one process. Leave it out where several processes work."
         )
+
+
+class Packed:
+    """A value inside a pickle that can be loaded without it.
+
+    A handler that a notebook defines is not there in a worker process, and
+    `multiprocessing.Pool` waits for ever for a task that its workers cannot load.
+
+    Args:
+        value: One that can be pickled.
+    """
+
+    def __init__(self, value: object) -> None:
+        self._data = pickle.dumps(value)
+
+    def load(self) -> Any:
+        """Return the value; an error where this process cannot load it."""
+        return pickle.loads(self._data)
 
 
 def unpicklable(values: Mapping[str, object]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from aimlapi_embeddings._errors import ShortTraceback
 from aimlapi_embeddings._protocol.options import TimeoutLike
+from aimlapi_embeddings._result import partial_of
 from aimlapi_embeddings._text_streams import Telling
 from aimlapi_embeddings._warn import warn_user
 from aimlapi_embeddings.adapters._field_types import BaseURL, Integer, Key, Seconds, Timeout
@@ -22,6 +23,7 @@ __all__ = [
     "TimeoutLike",
     "astoring_before",
     "keeping_finished",
+    "partial_of",
     "storing_before",
     "warn_user",
 ]

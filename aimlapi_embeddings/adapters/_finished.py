@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from aimlapi_embeddings._engine.meter import track_usage
 from aimlapi_embeddings._protocol.vectors import VectorBuffer
-from aimlapi_embeddings._result import PartialResult, attach_partial
+from aimlapi_embeddings._result import PartialResult, attach_partial, partial_of
 from aimlapi_embeddings._types import Vector
 
 # Seconds by which storing what is finished may delay a cancellation.
@@ -25,7 +25,7 @@ def keeping_finished() -> Iterator[list[Vector]]:
         try:
             yield vectors
         except BaseException as error:
-            if vectors and getattr(error, "partial", None) is None:
+            if vectors and partial_of(error) is None:
                 attach_partial(error, lambda: PartialResult(_buffer_of(vectors), usage.snapshot()))
             raise
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from operator import is_
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -37,7 +37,7 @@ from aimlapi_embeddings._protocol.arguments import (
     hide_arguments,
 )
 from aimlapi_embeddings._protocol.endpoint import shown_url
-from aimlapi_embeddings._protocol.pickling import check_picklable, unpicklable
+from aimlapi_embeddings._protocol.pickling import Packed, check_picklable, unpicklable
 from aimlapi_embeddings._protocol.secrets import Secret
 from aimlapi_embeddings._types import Estimate, Progress, Role, TaskType, Usage
 from aimlapi_embeddings.adapters._descriptions import describe_fields, describe_schema
@@ -137,8 +137,7 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
     allow_http: bool = False
     """Whether the key may be sent unencrypted to a host that is not this machine."""
 
-    _client: EmbeddingsClient | None = PrivateAttr(default=None)
-    _built_with: dict[str, Any] | None = PrivateAttr(default=None)
+    _built: tuple[EmbeddingsClient, dict[str, Any]] | None = PrivateAttr(default=None)
     _seen: _Seen | None = PrivateAttr(default=None)
 
     @property
@@ -190,15 +189,17 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
         seen: _Seen | None = (self.__pydantic_private__ or {}).get("_seen")
         if seen is not None and self._is_as(seen):
             return seen.client
+        # Read before the options: what another thread assigns in between is seen in the next call.
+        values, changeable = [*self.__dict__.values()], self._changeable()
         fields = self._fields()
         options = {option: getattr(self, field) for option, field in fields.items()}
         # Both can be changed in place; and 1 == True, which are not the same in JSON.
         headers, extra_body = self._changeable()
         settings = {**options, "headers": headers, "extra_body": extra_body}
-        client, built = self._client, self._built_with
+        client, built = self._built or (None, {})
         if built == settings and all(built[name] is settings[name] for name in _HANDED_OVER):
             assert client is not None
-            self._see(client)
+            self._seen = _Seen(client, values, changeable)
             return client
         chosen = {name: value for name, value in options.items() if value is not None}
         try:
@@ -212,14 +213,10 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
         else:
             if client is not None:
                 new._continue(client)
-            self._client, self._built_with = new, settings
-            self._see(new)
+            self._built = new, settings
+            self._seen = _Seen(new, values, changeable)
             return new
         raise refused
-
-    def _see(self, client: EmbeddingsClient) -> None:
-        """Note the values of all fields, and what can be changed in place."""
-        self._seen = _Seen(client, [*self.__dict__.values()], self._changeable())
 
     def _is_as(self, seen: _Seen) -> bool:
         """Tell in a microsecond that nothing was assigned or changed; a comparison takes six."""
@@ -297,15 +294,24 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
             return
         # On a copy first: pydantic assigns before it checks the whole, and leaves a refused value.
         trial = BaseModel.__copy__(self)
+        before = {**trial.__dict__}, {**(trial.__pydantic_private__ or {})}
         try:
             BaseModel.__setattr__(trial, name, value)
         except ValidationError as error:
             refused = as_typed(type(self).__name__, {name: value}, error)
         else:
-            for part in ("__dict__", "__pydantic_fields_set__", "__pydantic_private__"):
-                object.__setattr__(self, part, getattr(trial, part))
+            # What has changed alone: other threads may assign other fields meanwhile, as
+            # LlamaIndex does whenever an index is given its model.
+            self.__dict__.update(_changed(before[0], trial.__dict__))
+            given = self.__pydantic_fields_set__ | trial.__pydantic_fields_set__
+            object.__setattr__(self, "__pydantic_fields_set__", given)
+            private = trial.__pydantic_private__
+            if self.__pydantic_private__ is None or private is None:
+                object.__setattr__(self, "__pydantic_private__", private)
+            else:
+                self.__pydantic_private__.update(_changed(before[1], private))
             return
-        del trial, value
+        del trial, value, before
         raise refused
 
     @classmethod
@@ -397,7 +403,7 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
         memo = {} if memo is None else memo
         fields = self._fields()
         names = (*self._observers, *(fields[option] for option in _HANDED_OVER))
-        shared = (self._client, self._built_with, *(getattr(self, name) for name in names))
+        shared = (*(self._built or ()), self._built, *(getattr(self, name) for name in names))
         memo.update((id(one), one) for one in shared)
         return super().__deepcopy__(memo)
 
@@ -416,13 +422,33 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
                 "pickled; vectors and limits stay the same.",
                 stacklevel=2,
             )
-            fields = type(self).model_fields
-            anew = {name: fields[name].get_default(call_default_factory=True) for name in lost}
-            state = {**state, "__dict__": {**state["__dict__"], **anew}}
+        options = self._fields().values()
+        packed = {n: Packed(v) for n, v in watching.items() if n not in (*lost, *options)}
+        state["__dict__"] = {**state["__dict__"], **self._defaults(lost), **packed}
         return state
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        BaseModel.__setstate__(self, state)
+        values, lost = dict(state["__dict__"]), []
+        for name, value in values.items():
+            if isinstance(value, Packed):
+                try:
+                    values[name] = value.load()
+                except Exception as error:  # of the user's classes
+                    lost.append(f"{name} ({type(error).__name__}: {error})")
+                    values |= self._defaults([name])
+        if lost:
+            with suppress(UserWarning):  # raised, it would keep a worker from loading its task
+                warnings.warn(
+                    f"{type(self).__name__} is loaded without {' and '.join(lost)}; vectors and "
+                    "limits stay the same.",
+                    stacklevel=2,
+                )
+        BaseModel.__setstate__(self, {**state, "__dict__": values})
+
+    @classmethod
+    def _defaults(cls, names: Sequence[str]) -> dict[str, Any]:
+        fields = cls.model_fields
+        return {name: fields[name].get_default(call_default_factory=True) for name in names}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, EmbeddingsModel) or type(other) is not type(self):
@@ -443,6 +469,10 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
             if name == key and isinstance(value, str):  # of `model_construct`, which checks nothing
                 value = SecretStr(value)
             yield name, shown_url(value) if name == url and value else value
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    return {n: value for n, value in after.items() if n not in before or before[n] is not value}
 
 
 def _hidden(value: Any) -> SecretStr | Secret:

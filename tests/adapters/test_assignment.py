@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from pydantic import SecretStr, ValidationError, model_validator
+from pydantic import SecretStr, ValidationError, field_validator, model_validator
 
 from aimlapi_embeddings import emulator
 from tests.adapters.conftest import PACKAGES
@@ -263,3 +263,31 @@ def test_a_key_that_was_never_checked_is_not_shown(adapter: EntryPoint) -> None:
     field = FIELDS[adapter.name].get("api_key", "api_key")
     made = cls.model_construct(**{field: OTHER_KEY})
     assert OTHER_KEY not in repr(made) + str(made)
+
+
+def test_an_assignment_leaves_what_another_thread_assigns_meanwhile(
+    adapter: EntryPoint, embedder: Any
+) -> None:
+    """LlamaIndex assigns to a model whenever an index is given it."""
+    kind, first = type(embedder), embedder
+
+    class Slow(kind):  # type: ignore[misc,valid-type]
+        @field_validator("max_retries")
+        @classmethod
+        def take_long(cls, value: int) -> int:
+            if value == 1:
+                with ThreadPoolExecutor(1) as pool:
+                    pool.submit(setattr, slow, "dimensions", 8).result()
+                    pool.submit(adapter.query, "q").result()
+            return value
+
+    clients = {
+        name: getattr(first, name)
+        for option in ("http_client", "async_http_client")
+        if (name := adapter.field(option))
+    }
+    slow = Slow(model=GOOGLE, api_key=KEY, **clients)
+    adapter.embedder = slow
+    slow.max_retries = 1
+    assert (slow.max_retries, slow.dimensions) == (1, 8)
+    assert len(adapter.query("q")) == 8

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -87,6 +89,61 @@ def test_a_pickle_drops_with_one_warning_what_it_can_do_without() -> None:
     assert back.client.cache_namespace == original.client.cache_namespace
     assert original.callback_manager.handlers
     assert original.embeddings_cache is not None, "the original keeps all"
+
+
+_NOTEBOOK = """
+from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler
+from llama_index.core.ingestion import IngestionPipeline
+from llama_index.core.schema import TextNode
+from llama_index_aimlapi_embeddings import AIMLAPIEmbedding
+
+class Mine(LlamaDebugHandler):
+    pass
+
+embedding = AIMLAPIEmbedding(
+    model_name="text-embedding-3-small", dimensions=8, api_key="k" * 10, api_base={base_url!r},
+    callback_manager=CallbackManager([Mine(print_trace_on_end=False)]),
+)
+pipeline = IngestionPipeline(transformations=[embedding], disable_cache=True)
+nodes = pipeline.run(nodes=[TextNode(text="a"), TextNode(text="b")], num_workers=2)
+print([len(node.embedding) for node in nodes])
+"""
+
+
+@pytest.mark.timeout(90)
+def test_workers_do_without_a_handler_that_only_a_notebook_has() -> None:
+    """A pool waits for ever for a task that its workers cannot load."""
+    with emulator.running() as base_url:
+        code = _NOTEBOOK.format(base_url=base_url)
+        run = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=80, check=False
+        )
+    assert run.stdout.splitlines()[-1:] == ["[8, 8]"], run.stderr
+    assert "loaded without callback_manager (AttributeError: " in run.stderr
+
+
+def _not_here() -> Any:
+    raise OSError("not on this machine")
+
+
+class Elsewhere(SimpleKVStore):
+    """A store that can be pickled, and not be loaded."""
+
+    def __reduce__(self) -> Any:
+        return _not_here, ()
+
+
+def test_a_pickle_is_loaded_without_what_the_loading_process_lacks() -> None:
+    original = make(AIMLAPIEmbedding, dimensions=8, embeddings_cache=Elsewhere())
+    pickled = pickle.dumps(original)
+    said = r"loaded without embeddings_cache \(OSError: not on this machine\)"
+    with pytest.warns(UserWarning, match=said) as caught:
+        back = pickle.loads(pickled)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert back == original
+    assert back.embeddings_cache is None
+    with warnings.catch_warnings(action="error"):
+        assert pickle.loads(pickled) == original, "a worker that treats warnings as errors too"
 
 
 def test_a_pickle_keeps_what_can_be_pickled() -> None:
