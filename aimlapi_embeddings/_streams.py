@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, NoReturn, Self, TypeVar
 
 from aimlapi_embeddings._engine.stream_window import Window
 from aimlapi_embeddings._types import Usage
@@ -17,6 +18,12 @@ class _Told:
 
     def __init__(self, window: Window[Any]) -> None:
         self._window = window
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} cannot be copied or pickled: its source and its requests in "
+            "flight are in one place. Pickle the client instead, and begin a stream there."
+        )
 
     @property
     def usage(self) -> Usage:
@@ -50,11 +57,31 @@ class EmbeddingStream(_Told, Iterator[T], Generic[T]):
         self._steps = steps
 
     def __next__(self) -> T:
-        return next(self._steps)
+        try:
+            return next(self._steps)
+        except ValueError:
+            self._check_rests()
+            raise
 
     def close(self) -> None:
-        """End it: nothing more is read or sent, and requests in flight are broken off."""
-        self._steps.close()
+        """End it: nothing more is read or sent, and requests in flight are broken off.
+
+        Raises:
+            RuntimeError: It is being read, by another thread or by what called this.
+        """
+        try:
+            self._steps.close()
+        except ValueError:
+            self._check_rests()
+            raise
+
+    def _check_rests(self) -> None:
+        """Say who may read and close a stream, where it is being read just now."""
+        if inspect.getgeneratorstate(self._steps) == inspect.GEN_RUNNING:
+            raise RuntimeError(
+                "this stream is being read already, by another thread, or by what called its own "
+                "source or progress. It is read and closed by one at a time."
+            ) from None
 
     def __enter__(self) -> Self:
         return self

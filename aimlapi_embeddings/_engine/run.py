@@ -133,6 +133,10 @@ def drive(part: Part, call: Call, caller: ThreadCaller, deliver: Callable[[Deliv
                         runtime.meter.add(Usage(requests=int(attempt.sent)))
                         raise _Stopped from None
                     step = _advance(flow.throw, error)
+                except BaseException:  # Ctrl-C, in a call of one request
+                    step.sent = attempt.sent
+                    runtime.meter.add(Usage(requests=int(attempt.sent)))
+                    raise
                 else:
                     step = _advance(flow.send, reply)
                 finally:
@@ -192,7 +196,7 @@ async def drive_async(part: Part, call: Call, deliver: Callable[[Deliver], None]
                     reply = await runtime.transport.send_async(step.body, attempt)
                 except AIMLAPIError as error:
                     step = _advance(flow.throw, error)
-                except asyncio.CancelledError:
+                except BaseException:  # cancelled
                     step.sent = attempt.sent
                     runtime.meter.add(Usage(requests=int(attempt.sent)))
                     raise

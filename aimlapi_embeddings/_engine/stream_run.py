@@ -27,7 +27,12 @@ from aimlapi_embeddings._engine.run import Item, drive, drive_async, job_of
 from aimlapi_embeddings._engine.runtime import Runtime
 from aimlapi_embeddings._engine.steps import Deliver
 from aimlapi_embeddings._engine.stream_window import Next, Window
-from aimlapi_embeddings._engine.waiting import TaskCaller, ThreadCaller, loop_of_task
+from aimlapi_embeddings._engine.waiting import (
+    TaskCaller,
+    ThreadCaller,
+    loop_of_task,
+    running_loop,
+)
 from aimlapi_embeddings._errors import AIMLAPIError, ShortTraceback
 from aimlapi_embeddings._result import attach_partial
 from aimlapi_embeddings._slices import give_back, in_thread
@@ -262,7 +267,7 @@ async def read_in_task(
                 raise error from raised
             raise
         finally:
-            if asyncio.get_running_loop() is loop:
+            if running_loop() is loop:  # else a finalizer calls, in another loop or in none
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)

@@ -6,7 +6,7 @@ Columns that the step does not make are not touched: they are the objects that c
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -131,7 +131,7 @@ class _ColumnsBatch:
     def __init__(self, columns: Mapping[str, Any]) -> None:
         self._columns = columns
         self.names = list(columns)
-        self.rows = len(columns[self.names[0]]) if self.names else 0
+        self.rows = _rows_of(columns)
 
     def values(self, name: str) -> list[Any]:
         return _as_list(self._columns[name])
@@ -146,6 +146,31 @@ class _ColumnsBatch:
 
     def with_columns(self, columns: Mapping[str, Any]) -> Any:
         return {**self._columns, **{name: _plain(column) for name, column in columns.items()}}
+
+
+def _rows_of(columns: Mapping[str, Any]) -> int:
+    """Count the rows of a dict of columns.
+
+    Raises:
+        InvalidInputError: One is no column, or they are not of the same length.
+    """
+    rows = dict[str, int]()
+    for name, column in columns.items():
+        try:
+            rows[name] = len(column)
+        except TypeError:  # it is a single value, or an iterator
+            rows[name] = -1
+        if rows[name] < 0 or isinstance(column, str | bytes):
+            kind = type(column).__name__
+            raise InvalidInputError(
+                f"{name!r} is no column of the batch, but of the type {kind}. In a dict, a column "
+                "is a list or an array with one value for each row."
+            )
+    if len({*rows.values()}) > 1:
+        raise InvalidInputError(
+            f"the columns of the batch are not of the same length: {rows}, in rows."
+        )
+    return max(rows.values(), default=0)
 
 
 def _as_list(column: Any) -> list[Any]:
@@ -188,11 +213,16 @@ def as_batch(batch: Any) -> Batch:
 
 
 def check_batches(batches: Any) -> None:
-    """Raise where one batch stands in place of an iterable of them."""
+    """Raise where one batch, or something else, stands in place of an iterable of them."""
     if _kind_of(batches) is not None:
         raise InvalidInputError(
             "over() takes an iterable of batches, and this is one batch, a "
             f"{type(batches).__name__}: call the step with it, step(batch)."
+        )
+    if not isinstance(batches, Iterable):
+        raise InvalidInputError(
+            "over() takes an iterable of batches, and not one of the type "
+            f"{type(batches).__name__}."
         )
 
 

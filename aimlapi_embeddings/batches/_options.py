@@ -11,6 +11,7 @@ from aimlapi_embeddings._errors import ConfigurationError
 from aimlapi_embeddings._protocol.options import check_integer
 from aimlapi_embeddings._protocol.secrets import SecretLike
 from aimlapi_embeddings.batches._shared_limit import SharedLimit, check_rate
+from aimlapi_embeddings.cache._vector_cache import check_cache
 
 # Seconds for which a request is repeated: a job goes on through minutes of refusals.
 _RETRY_FOR = 600.0
@@ -58,6 +59,7 @@ def options_of_clients(model: str, given: dict[str, Any]) -> dict[str, Any]:
     for name in given:
         if name in _OF_ONE_PROCESS:
             raise ConfigurationError(f"a step cannot carry {name}: {_OF_ONE_PROCESS[name]}.")
+    check_cache(given.get("cache"))  # each worker opens it by itself
     patience = {} if "max_retries" in given else {"retry_for": _RETRY_FOR}
     return {"model": model, **patience, **given}
 

@@ -424,6 +424,12 @@ def as_cache(cache: object) -> VectorCache | None:
     return cache if isinstance(cache, VectorCache | None) else VectorCache(cache)  # type: ignore[arg-type]
 
 
+def check_cache(cache: object) -> None:
+    """Raise unless it is a cache, names the file of one, or is None; nothing is opened."""
+    if not isinstance(cache, VectorCache | None):
+        _absolute(cache)
+
+
 def _checked_age(older_than: object) -> float:
     """Return an age in seconds."""
     if isinstance(older_than, timedelta) and older_than >= timedelta(0):

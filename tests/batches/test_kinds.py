@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -167,6 +168,32 @@ def test_over_refuses_one_batch_at_once_and_tells_to_call_the_step(kind: str) ->
     words = rf"over\(\) takes an iterable .* one batch, a {type(batch).__name__}: call the step"
     with step() as embed, pytest.raises(InvalidInputError, match=words):
         embed.over(batch)
+
+
+@pytest.mark.parametrize("batches", [5, None])
+def test_over_refuses_at_once_what_is_no_iterable(batches: Any) -> None:
+    words = r"over\(\) takes an iterable of batches, and not one of the type"
+    with step() as embed, pytest.raises(InvalidInputError, match=words):
+        embed.over(batches)
+
+
+@pytest.mark.parametrize(
+    ("batch", "words"),
+    [
+        ({"text": "abc"}, "'text' is no column of the batch, but of the type str"),
+        ({"text": 5}, "'text' is no column of the batch, but of the type int"),
+        ({"text": iter("ab")}, "'text' is no column of the batch"),
+        ({"text": np.array("a")}, "'text' is no column of the batch, but of the type ndarray"),
+        ({"id": [1], "text": ["a", "b"]}, "not of the same length: {'id': 1, 'text': 2}"),
+        ({"text": ["a", "b"], "id": [1]}, "not of the same length: {'text': 2, 'id': 1}"),
+    ],
+)
+def test_a_dict_has_columns_of_one_length(
+    server: emulator.Emulator, batch: Any, words: str
+) -> None:
+    with step() as embed, pytest.raises(InvalidInputError, match=re.escape(words)):
+        embed(batch)
+    assert not server.requests
 
 
 @pytest.mark.parametrize("batch", [["a"], "a", pl.LazyFrame({"text": ["a"]}), pa.array(["a"])])

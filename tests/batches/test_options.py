@@ -100,6 +100,7 @@ def test_without_a_key_a_step_can_be_made_and_only_sending_fails(
         ({"title": "text"}, "are the same column"),
         ({"workers": 0}, "workers=0"),
         ({"shared_limit": "a file"}, "shared_limit shares requests_per_minute"),
+        ({"cache": 5}, "cache=5 is neither a VectorCache nor the path of a file"),
     ],
 )
 def test_options_that_cannot_work_are_refused_when_the_step_is_made(

@@ -8,16 +8,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import repeat
 from pathlib import Path
 
+import httpx
 import pytest
 
 from aimlapi_embeddings.emulator import Fault
 from tests.support.child_processes import program
 from tests.support.emulator_server import calls_of, connected, serving
-from tests.support.entry_points import EntryPoint, Package
+from tests.support.entry_points import EntryPoint, Mode, Package
 from tests.support.interrupted_call import (
     AT_ONCE,
     BOUND,
@@ -122,6 +123,40 @@ def test_an_object_stays_usable_after_ctrl_c(
             entry_point.documents(TEXTS if requests > 1 else ["a"])
         interrupted.assert_ended()
         interrupted.assert_goes_on(entry_point)
+
+
+@pytest.mark.parametrize("requests", [1, BOUND])
+def test_requests_that_ctrl_c_breaks_off_are_counted(mode: Mode, requests: int) -> None:
+    with interrupted_call(*[HANGS] * requests) as interrupted:
+        entry_point = connected("core", mode, interrupted.base_url, batch_size=1)
+        interrupted.when(requests, ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            entry_point.documents(TEXTS[:requests])
+        interrupted.assert_ended()
+        eventually(lambda: entry_point.client.usage.requests == requests)
+        entry_point.client.close()
+
+
+def test_a_request_whose_client_fails_after_it_was_sent_is_counted(mode: Mode) -> None:
+    class Failing(httpx.SyncByteStream, httpx.AsyncByteStream):
+        """The body of a reply, in a transport of the user's with a fault."""
+
+        def __iter__(self) -> Iterator[bytes]:
+            raise ZeroDivisionError
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            raise ZeroDivisionError
+            yield b""
+
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Failing()))
+    clients = {
+        "http_client": httpx.Client(transport=transport),
+        "async_http_client": httpx.AsyncClient(transport=transport),
+    }
+    entry_point = connected("core", mode, "http://127.0.0.1:9", **clients)
+    with pytest.raises(ZeroDivisionError):
+        entry_point.documents(["a"])
+    assert entry_point.client.usage.requests == 1
 
 
 def test_ctrl_c_ends_the_wait_before_a_retry_and_later_calls_still_wait(package: Package) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import os
+import pickle
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from itertools import count, repeat
 from pathlib import Path
@@ -343,6 +345,80 @@ def test_a_stream_may_be_read_by_one_thread_after_the_other() -> None:
             thread.join()
         assert got == client.embed([f"text {i}" for i in range(10)]).vectors
         client.close()
+
+
+def test_a_sync_stream_is_read_and_closed_by_one_thread_at_a_time() -> None:
+    with serving(latency=0.5) as (server, base_url):
+        client = client_to(base_url)
+        stream = client.embed_iter(["a"])
+        got: list[Any] = []
+        reader = threading.Thread(target=lambda: got.extend(stream))
+        reader.start()
+        eventually(lambda: len(server.requests) == 1)
+        for act in (lambda: next(stream), stream.close):
+            with pytest.raises(RuntimeError, match="is being read already, by another thread"):
+                act()
+        reader.join(SOON)
+        assert len(got) == 1
+        client.close()
+
+
+@pytest.mark.parametrize("act", [next, lambda stream: stream.close()])
+def test_a_source_or_a_progress_cannot_read_or_close_its_own_stream(
+    act: Callable[[Any], Any],
+) -> None:
+    def source() -> Iterator[str]:
+        yield "a"
+        act(stream)
+
+    with serving() as (_, base_url):
+        client = client_to(base_url)
+        stream = client.embed_iter(source())
+        assert len(next(stream)) > 0
+        with pytest.raises(RuntimeError, match="by what called its own source or progress"):
+            next(stream)
+        stream = client.embed_iter(["a"], progress=lambda *_: act(stream))
+        with pytest.raises(RuntimeError, match="by what called its own source or progress"):
+            next(stream)
+        client.close()
+
+
+def test_a_value_error_of_a_source_stays_what_it_is() -> None:
+    with serving() as (_, base_url):
+        client = client_to(base_url)
+        stream = client.embed_iter(int(text) for text in ["no number"])  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="no number"):
+            next(stream)
+        client.close()
+
+
+@pytest.mark.parametrize("act", [copy.copy, copy.deepcopy, pickle.dumps])
+@pytest.mark.parametrize("method", ["embed_iter", "aembed_iter"])
+def test_a_stream_is_neither_copied_nor_pickled(method: str, act: Callable[[Any], Any]) -> None:
+    client = client_to("http://127.0.0.1:9")
+    with pytest.raises(TypeError, match="Pickle the client instead"):
+        act(getattr(client, method)(["a"]))
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_an_async_stream_that_is_collected_outside_of_its_loop_ends_in_silence(
+    is_closed: bool,
+) -> None:
+    with hanging("text 0") as interrupted:
+        client = client_to(interrupted.base_url)
+        loop = asyncio.new_event_loop()
+        stream = client.aembed_iter(endless())
+        # Asked for while no loop runs, so that none will be told when the stream is collected.
+        loop.run_until_complete(asyncio.ensure_future(anext(stream), loop=loop))
+        if is_closed:
+            loop.close()
+        del stream
+        gc.collect()
+        if not is_closed:
+            loop.run_until_complete(asyncio.sleep(LONGER))
+            assert not asyncio.all_tasks(loop)
+            loop.run_until_complete(client.aclose())
+            loop.close()
 
 
 def test_closing_the_client_does_not_disturb_a_stream(mode: Mode) -> None:
