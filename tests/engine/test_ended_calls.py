@@ -84,6 +84,7 @@ def suspended_flows() -> list[GeneratorType[Any, Any, Any]]:
 
 @pytest.mark.slow
 def test_every_flow_of_an_ended_call_is_closed(mode: Mode) -> None:
+    gc.collect()  # of earlier tests
     with interrupted_call(*[HANGS] * (BOUND - 1), Fault(401)) as interrupted:
         entry_point = connected("core", mode, interrupted.base_url, batch_size=1)
         interrupted.when(BOUND, lambda: None)
