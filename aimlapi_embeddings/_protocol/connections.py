@@ -13,6 +13,7 @@ the rules by which proxies are chosen.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import ssl
@@ -36,6 +37,16 @@ from aimlapi_embeddings._protocol.secrets import SecretLike
 
 # Seconds after which an idle connection is closed; httpx does the same.
 _IDLE = 5.0
+# What connections are made by, beside our options; of those that are set one is to blame.
+_VARIABLES = (
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "SSLKEYLOGFILE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+)
 # How long a connection stays idle is decided here: a transport that opened another one by itself
 # could not be shut down.
 _ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
@@ -86,11 +97,13 @@ class Maker(msgspec.Struct):
             if self._proxied:
                 return client(verify=self._certificates, limits=_ONE)
             return transport(verify=self._certificates, limits=_ONE)
-        except Exception as error:
+        except TimeoutError:  # of a signal handler: making a connection waits for nothing
+            raise
+        except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+            named = [name for name in os.environ if name.upper() in _VARIABLES] or _VARIABLES
             raise ConfigurationError(
                 f"no HTTP connection can be made ({type(error).__name__}: {error}); check the "
-                "environment: SSL_CERT_FILE, SSL_CERT_DIR, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, "
-                "NO_PROXY."
+                f"environment: {', '.join(named)}."
             ) from error
 
     def _prepare(self) -> None:
