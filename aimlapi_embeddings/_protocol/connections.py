@@ -97,8 +97,8 @@ class Maker(msgspec.Struct):
             if self._proxied:
                 return client(verify=self._certificates, limits=_ONE)
             return transport(verify=self._certificates, limits=_ONE)
-        except TimeoutError:  # of a signal handler: making a connection waits for nothing
-            raise
+        except (ConfigurationError, TimeoutError):
+            raise  # a timeout is of a signal handler: making a connection waits for nothing
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
             named = [name for name in os.environ if name.upper() in _VARIABLES] or _VARIABLES
             raise ConfigurationError(
@@ -109,14 +109,19 @@ class Maker(msgspec.Struct):
     def _prepare(self) -> None:
         """Do once what takes long: loading certificates takes 20 ms."""
         certificates = httpx.create_ssl_context()
-        self._target = httpx.URL(self.url)
         self._timeouts = self.timeout._asdict()
         # Requests to this machine do not go through the environment's proxies.
         proxies = {} if is_loopback(self.url) else urllib.request.getproxies()
         self._proxied = not proxies.keys().isdisjoint(("http", "https", "all"))
         # The headers that httpx sends by itself, and ours over them.
         with httpx.Client(verify=certificates, trust_env=False) as client:
-            request = client.build_request("POST", self._target, content=b"")
+            try:
+                self._target = httpx.URL(self.url)
+                request = client.build_request("POST", self._target, content=b"")
+            except (httpx.InvalidURL, UnicodeError) as error:
+                raise ConfigurationError(
+                    f"base_url is not a URL that HTTP can use: {error}."
+                ) from error
         request.headers.update(self.headers)
         self._defaults = [
             pair for pair in request.headers.raw if pair[0].lower() not in _OF_EACH_REQUEST

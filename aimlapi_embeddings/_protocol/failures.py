@@ -43,6 +43,8 @@ _UNUSABLE = (
         True,
     ),
 )
+# A proxy's answer to CONNECT, but for those that may be another one the next time.
+_REFUSED_BY_PROXY = re.compile("ProxyError: (?!408|425|429)[34]")
 _NO_SUCH_HOST = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")}
 # Why a certificate is refused, by OpenSSL's number: openssl/x509_vfy.h, X509_V_ERR_*.
 _REFUSED_CERTIFICATES: dict[int | None, str] = {
@@ -194,7 +196,7 @@ def _remedy(error: BaseException, what: str) -> str | None:
                     return remedy
         if isinstance(link, socket.gaierror) and link.errno in _NO_SUCH_HOST:
             return "the host name does not exist; check base_url, or the proxy's name"
-    if what.startswith(("ProxyError: 407", "ProxyError: 403")):
+    if _REFUSED_BY_PROXY.match(what):
         return (
             "the proxy refuses the connection; check the user name and password in HTTPS_PROXY or "
             "ALL_PROXY, or name the host in NO_PROXY"
