@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -112,6 +113,7 @@ class Runtimes:
         shared: dict[str, Any] = {"meter": theirs.meter}
         if ours.pace == before.pace:
             shared |= {"pacer": theirs.pacer, "workers": theirs.workers}
+            self._end_with_this(theirs.workers)
         else:
             shared["pacer"] = self._new_pacer(theirs.pacer)
         shared["budget"] = Budget(ours.spending, theirs.budget)
@@ -128,6 +130,8 @@ class Runtimes:
         settings = self._settings
         options = settings.options
         pacer = self._new_pacer()
+        workers = Workers(pacer.most)
+        self._end_with_this(workers)
         return Runtime(
             options=options,
             policy=settings.policy,
@@ -145,7 +149,7 @@ class Runtimes:
             limits=LearnedLimits(options.encoding_format),
             clock=self._clock,
             limiter=settings.limiter,
-            workers=Workers(pacer.most),
+            workers=workers,
             meter=Meter(),
             budget=Budget(settings.spending),
             once=Once(),
@@ -159,6 +163,10 @@ class Runtimes:
                 getattr(settings.async_http_client, "headers", None),
             ),
         )
+
+    def _end_with_this(self, workers: Workers) -> None:
+        """End idle threads with the client: a program may make one for each of its own requests."""
+        weakref.finalize(self, workers.close).atexit = False
 
     def _new_pacer(self, before: Pacer | None = None) -> Pacer:
         settings = self._settings

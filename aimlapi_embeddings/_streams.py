@@ -99,14 +99,35 @@ class AsyncEmbeddingStream(_Told, AsyncIterator[T], Generic[T]):
 
     def __init__(self, steps: AsyncGenerator[T, None], window: Window[Any]) -> None:
         super().__init__(window)
-        self._steps = steps
+        self._steps: Any = steps  # whose `ag_running` the type does not name
 
     def __anext__(self) -> Awaitable[T]:
-        return self._steps.__anext__()
+        if self._window.was_cut_off:  # without this it would look like its end
+            raise RuntimeError(
+                "this stream has ended with the event loop in which it was begun, before all of "
+                "its texts were embedded; begin one in this loop."
+            )
+        self._check_rests()
+        step: Awaitable[T] = self._steps.__anext__()
+        return step
 
     async def aclose(self) -> None:
-        """End it: nothing more is read or sent, and requests in flight are cancelled."""
+        """End it: nothing more is read or sent, and requests in flight are cancelled.
+
+        Raises:
+            RuntimeError: It is being read, by another task or by what called this.
+        """
+        self._check_rests()
+        self._window.is_closed = True
         await self._steps.aclose()
+
+    def _check_rests(self) -> None:
+        """Say who may read and close a stream, where it is being read just now."""
+        if self._steps.ag_running:
+            raise RuntimeError(
+                "this stream is being read already, by another task, or by what called its own "
+                "source or progress. It is read and closed by one at a time."
+            )
 
     async def __aenter__(self) -> Self:
         return self

@@ -27,10 +27,19 @@ class Limiter:
             limiter, "aacquire", getattr(limiter, "async_acquire", None)
         )
         name = type(limiter).__name__
+        if isinstance(limiter, type):
+            raise ConfigurationError(
+                f"rate_limiter is the class {limiter.__name__}; pass an object."
+            )
         if not callable(self._acquire) or not callable(self._acquire_async):
             raise ConfigurationError(
                 f"rate_limiter={name} has no acquire() with an aacquire() or async_acquire() "
                 "beside it, as the limiters of LangChain and LlamaIndex have."
+            )
+        if inspect.iscoroutinefunction(self._acquire):
+            raise ConfigurationError(
+                f"rate_limiter={name} has an acquire() that is a coroutine, so threads cannot wait "
+                "for it; give it an acquire() for threads, and an aacquire() for tasks."
             )
         self._takes_tokens = "num_tokens" in inspect.signature(self._acquire).parameters
         most = getattr(limiter, "tokens_per_minute", math.nan) if self._takes_tokens else None
@@ -48,7 +57,9 @@ class Limiter:
 
     async def acquire_async(self, tokens: int) -> None:
         """Wait in this task until one more request may be sent."""
-        await self._acquire_async(**self._arguments(tokens))
+        granted = self._acquire_async(**self._arguments(tokens))
+        if inspect.isawaitable(granted):  # else it has waited already
+            await granted
 
     def _arguments(self, tokens: int) -> dict[str, int]:
         return {"num_tokens": tokens} if self._takes_tokens else {}

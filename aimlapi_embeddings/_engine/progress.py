@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
@@ -45,5 +46,12 @@ def telling(progress: Progress | bool | None) -> AbstractContextManager[Progress
     if not callable(progress):
         raise ConfigurationError(
             f"progress={progress!r} is neither True, for a bar, nor a function of (done, total)."
+        )
+    if inspect.iscoroutinefunction(progress) or inspect.iscoroutinefunction(
+        type(progress).__call__
+    ):
+        raise ConfigurationError(
+            "progress is a coroutine function, which nobody would await; pass a plain function. It "
+            "is called in the event loop, where it can begin a task."
         )
     return nullcontext(progress)

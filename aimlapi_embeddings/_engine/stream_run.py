@@ -262,6 +262,7 @@ async def read_in_task(
                     await give_back(collect=True)
                     ends = time.perf_counter() + _HELD
         except BaseException as raised:
+            window.was_cut_off = isinstance(raised, GeneratorExit) and not window.is_closed
             error = _ended_by(raised, trace, window)
             if error is not raised:
                 raise error from raised

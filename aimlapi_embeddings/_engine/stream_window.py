@@ -75,6 +75,8 @@ class Window(Generic[T]):
         invalid_count: How many places have none.
         progress: Is told how many texts are done.
         sent: Batches that were put into the worklist.
+        is_closed: Whether the reader has closed an async stream.
+        was_cut_off: Whether an async stream was closed by another, such as its event loop's end.
         keys: Of texts that wait for a vector, by their first place, where there is a cache.
     """
 
@@ -97,6 +99,7 @@ class Window(Generic[T]):
         self.invalid_count = 0
         self.progress: Progress | None = None
         self.sent = 0
+        self.is_closed = self.was_cut_off = False
         self.keys: dict[int, bytes] = {}
         self._rules = rules
         self._packer = packer

@@ -53,10 +53,12 @@ class Workers:
             return True
 
     def close(self) -> None:
-        """End idle threads now, and the others when they are idle. The pool can be used again."""
-        with self._lock:
-            for _ in range(self._threads):
-                self._jobs.put(None)
+        """End idle threads now, and the others when they are idle. The pool can be used again.
+
+        Takes no lock: a finalizer may call it, in a thread that holds it.
+        """
+        for _ in range(self._threads):
+            self._jobs.put(None)
 
     def _work(self) -> None:
         while True:

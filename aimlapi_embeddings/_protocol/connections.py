@@ -13,6 +13,7 @@ the rules by which proxies are chosen.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import ssl
@@ -36,6 +37,16 @@ from aimlapi_embeddings._protocol.secrets import SecretLike
 
 # Seconds after which an idle connection is closed; httpx does the same.
 _IDLE = 5.0
+# What connections are made by, beside our options; of those that are set one is to blame.
+_VARIABLES = (
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "SSLKEYLOGFILE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+)
 # How long a connection stays idle is decided here: a transport that opened another one by itself
 # could not be shut down.
 _ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
@@ -86,24 +97,31 @@ class Maker(msgspec.Struct):
             if self._proxied:
                 return client(verify=self._certificates, limits=_ONE)
             return transport(verify=self._certificates, limits=_ONE)
-        except Exception as error:
+        except (ConfigurationError, TimeoutError):
+            raise  # a timeout is of a signal handler: making a connection waits for nothing
+        except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+            named = [name for name in os.environ if name.upper() in _VARIABLES] or _VARIABLES
             raise ConfigurationError(
                 f"no HTTP connection can be made ({type(error).__name__}: {error}); check the "
-                "environment: SSL_CERT_FILE, SSL_CERT_DIR, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, "
-                "NO_PROXY."
+                f"environment: {', '.join(named)}."
             ) from error
 
     def _prepare(self) -> None:
         """Do once what takes long: loading certificates takes 20 ms."""
         certificates = httpx.create_ssl_context()
-        self._target = httpx.URL(self.url)
         self._timeouts = self.timeout._asdict()
         # Requests to this machine do not go through the environment's proxies.
         proxies = {} if is_loopback(self.url) else urllib.request.getproxies()
         self._proxied = not proxies.keys().isdisjoint(("http", "https", "all"))
         # The headers that httpx sends by itself, and ours over them.
         with httpx.Client(verify=certificates, trust_env=False) as client:
-            request = client.build_request("POST", self._target, content=b"")
+            try:
+                self._target = httpx.URL(self.url)
+                request = client.build_request("POST", self._target, content=b"")
+            except (httpx.InvalidURL, UnicodeError) as error:
+                raise ConfigurationError(
+                    f"base_url is not a URL that HTTP can use: {error}."
+                ) from error
         request.headers.update(self.headers)
         self._defaults = [
             pair for pair in request.headers.raw if pair[0].lower() not in _OF_EACH_REQUEST

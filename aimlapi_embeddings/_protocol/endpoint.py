@@ -10,6 +10,8 @@ from aimlapi_embeddings._catalog.providers import Provider
 from aimlapi_embeddings._errors import ConfigurationError
 
 _PATH = "/embeddings"
+# Parts of 63 characters at most (RFC 1035, 2.3.4), none empty; colons are of IPv6.
+_HOST = re.compile(r"[\w:%-]{1,63}(?:\.[\w:%-]{1,63})*\.?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -28,7 +30,7 @@ def endpoint(provider: Provider, base_url: str, *, allow_http: bool) -> str:
     if "@" in re.split("[/?#]", str(base_url).partition("//")[2], maxsplit=1)[0]:
         raise ConfigurationError("base_url holds a user name or password; pass api_key instead.")
     host = parts.hostname or ""
-    if parts.scheme not in ("http", "https") or not re.fullmatch(r"[\w.:%-]+", host):
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):
         raise ConfigurationError(
             f"base_url={shown!r} is not an http(s) URL; the usual one is {provider.base_url!r}."
         )

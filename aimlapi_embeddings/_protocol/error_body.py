@@ -11,6 +11,7 @@ import html
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,6 +23,10 @@ _MESSAGE_KEYS = ("message", "error", "detail", "errors", "msg", "description", "
 _SHOWN_MESSAGE = 500  # characters
 # The gateway answers an unknown model with the list of all it has, before what it was asked for.
 _MANY_VALUES = re.compile(r"'[^']*'(?: \| '[^']*'){9,}")
+# Of ASCII and of Latin-1; and those that turn the direction of what follows.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")
+_SPEAKING_KEY = re.compile(r"msg|message|reason|text|detail|error", re.I)
+_MOST_KEYS = 20
 _KEPT_DEPTH = 32  # levels; deeper JSON cannot be copied or pickled at the usual recursion limit
 _READ_DEPTH = 16  # levels of JSON, or of JSON inside strings, that a message is looked for in
 # Bytes. A larger reply is no error message: its JSON is not kept, of a page only this much is read,
@@ -63,9 +68,12 @@ def read_error(body: bytes) -> ErrorBody:
         data = decode_json(body)
         message = _message_in(data, _READ_DEPTH)
         data = data if is_shallow(data) else None
+        message = message or _words_in(data, _READ_DEPTH, "")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         message = _message_in_page(body[:READ_BODY].decode(errors="replace"))
-    message = _MANY_VALUES.sub(_count_values, " ".join(message.split()))
+    # Control characters could change what a terminal or a log shows.
+    message = " ".join(_CONTROLS.sub(" ", message).split())
+    message = _MANY_VALUES.sub(_count_values, message)
     if len(message) > _SHOWN_MESSAGE:
         message = message[: _SHOWN_MESSAGE - 1] + "\u2026"
     return ErrorBody(message, data)
@@ -96,6 +104,21 @@ def _message_in(data: Any, depth: int) -> str:
         place = ".".join(map(str, where[:_READ_DEPTH])) if isinstance(where, list) else ""
         return f"{place}: {message}" if place and message else message
     return ""
+
+
+def _words_in(data: Any, depth: int, key: str) -> str:
+    """Read what seems to be said to people under keys that are not known."""
+    if isinstance(data, str):
+        return data if _SPEAKING_KEY.search(key) or len(data.split()) > 1 else ""
+    if depth == 0 or not isinstance(data, dict | list):
+        return ""
+    named = data.items() if isinstance(data, dict) else ((key, each) for each in data)
+    speaking = _SPEAKING_KEY.search(key)
+    found = (
+        _words_in(each, depth - 1, key if speaking else name)
+        for name, each in islice(named, _MOST_KEYS)
+    )
+    return "; ".join(list(filter(None, found))[:3])
 
 
 def _message_in_page(page: str) -> str:
@@ -141,7 +164,7 @@ def content_encoding(reply: Reply) -> str:
     What an HTTP client asks for it also decodes, and leaves the header as it was.
     """
     encoding = reply.headers.get("content-encoding", "").strip()
-    if encoding.lower() in ("", "identity", "gzip", "x-gzip", "deflate"):
+    if encoding.lower() in ("", "identity", "gzip", "deflate"):
         return ""
     return f"its content-encoding is {encoding!r}, which only a client that asks for it can read"
 

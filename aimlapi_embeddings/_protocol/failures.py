@@ -7,9 +7,13 @@ told apart by their names.
 from __future__ import annotations
 
 import re
+import signal
 import socket
 import ssl
+import traceback
 from collections.abc import Iterator
+from types import CodeType
+from typing import Any
 
 from aimlapi_embeddings._errors import (
     AIMLAPIError,
@@ -39,6 +43,8 @@ _UNUSABLE = (
         True,
     ),
 )
+# A proxy's answer to CONNECT, but for those that may be another one the next time.
+_REFUSED_BY_PROXY = re.compile("ProxyError: (?!408|425|429)[34]")
 _NO_SUCH_HOST = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")}
 # Why a certificate is refused, by OpenSSL's number: openssl/x509_vfy.h, X509_V_ERR_*.
 _REFUSED_CERTIFICATES: dict[int | None, str] = {
@@ -103,12 +109,18 @@ def known_failure(
         url: As it may be shown.
         seconds: Of the timeout, where it is known.
         own: Whether the HTTP client is of the user's own.
+
+    Raises:
+        BaseException: What a signal handler raised meanwhile.
     """
     if isinstance(error, AIMLAPIError):
         return None
     kinds = {kind.__name__ for kind in type(error).__mro__}
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     late = attempt.expired or not kinds.isdisjoint(_LATE)
+    if late and (raised := _of_a_signal_handler(error)) is not None:
+        _forget_request(error, handled)
+        raise raised from None
     unusable = _unusable(error) if own else None
     known = late or unusable is not None or not kinds.isdisjoint(_LOST)
     if known or not isinstance(error, Exception):
@@ -153,6 +165,26 @@ def _unusable(error: BaseException) -> tuple[str, bool] | None:
     return None
 
 
+def _of_a_signal_handler(error: BaseException) -> BaseException | None:
+    """Find what a signal handler of the program raised while a request was waited for.
+
+    `signal.alarm` with a handler that raises TimeoutError is a common bound on a call. HTTP clients
+    take that error for one of the socket, and it would be repeated.
+    """
+    handlers = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()}
+    for link in _chain(error):
+        frames = traceback.walk_tb(link.__traceback__)
+        if any(frame.f_code in handlers for frame, _ in frames):
+            return link
+    return None
+
+
+def _code_of(handler: Any) -> CodeType | None:
+    handler = getattr(handler, "__func__", getattr(handler, "func", handler))  # method, partial
+    code = getattr(handler, "__code__", None)
+    return code if isinstance(code, CodeType) else None
+
+
 def _remedy(error: BaseException, what: str) -> str | None:
     """Say what to do about a connection that can never succeed; None where it may the next time."""
     for link in _chain(error):
@@ -164,7 +196,7 @@ def _remedy(error: BaseException, what: str) -> str | None:
                     return remedy
         if isinstance(link, socket.gaierror) and link.errno in _NO_SUCH_HOST:
             return "the host name does not exist; check base_url, or the proxy's name"
-    if what.startswith(("ProxyError: 407", "ProxyError: 403")):
+    if _REFUSED_BY_PROXY.match(what):
         return (
             "the proxy refuses the connection; check the user name and password in HTTPS_PROXY or "
             "ALL_PROXY, or name the host in NO_PROXY"

@@ -161,23 +161,33 @@ def check_integer(what: str, value: object, least: int) -> int:
     return integer
 
 
+def _as_float(value: object) -> float | None:
+    """Return a number of any kind, NumPy's too, as a float; None for everything else."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # an integer of 400 digits
+        return None
+
+
 def check_seconds(what: str, value: object, *, allow_zero: bool = False) -> float:
     """Return value when it is a positive, finite number."""
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not (0 < value <= TIMEOUT_MAX or (allow_zero and value == 0)):  # type: ignore[operator]
+    number = _as_float(value)
+    if number is None or not (0 < number <= TIMEOUT_MAX or (allow_zero and number == 0)):
         raise ConfigurationError(f"{what}={value!r} is not a positive number of seconds.")
-    return float(value)  # type: ignore[arg-type]
+    return number
 
 
 def check_amount(what: str, value: object) -> float | None:
     """Return value when it is a positive, finite number; None stays None."""
     if value is None:
         return None
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not 0 < value <= float_info.max:  # type: ignore[operator]
+    number = _as_float(value)
+    if number is None or not 0 < number <= float_info.max:
         remedy = " It is a string: leave out quotes and units." if isinstance(value, str) else ""
         raise ConfigurationError(f"{what}={value!r} is not a positive number.{remedy}")
-    return float(value)  # type: ignore[arg-type]
+    return number
 
 
 class Timeouts(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import traceback
 import warnings
@@ -245,6 +246,11 @@ MISTAKES: Mapping[str, Mistake] = {
     "progress='bar'": Mistake(
         lambda entry: entry.make(OPENAI).documents(["a"], progress="bar"),
         ("progress='bar' is neither True, for a bar, nor a function",),
+        ("core",),
+    ),
+    "a progress that is a coroutine": Mistake(
+        lambda entry: entry.make(OPENAI).documents(["a"], progress=asyncio.sleep),
+        ("progress is a coroutine function", "pass a plain function"),
         ("core",),
     ),
     "batch_size=0": Mistake(argument("batch_size", 0), ("batch_size=0 is not an integer",)),

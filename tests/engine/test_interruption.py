@@ -9,8 +9,10 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -246,3 +248,48 @@ def test_cancellation_ends_a_call_at_once_and_the_object_stays_usable(
 
     with interrupted_call(*[HANGS] * requests) as interrupted:
         asyncio.run(use())
+
+
+class _Alarm(TimeoutError):
+    """A bound on a piece of the program, as libraries for time-outs raise it."""
+
+
+class _Bounds:
+    """Handlers of each kind that Python allows."""
+
+    def of_method(self, *_: object) -> None:
+        raise _Alarm("enough")
+
+
+def _of_function(*_: object) -> None:
+    raise _Alarm("enough")
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [_of_function, _Bounds().of_method, partial(_of_function, None)],
+    ids=["function", "method", "partial"],
+)
+@pytest.mark.parametrize(
+    "library", [None, httpx.Client], ids=["our connections", "a user's client"]
+)
+def test_a_timeout_that_a_signal_handler_raises_is_the_callers_and_not_repeated(
+    package: Package, handler: Callable[..., None], library: Callable[[], Any] | None
+) -> None:
+    before = signal.signal(signal.SIGALRM, handler)
+    with serving(faults=[None, Fault(hang=True)]) as (server, base_url):
+        client = library() if library else None
+        entry_point = connected(package, "sync", base_url, http_client=client)
+        entry_point.query("warm")
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        try:
+            with pytest.raises(_Alarm, match="enough"):
+                entry_point.query("q")
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert len(server.requests) == 2
+        assert entry_point.query("again")
+        entry_point.client.close()
+        if client is not None:
+            client.close()

@@ -99,3 +99,32 @@ def test_an_object_without_both_methods_is_refused_by_name() -> None:
 def test_the_users_object_is_kept_as_it_was_given() -> None:
     given = Requests()
     assert Limiter(given).given is given
+
+
+class Coroutines:
+    """For tasks alone."""
+
+    async def acquire(self) -> bool:
+        return True
+
+    aacquire = acquire
+
+
+class AtOnce(Requests):
+    """A limiter whose method for tasks is a plain one."""
+
+    def aacquire(self, *, blocking: bool = True) -> bool:  # type: ignore[override]
+        return self.acquire()
+
+
+@pytest.mark.parametrize(("limiter", "said"), [(Coroutines(), "Coroutines.*coroutine"),
+                                               (Requests, "is the class Requests")])  # fmt: skip
+def test_a_limiter_that_threads_cannot_ask_is_refused_by_name(limiter: Any, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        Limiter(limiter)
+
+
+def test_a_limiter_for_tasks_that_waits_by_itself_is_asked() -> None:
+    limiter = AtOnce()
+    asyncio.run(Limiter(limiter).acquire_async(5))
+    assert limiter.asked == ["sync"]

@@ -205,8 +205,39 @@ def test_an_async_stream_that_is_left_open_ends_with_its_event_loop() -> None:
         client = client_to(interrupted.base_url)
         stream = asyncio.run(main())
         eventually(lambda: not ports_to(interrupted.base_url))
-        with pytest.raises(StopAsyncIteration):
-            asyncio.run(_next_of(stream))
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="has ended with the event loop"):
+                asyncio.run(_next_of(stream))
+        asyncio.run(stream.aclose())
+
+
+def test_an_async_stream_that_its_reader_closed_is_at_its_end() -> None:
+    async def main() -> None:
+        stream = client.aembed_iter(endless())
+        await anext(stream)
+        await stream.aclose()
+        assert [vector async for vector in stream] == []
+
+    with serving() as (_, base_url):
+        client = client_to(base_url)
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize("act", [anext, lambda stream: stream.aclose()])
+def test_an_async_stream_is_read_and_closed_by_one_task_at_a_time(
+    act: Callable[[Any], Any],
+) -> None:
+    async def main() -> int:
+        stream = client.aembed_iter(["a"])
+        reader = asyncio.ensure_future(_next_of(stream))
+        await asyncio.sleep(0.05)
+        with pytest.raises(RuntimeError, match="is being read already, by another task"):
+            await act(stream)
+        return len(await reader)
+
+    with serving(latency=0.5) as (_, base_url):
+        client = client_to(base_url)
+        assert asyncio.run(main()) == 8
 
 
 async def _next_of(stream: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import threading
 import time
 import weakref
@@ -248,6 +249,34 @@ def test_all_sync_calls_of_a_client_share_one_pool(package: Package) -> None:
         assert server.peak_in_flight == 8
         assert len(server.requests) == 40 * 4
     eventually(lambda: not workers())
+
+
+@pytest.mark.parametrize("assigned", [False, True])
+def test_the_threads_of_a_client_that_is_dropped_end_at_once(
+    package: Package, assigned: bool
+) -> None:
+    """A web service may make a client for each of its own requests."""
+    with serving() as (_, base_url):
+        entry_point = connected(package, "sync", base_url, batch_size=1)
+        entry_point.documents(TEXTS)
+        if assigned and package != "core":
+            entry_point.embedder.max_retries = 1
+            entry_point.documents(TEXTS)
+        assert workers()
+        dropped = time.monotonic()
+        del entry_point
+        gc.collect()
+        eventually(lambda: not workers())
+        assert time.monotonic() - dropped < AT_ONCE
+
+
+def test_a_stream_whose_client_was_dropped_goes_on(fake_server: FakeServer) -> None:
+    entry_point = EntryPoint("core", "sync", fake_server).make(batch_size=1)
+    stream = entry_point.client.embed_iter(TEXTS)
+    first = next(stream)
+    del entry_point
+    gc.collect()
+    assert len([first, *stream]) == len(TEXTS)
 
 
 def test_calls_take_turns(package: Package) -> None:

@@ -106,7 +106,8 @@ def test_credentials_in_the_base_url_are_refused_and_not_repeated(base_url: str)
     "base_url",
     ["", " ", "api.aimlapi.com", "api.aimlapi.com/v1", "/v1", "ftp://h/v1", "https://", "https:///v1",
      "https://:443", "https://h:port", "https://h:99999", "https://[::1", "https://a b/v1",
-     "https://h\\v1", "https://?x=1", 5, None, b"https://h/v1", ["https://h"]],
+     "https://h\\v1", "https://?x=1", "https://api..h/v1", "https://.h/v1",
+     f"https://{'h' * 64}/v1", "https://h../v1", 5, None, b"https://h/v1", ["https://h"]],
 )  # fmt: skip
 def test_an_invalid_base_url_is_refused_with_the_default_one(base_url: Any) -> None:
     said = refused(base_url)

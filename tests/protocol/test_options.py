@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from enum import IntEnum
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -221,6 +222,11 @@ def test_a_value_that_is_no_number_of_seconds_is_refused_by_name(
 ) -> None:
     said = refused(check_seconds, "timeout", value, allow_zero=allow_zero)
     assert said == f"timeout={value!r} is not a positive number of seconds."
+
+
+@pytest.mark.parametrize("number", [np.float32(0.5), np.float16(0.5), np.int8(5), Fraction(1, 2)])
+def test_numbers_of_other_kinds_are_read_without_a_warning(number: Any) -> None:
+    assert check_amount("max_usd", number) == check_seconds("timeout", number) == float(number)
 
 
 @pytest.mark.parametrize("value", [0, -1, True, math.nan, math.inf, [], "60", "1$"])

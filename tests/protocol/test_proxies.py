@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,51 @@ def test_a_proxy_that_does_not_listen_is_a_connection_error(
         entry_point.query("q")
 
 
+@contextmanager
+def answering(status: int) -> Iterator[tuple[str, list[str]]]:
+    """A proxy that answers each CONNECT with a status; gives its URL, and what it was asked."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            asked.append(self.requestline)
+            self.send_response_only(status)
+            self.end_headers()
+
+    asked: list[str] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://me:hunter2@127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "attempts"),
+    [(407, 1), (403, 1), (401, 1), (404, 1), (405, 1), (302, 1), (429, 2), (502, 2), (503, 2)],
+)
+def test_a_refusal_of_a_proxy_is_repeated_only_where_it_may_pass(
+    mode: Mode, status: int, attempts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering(status) as (url, asked):
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        entry_point = connected("core", mode, f"https://{ELSEWHERE}", max_retries=1)
+        with pytest.raises(APIConnectionError, match=f"ProxyError: {status}") as caught:
+            entry_point.query("q")
+        entry_point.client.close()
+    assert len(asked) == attempts
+    assert ("the proxy refuses the connection" in str(caught.value)) is (attempts == 1)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_host_that_no_url_can_have_is_said_to_be_one_of_base_url(mode: Mode) -> None:
+    entry_point = connected("core", mode, "https://xn--zzzzzz.invalid")
+    with pytest.raises(ConfigurationError, match="base_url is not a URL that HTTP can use"):
+        entry_point.query("q")
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
@@ -123,6 +170,8 @@ def test_a_proxy_that_does_not_listen_is_a_connection_error(
         ("HTTP_PROXY", "socks5://127.0.0.1:9", "socksio"),
         ("SSL_CERT_FILE", "/nowhere/authority.pem", "No such file"),
         ("SSL_CERT_FILE", __file__, "no certificate"),
+        ("SSLKEYLOGFILE", "/nowhere/keys", "No such file"),
+        ("all_proxy", "gopher://127.0.0.1:9", "Unknown scheme"),
     ],
 )
 def test_an_invalid_variable_of_the_environment_is_named_by_the_error(
@@ -130,7 +179,7 @@ def test_an_invalid_variable_of_the_environment_is_named_by_the_error(
 ) -> None:
     monkeypatch.setenv(variable, value)
     entry_point = connected("core", mode, f"http://{ELSEWHERE}", allow_http=True)
-    with pytest.raises(ConfigurationError, match=f"(?i){said}.*{variable}"):
+    with pytest.raises(ConfigurationError, match=rf"{said}.*environment: {variable}\.$"):
         entry_point.query("q")
 
 

@@ -52,13 +52,39 @@ FASTAPI = [
         ({"message": "{half of some JSON"}, "{half of some JSON"),
         ("no", "no"),
         (["no", "yes"], "no; yes"),
+        ({"errors": {"input": ["too short", "not English"]}}, "too short; not English"),
+        ({"message": {"en": "no"}}, "no"),
+        ({"errcode": 5, "errmsg": "no"}, "no"),
+        ({"base_resp": {"status_code": 1002, "status_msg": "no"}}, "no"),
+        ({"code": "E-5", "id": "f00", "why": "not today"}, "not today"),
     ],
 )  # fmt: skip
 def test_the_message_is_found_in_every_known_shape(value: Any, message: str) -> None:
     assert said(value) == message
 
 
-@pytest.mark.parametrize("value", [{}, [], None, 5, True, {"code": 5}, {"message": 5}, "", [[[]]]])
+@pytest.mark.parametrize("body", [b"%s", b"<html><title>%s</title></html>", b'{"message": "%s"}'])
+def test_control_characters_of_a_message_reach_no_terminal(body: bytes) -> None:
+    """An escape sequence, a NUL, and a character that turns the direction of the rest."""
+    characters = "a\\u001b[31m\\u0000b\\u202ec" if b"message" in body else "a\x1b[31m\x00b\u202ec"
+    assert find_message(body % characters.encode()) == "a [31m b c"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        [],
+        None,
+        5,
+        True,
+        {"code": 5},
+        {"message": 5},
+        "",
+        [[[]]],
+        {"id": "f00", "path": "/v1/embeddings"},
+    ],
+)
 def test_json_without_a_message_gives_an_empty_one(value: Any) -> None:
     assert said(value) == ""
 
