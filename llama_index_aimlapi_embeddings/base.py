@@ -174,7 +174,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
         dump = {
             name: named.get(name, value)
             for name, value in handler(self).items()
-            if name in named or name not in _Embedding.model_fields
+            if name in named or name in type(self).model_fields.keys() - _Embedding.model_fields
         }
         if isinstance(task_type := dump.get("task_type"), TaskType):
             dump["task_type"] = task_type.value

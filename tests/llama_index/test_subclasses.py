@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from llama_index.core.schema import TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
-from pydantic import Field
+from pydantic import Field, computed_field
 
 from aimlapi_embeddings import BadRequestError, emulator
 from llama_index_aimlapi_embeddings import AIMLAPIEmbedding
@@ -133,6 +133,11 @@ class Prefixed(AIMLAPIEmbedding):
     mark: str = "a: "
     note: str = Field(default="", exclude=True)
 
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def twice(self) -> str:
+        return 2 * self.mark
+
     def _get_query_embedding(self, query: str) -> list[float]:
         return super()._get_query_embedding(self.mark + query)
 
@@ -151,7 +156,7 @@ def test_a_dump_holds_the_fields_that_a_subclass_adds() -> None:
     made = Prefixed(model_name=OPENAI, api_key="k" * 10, mark="b: ", note="left out")  # type: ignore[call-arg]
     dump = made.to_dict()
     assert dump["mark"] == "b: "
-    assert "note" not in dump
+    assert dump.keys().isdisjoint({"note", "twice"})
     assert Prefixed.from_dict({**dump, "api_key": "k" * 10}).to_dict() == dump
 
 
