@@ -414,6 +414,11 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
                 "a stream neither asks nor fills embeddings_cache, so all its texts are sent; "
                 "cache= takes the path of a file that streams use too."
             )
+        if self._is_replaced:
+            warn_user(
+                f"a stream does not call the _get_text_embeddings that {type(self).__name__} "
+                "replaces, so its vectors may differ from those of batches."
+            )
         bar = super()._telling(method)
         return lambda bill: trace_stream(self, method, bill, bar(bill))
 
