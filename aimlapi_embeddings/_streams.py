@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Generator,
+    Iterator,
+    Mapping,
+    Set,
+)
 from types import MappingProxyType
-from typing import Any, Generic, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
+from aimlapi_embeddings._engine.stream_run import ended
 from aimlapi_embeddings._engine.stream_window import Window
 from aimlapi_embeddings._types import Usage
+
+if TYPE_CHECKING:
+    from asyncio import Task
 
 T = TypeVar("T")
 
@@ -97,9 +109,12 @@ class AsyncEmbeddingStream(_Told, AsyncIterator[T], Generic[T]):
     Where a wait for a vector is cancelled, the stream ends.
     """
 
-    def __init__(self, steps: AsyncGenerator[T, None], window: Window[Any]) -> None:
+    def __init__(
+        self, steps: AsyncGenerator[T, None], window: Window[Any], tasks: Set[Task[None]]
+    ) -> None:
         super().__init__(window)
         self._steps: Any = steps  # whose `ag_running` the type does not name
+        self._tasks = tasks
 
     def __anext__(self) -> Awaitable[T]:
         if self._window.was_cut_off:  # without this it would look like its end
@@ -120,6 +135,7 @@ class AsyncEmbeddingStream(_Told, AsyncIterator[T], Generic[T]):
         self._check_rests()
         self._window.is_closed = True
         await self._steps.aclose()
+        await ended(self._tasks)
 
     def _check_rests(self) -> None:
         """Say who may read and close a stream, where it is being read just now."""

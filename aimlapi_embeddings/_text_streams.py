@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from aimlapi_embeddings._engine.progress import telling
 from aimlapi_embeddings._engine.stream_forms import Bill
@@ -15,6 +15,9 @@ from aimlapi_embeddings._result import EmbeddingResult
 from aimlapi_embeddings._runtime import Runtimes
 from aimlapi_embeddings._streams import AsyncEmbeddingStream, EmbeddingStream
 from aimlapi_embeddings._types import Progress, Role, TaskType, Vector
+
+if TYPE_CHECKING:
+    from asyncio import Task
 
 Item: TypeAlias = str | tuple[str, str | None]
 """Of a source: a text, or a text and its title."""
@@ -192,5 +195,6 @@ class TextStreams:
         with ShortTraceback():
             window, new_call = lay_out_stream(runtime, texts, *how, is_async=True)
             source = aiter(texts) if isinstance(texts, AsyncIterable) else iter(texts)
-        steps = read_in_task(window, source, new_call, runtime, telling(window.bill))
-        return AsyncEmbeddingStream(steps, window)
+        tasks: set[Task[None]] = set()
+        steps = read_in_task(window, source, new_call, runtime, telling(window.bill), tasks)
+        return AsyncEmbeddingStream(steps, window, tasks)

@@ -174,7 +174,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
         dump = {
             name: named.get(name, value)
             for name, value in handler(self).items()
-            if name in named or name not in _Embedding.model_fields
+            if name in named or name in type(self).model_fields.keys() - _Embedding.model_fields
         }
         if isinstance(task_type := dump.get("task_type"), TaskType):
             dump["task_type"] = task_type.value
@@ -413,6 +413,11 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
             warn_user(
                 "a stream neither asks nor fills embeddings_cache, so all its texts are sent; "
                 "cache= takes the path of a file that streams use too."
+            )
+        if self._is_replaced:
+            warn_user(
+                f"a stream does not call the _get_text_embeddings that {type(self).__name__} "
+                "replaces, so its vectors may differ from those of batches."
             )
         bar = super()._telling(method)
         return lambda bill: trace_stream(self, method, bill, bar(bill))

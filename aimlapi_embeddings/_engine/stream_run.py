@@ -14,12 +14,13 @@ from collections.abc import (
     AsyncIterator,
     Callable,
     Generator,
+    Iterable,
     Iterator,
 )
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from aimlapi_embeddings._engine.flow import Call
 from aimlapi_embeddings._engine.pacing import Caller
@@ -39,6 +40,9 @@ from aimlapi_embeddings._slices import give_back, in_thread
 from aimlapi_embeddings._telemetry import Trace
 from aimlapi_embeddings._types import Progress
 from aimlapi_embeddings.cache import VectorCache
+
+if TYPE_CHECKING:
+    from asyncio import Task
 
 # Seconds. Where Ctrl-C does not end a wait, it takes effect before the next one.
 _SLICE = 0.1
@@ -196,15 +200,20 @@ async def read_in_task(
     new_call: NewCall,
     runtime: Runtime,
     telling: AbstractContextManager[Progress | None],
+    tasks: set[Task[None]],
 ) -> AsyncGenerator[T]:
-    """Read a source and hand vectors over in the task that asks for them."""
+    """Read a source and hand vectors over in the task that asks for them.
+
+    A stream that is closed or dropped cancels its tasks and does not await them: an event loop
+    that does not finalize generators, such as that of nest_asyncio, drops them where nothing can
+    be awaited. Whoever closes it does.
+    """
     import asyncio  # which takes 20 ms that sync callers need not wait
 
     loop = loop_of_task()
     trace = runtime.telemetry.begin(runtime.limits.encoding_format)
     call = new_call(TaskCaller(loop), trace)
     most = runtime.pacer.most
-    tasks: set[asyncio.Task[None]] = set()
     arrived = asyncio.Event()
 
     async def work() -> None:
@@ -223,6 +232,7 @@ async def read_in_task(
         arrived.set()
 
     seen = 0
+    is_left = False
     ends = time.perf_counter() + _HELD
     with ShortTraceback(), telling as window.progress:
         try:
@@ -262,21 +272,32 @@ async def read_in_task(
                     await give_back(collect=True)
                     ends = time.perf_counter() + _HELD
         except BaseException as raised:
-            window.was_cut_off = isinstance(raised, GeneratorExit) and not window.is_closed
+            is_left = isinstance(raised, GeneratorExit)
+            window.was_cut_off = is_left and not window.is_closed
             error = _ended_by(raised, trace, window)
             if error is not raised:
                 raise error from raised
             raise
         finally:
-            if running_loop() is loop:  # else a finalizer calls, in another loop or in none
-                for task in tasks:
+            window.drop()
+            running = running_loop()  # a finalizer may call, in another loop or in none
+            for task in tasks:
+                if running is loop:
                     task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-            else:
-                for task in tasks:
+                else:
                     with suppress(RuntimeError):  # its loop is closed, and the task with it
                         loop.call_soon_threadsafe(task.cancel)
-            window.drop()
+            if not is_left:
+                await ended(tasks)
+
+
+async def ended(tasks: Iterable[Task[None]]) -> None:
+    """Wait until cancelled tasks of this event loop have ended."""
+    loop = running_loop()
+    if own := [task for task in tasks if task.get_loop() is loop]:
+        import asyncio
+
+        await asyncio.gather(*own, return_exceptions=True)
 
 
 async def _read_async(window: Window[Any], source: Any) -> None:

@@ -87,6 +87,8 @@ def check_arguments(
     given: Collection[str],
     known: Iterable[Sequence[str]],
     options: Mapping[str, str],
+    *,
+    has_model: bool = False,
 ) -> None:
     """Refuse arguments that are not known or say the same thing twice, and a missing model.
 
@@ -97,6 +99,7 @@ def check_arguments(
         given: Names of the arguments, without their values.
         known: For each argument all its names.
         options: The argument that stands for each option of the client.
+        has_model: Whether the class names a model, as a subclass of the user's may.
 
     Raises:
         ConfigurationError: Names the culprit, and what to write instead.
@@ -113,7 +116,9 @@ def check_arguments(
                 f"{' and '.join(map(repr, twice))} are names of one argument of {owner}; give one."
             )
     model = options["model"]
-    if not any(name in given for names in known if model in names for name in names):
+    if not has_model and not any(
+        name in given for names in known if model in names for name in names
+    ):
         raise ConfigurationError(
             f"{model} is missing. There is no default, because vectors of different models "
             "cannot be compared: name the one your index was built with, or one of "

@@ -337,7 +337,8 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
         names = cls._names()
         hide_arguments(given, names, cls._key_names(), _hidden)
         options = {**_FIELDS, **cls._options, **_SHORT, "base_url": "base_url"}
-        check_arguments(cls.__name__, given, names, options)
+        has_model = not cls.model_fields[cls._options["model"]].is_required()
+        check_arguments(cls.__name__, given, names, options, has_model=has_model)
         typed = {known[0]: name for known in names for name in known if name in given}
         provider = PROVIDERS[cls._provider]
         read: tuple[tuple[str, str, Callable[[str], object]], ...] = (

@@ -90,3 +90,16 @@ def test_wrong_arguments_are_refused_by_name_without_their_values(
         cls(**arguments)
     assert message in str(caught.value)
     assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("base", "field"), [(AIMLAPIEmbeddings, "model"), (AIMLAPIEmbedding, "model_name")]
+)
+def test_a_subclass_may_name_its_model(base: type[Any], field: str) -> None:
+    namespace = {"__annotations__": {field: str}, field: GOOGLE, "__module__": __name__}
+    ours = type("Ours", (base,), namespace)
+    assert getattr(ours(api_key=KEY), field) == ours(api_key=KEY).client.model.id == GOOGLE
+    other = "text-embedding-3-small"
+    assert ours(api_key=KEY, **{field: other}).client.model.id == other
+    with pytest.raises(ValidationError, match="is missing"):
+        base(api_key=KEY)

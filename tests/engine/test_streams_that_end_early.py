@@ -8,6 +8,7 @@ import gc
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -177,6 +178,35 @@ def test_an_async_stream_that_is_ended_cancels_its_requests(end: Any) -> None:
         asyncio.run(main())
         eventually(lambda: not ports_to(interrupted.base_url))
         assert len(interrupted.server.requests) <= 1 + BOUND
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["in the loop", "after it"])
+def test_an_async_stream_that_no_loop_finalizes_is_dropped_without_a_message(
+    running: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under nest_asyncio, whose loops set no hooks for async generators."""
+    messages: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda it: messages.append(repr(it.exc_value)))
+
+    async def main() -> EmbeddingsClient:
+        sys.set_asyncgen_hooks(None, None)
+        client = client_to(interrupted.base_url)
+        kept.append(client.aembed_iter(endless()))
+        await anext(kept[0])
+        if running:
+            kept.clear()
+            gc.collect()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), AT_ONCE)
+        return client
+
+    kept: list[Any] = []
+    with hanging("text 0") as interrupted:
+        client = asyncio.run(main())
+        kept.clear()
+        gc.collect()
+        client.close()
+    assert messages == []
 
 
 def test_an_async_stream_that_is_dropped_cancels_its_requests() -> None:

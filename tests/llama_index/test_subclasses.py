@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from llama_index.core.schema import TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
-from pydantic import Field
+from pydantic import Field, computed_field
 
 from aimlapi_embeddings import BadRequestError, emulator
 from llama_index_aimlapi_embeddings import AIMLAPIEmbedding
 from tests.support.entry_points import OPENAI, EntryPoint, FakeServer, Mode
+from tests.support.streams import read
 
 TEXTS = [f"text {i}" for i in range(6)]
 
@@ -133,6 +135,11 @@ class Prefixed(AIMLAPIEmbedding):
     mark: str = "a: "
     note: str = Field(default="", exclude=True)
 
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def twice(self) -> str:
+        return 2 * self.mark
+
     def _get_query_embedding(self, query: str) -> list[float]:
         return super()._get_query_embedding(self.mark + query)
 
@@ -151,7 +158,7 @@ def test_a_dump_holds_the_fields_that_a_subclass_adds() -> None:
     made = Prefixed(model_name=OPENAI, api_key="k" * 10, mark="b: ", note="left out")  # type: ignore[call-arg]
     dump = made.to_dict()
     assert dump["mark"] == "b: "
-    assert "note" not in dump
+    assert dump.keys().isdisjoint({"note", "twice"})
     assert Prefixed.from_dict({**dump, "api_key": "k" * 10}).to_dict() == dump
 
 
@@ -166,3 +173,20 @@ def test_a_subclass_and_its_class_never_share_vectors_of_a_store(
         for _ in range(2):
             assert [stored.query("a"), *stored.documents(["a"])] == expected
         assert stored.client.usage.requests == 2, "the second time they are in the store"
+
+
+def test_a_stream_warns_that_it_does_not_embed_in_the_way_of_a_subclass(
+    make: Callable[..., EntryPoint],
+) -> None:
+    entry_point = make(Prefixed)
+    with pytest.warns(UserWarning, match="does not call the _get_text_embeddings that Prefixed"):
+        read(entry_point.embedder, entry_point.mode, ["a"], method="embed_documents_iter")
+    with warnings.catch_warnings(action="error"):
+        entry_point = make(Described)
+        read(entry_point.embedder, entry_point.mode, ["a"], method="embed_documents_iter")
+
+
+class Described(AIMLAPIEmbedding):
+    """Embeds as its class does."""
+
+    about: str = ""
