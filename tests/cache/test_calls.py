@@ -255,9 +255,9 @@ def test_a_vector_of_the_cache_tells_how_much_of_its_text_was_sent(
     again = embed(core, texts)
     assert (again.vectors, again.truncated) == (first.vectors, first.truncated)
     assert streamed(core, texts) == (first.vectors, first.truncated)
-    assert embed(core, ["new", *texts]).truncated == {2: first.truncated[1]} | {
-        i + 1: first.truncated[i] for i in (2, 4)
-    }
+    shifted = {i + 1: characters for i, characters in first.truncated.items()}
+    assert embed(core, ["new", *texts]).truncated == shifted
+    assert embed(core, ["known", *texts], known={0: first.vectors[0]}).truncated == shifted
     assert len(core.fake_server.requests) == sent + 1
     with VectorCache(cache.path) as other:
         core.make(OPENAI, cache=other, dimensions=8, too_long="truncate")

@@ -165,8 +165,10 @@ def test_a_write_waits_for_those_who_read(filled: VectorCache) -> None:
     other.close()
 
 
-def test_after_a_write_that_waited_in_vain_the_next_ones_wait_less(filled: VectorCache) -> None:
-    other = sqlite3.connect(filled.path, isolation_level=None)
+def test_after_a_write_that_waited_in_vain_the_next_ones_wait_less_until_one_succeeds(
+    filled: VectorCache,
+) -> None:
+    other = sqlite3.connect(filled.path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     with VectorCache(filled.path, timeout=2.0) as cache:
         with pytest.warns(CacheWarning):
@@ -177,6 +179,12 @@ def test_after_a_write_that_waited_in_vain_the_next_ones_wait_less(filled: Vecto
         other.execute("ROLLBACK")
         fill(cache, ["three"])
         assert found_of(cache, ["one", "two", "three"]) == {"three"}
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(1.3, lambda: other.execute("ROLLBACK"))
+        timer.start()
+        fill(cache, ["four"])
+        timer.join()
+        assert found_of(cache, ["four"]) == {"four"}
     other.close()
 
 

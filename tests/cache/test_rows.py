@@ -333,18 +333,25 @@ def test_what_is_queued_is_written_by_whoever_writes_next(cache: VectorCache) ->
     assert cache.path.read_bytes() == before, "it was not written again"
 
 
+@pytest.mark.parametrize("held_by", ["a writer", "a reader"])
 def test_a_batch_that_was_not_written_is_not_written_later_and_hinders_no_other(
-    path: Path,
+    path: Path, held_by: str
 ) -> None:
+    """A writer is met at the beginning of a transaction, a reader at its end."""
     holder = sqlite3.connect(path, isolation_level=None)
     with VectorCache(path, timeout=0.05) as cache:
-        holder.execute("BEGIN IMMEDIATE")
+        cache.keep(keys(1), rows(1))
+        if held_by == "a writer":
+            holder.execute("BEGIN IMMEDIATE")
+        else:
+            holder.execute("BEGIN")
+            holder.execute("SELECT * FROM vectors").fetchone()
         one, two = (cache.keeping([key(i)], rows(1)) for i in (1, 2))
         with pytest.warns(CacheWarning, match="another process holds it"):
             one()
         holder.execute("ROLLBACK")
         two()
-        assert [*cache.find([key(1), key(2)])] == [1]
+        assert [*cache.find(keys(3))] == [0, 2]
     holder.close()
 
 
