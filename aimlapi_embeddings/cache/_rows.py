@@ -14,6 +14,8 @@ _FLOAT64 = 8  # bytes
 # The column `bytes_each` has the bytes of a number in its lowest 8 bits, and above them how many
 # characters of the text are in the vector; 0 where all of them are, or where it was not told.
 _KEPT = 8  # bits
+ALL_OF_IT = (1 << _KEPT) - 1
+"""What `bytes_each` is at most where all of a text is in its vector."""
 
 
 def stored(key: bytes, row: Row, kept: int = 0) -> tuple[int, int, bytes]:
@@ -39,27 +41,29 @@ def stored(key: bytes, row: Row, kept: int = 0) -> tuple[int, int, bytes]:
     return bytes_each, _checksum(key, bytes_each, numbers), numbers
 
 
-def row_of(key: bytes, bytes_each: Any, checksum: Any, numbers: Any) -> tuple[Row, int] | None:
+def row_of(key: bytes, bytes_each: Any, checksum: Any, numbers: Any) -> Row | None:
     """Read a row that was found for a key; None when it is damaged or belongs to another key.
 
     The checksum covers the key, since a damaged index can lead to a row that was not asked for.
-
-    Returns:
-        The row, and how many characters of its text are in it; 0 as above.
     """
     if not isinstance(numbers, bytes) or not isinstance(bytes_each, int):
         return None
     if checksum != _checksum(key, bytes_each, numbers):
         return None
-    kept, size = bytes_each >> _KEPT, bytes_each & ((1 << _KEPT) - 1)
+    size = bytes_each & ALL_OF_IT
     if size == FLOAT32:
-        return numbers, kept
+        return numbers
     if size != _FLOAT64:
         return None
     wide = array("d", numbers)
     if sys.byteorder == "big":
         wide.byteswap()
-    return wide.tolist(), kept
+    return wide.tolist()
+
+
+def kept_of(bytes_each: int) -> int:
+    """Tell how many characters of its text are in a row that was read; 0 as above."""
+    return bytes_each >> _KEPT
 
 
 def _checksum(key: bytes, bytes_each: int, numbers: bytes) -> int:

@@ -20,7 +20,7 @@ from aimlapi_embeddings._warn import warn_user
 from aimlapi_embeddings.cache._file import File
 from aimlapi_embeddings.cache._opening import Held, absolute, damaged
 from aimlapi_embeddings.cache._pruning import clear, count, prune
-from aimlapi_embeddings.cache._rows import row_of
+from aimlapi_embeddings.cache._rows import ALL_OF_IT, kept_of, row_of
 from aimlapi_embeddings.cache._writing import Batch, Writer
 
 if TYPE_CHECKING:
@@ -301,14 +301,14 @@ class VectorCache:
     ) -> None:
         """Take the rows that are what was kept for their key; delete the others."""
         damaged_rows = []
-        for i, row_id, *columns in rows:
-            sound = row_of(keys[start + i], *columns)
-            if sound is None:
+        for i, row_id, bytes_each, checksum, numbers in rows:
+            row = row_of(keys[start + i], bytes_each, checksum, numbers)
+            if row is None:
                 damaged_rows.append((row_id,))
                 continue
-            found[start + i], kept = sound
-            if kept:
-                found.kept[start + i] = kept
+            found[start + i] = row
+            if bytes_each > ALL_OF_IT:
+                found.kept[start + i] = kept_of(bytes_each)
         if damaged_rows:
             self._drop(damaged_rows)
 
