@@ -39,8 +39,9 @@ class EmbeddingResult:
             beginning: by our estimate they are longer than the model takes, and it cuts without
             saying so. Only texts that were sent by this call; empty with `too_long="error"`.
         truncated: Texts that this client cut, because of `too_long="truncate"`: how many characters
-            are in the vector, by position. So `texts[i][result.truncated[i]:]` is what is not. Only
-            texts that were sent by this call.
+            are in the vector, by position. So `texts[i][result.truncated[i]:]` is what is not. A
+            vector of a `VectorCache` tells it too, if the version that wrote it did; vectors that
+            were passed as `known` do not.
     """
 
     def __init__(

@@ -52,7 +52,7 @@ def lay_out(
     try:
         options = runtime.options
         planned = yield from _planning(runtime, texts, role, task_type, titles, known)
-        texts, sent, shortener, plan, over, collector, keys, cached = planned
+        texts, sent, shortener, plan, over, collector, keys, cached, found_cut = planned
         batches = plan.batches
         if batches:
             tell_of_first(runtime)
@@ -77,6 +77,7 @@ def lay_out(
         kept = shortener.kept if shortener else {}
         if kept:
             yield from report.fitted(options.model, kept)
+        kept.update(found_cut)
         collector.begin(plan, usage, progress, trace, possibly_truncated=cut, kept=kept)
         return call, collector
     except AIMLAPIError as error:
@@ -141,6 +142,7 @@ class _Planned(NamedTuple):
         collector: With the vectors that are there already.
         keys: Of all texts in the cache; empty where there is none.
         cached: How many vectors the cache had.
+        found_cut: How many characters of a text are in a vector of the cache, where it was cut.
     """
 
     texts: Sequence[str]
@@ -151,6 +153,7 @@ class _Planned(NamedTuple):
     collector: Collector
     keys: Sequence[bytes]
     cached: int
+    found_cut: Mapping[int, int]
 
 
 def _planning(
@@ -188,12 +191,13 @@ def _planning(
         collector.place([*known], rows)
     there, cache = {*known}, runtime.cache
     keys: list[bytes] = []
+    found_cut: dict[int, int] = {}
     if cache is not None:
         named = CacheKeys(options, sent, runtime.url)
         keys = yield from making_keys(named, texts, titles)
         missing = {i: key for i, key in enumerate(keys) if i not in known}
         place = collector.place if collect else _drop
-        there.update((yield from looking_up(cache, missing, place)))
+        there.update((yield from looking_up(cache, missing, place, found_cut)))
     plan = yield from plan_batches(
         texts,
         options.model,
@@ -210,7 +214,7 @@ def _planning(
     if over and too_long_rule(options).here == "refuse":
         raise too_long(options, over, len(texts))
     cached = len(there) - len(known)
-    return _Planned(texts, sent, shortener, plan, over, collector, keys, cached)
+    return _Planned(texts, sent, shortener, plan, over, collector, keys, cached, found_cut)
 
 
 def _drop(places: Sequence[int], rows: Sequence[Row]) -> None:

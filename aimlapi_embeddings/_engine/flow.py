@@ -9,7 +9,6 @@ is (`refusals`).
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -347,7 +346,9 @@ def _deliver(
         yield Deliver(usage)  # counted, even if the call is cancelled while it waits for the disk
         usage = Usage()
         keys = [call.cache_keys[i] for i in indices]
-        yield Run(partial(runtime.cache.keep, keys, rows, options.model.id))
+        cut = call.shortener.kept if call.shortener else {}
+        kept = {n: cut[i] for n, i in enumerate(indices) if i in cut} if cut else {}
+        yield Run(runtime.cache.keeping(keys, rows, options.model.id, kept))
     yield Deliver(usage, indices, rows, served, request_id(reply))
 
 

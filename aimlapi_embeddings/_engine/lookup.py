@@ -12,7 +12,7 @@ from aimlapi_embeddings.cache import VectorCache
 
 # So few take some 0.1 ms: an event loop is held up by less than it costs to change threads.
 _AT_ONCE = 32
-_PER_SLICE = 250
+_PER_SLICE = 500
 _KEYS_PER_STEP = 64
 
 
@@ -32,6 +32,7 @@ def looking_up(
     cache: VectorCache,
     keys: Mapping[int, bytes],
     place: Callable[[Sequence[int], Sequence[Row]], None],
+    kept: dict[int, int],
 ) -> Work[list[int]]:
     """Find vectors, in slices.
 
@@ -39,6 +40,7 @@ def looking_up(
         cache: Asked in a thread where it may have to wait.
         keys: By place in the caller's list.
         place: Is given places and their vectors.
+        kept: Is given how many characters of a text are in its vector, where it was cut; by place.
 
     Returns:
         The places whose vectors are there.
@@ -58,4 +60,5 @@ def looking_up(
             there = [some[i] for i in rows]
             place(there, [*rows.values()])
             found += there
+            kept.update((some[i], characters) for i, characters in rows.kept.items())
     return found

@@ -149,7 +149,7 @@ def _look_up(window: Window[Any], cache: VectorCache | None) -> None:
     except AIMLAPIError as error:
         window.fail(error)
     else:
-        window.found(rows)
+        window.found(rows, rows.kept)
 
 
 async def _look_up_async(window: Window[Any], cache: VectorCache | None) -> None:
@@ -160,7 +160,7 @@ async def _look_up_async(window: Window[Any], cache: VectorCache | None) -> None
     except AIMLAPIError as error:
         window.fail(error)
     else:
-        window.found(rows)
+        window.found(rows, rows.kept)
 
 
 def _hear(item: Item, window: Window[Any], caller: ThreadCaller) -> bool:

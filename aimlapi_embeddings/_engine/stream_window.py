@@ -180,9 +180,11 @@ class Window(Generic[T]):
         """Keys that are to be looked up in the cache."""
         return [self.keys[place] for place, _ in self._asked]
 
-    def found(self, rows: Mapping[int, Row]) -> None:
-        """Tell what the cache has, by position in `asked`."""
+    def found(self, rows: Mapping[int, Row], kept: Mapping[int, int]) -> None:
+        """Tell what the cache has, and where it was cut, by position in `asked`."""
         asked, self._asked = self._asked, []
+        if (shortener := self._rules.shortener) is not None:
+            shortener.kept.update((asked[i][0], characters) for i, characters in kept.items())
         if rows:
             self._save(Usage(cached=len(rows)))
             self._place([asked[i][0] for i in rows], list(rows.values()))

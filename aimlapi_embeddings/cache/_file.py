@@ -1,9 +1,7 @@
-"""The SQLite file: opened, checked, and asked by one thread at a time.
+"""Who uses a connection to the file, and when? One thread at a time, in each process its own.
 
-Each process has connections of its own, since SQLite's must not be carried across a fork. The file
-keeps a rollback journal and not a write-ahead log: that is as fast for batches, and until SQLite
-3.51.3 a log could lose what two processes wrote at once (https://sqlite.org/wal.html, "The
-WAL-reset bug").
+SQLite's connections must not be carried across a fork. And it could wait by itself while another
+process holds the file, but then Ctrl-C would have no effect: so all waits are here.
 """
 
 from __future__ import annotations
@@ -14,42 +12,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import quote
 from weakref import WeakSet
 
-from aimlapi_embeddings._errors import CacheError
+from aimlapi_embeddings.cache._opening import Held, connect, is_held
 
 if TYPE_CHECKING:  # importing it takes 5 ms, which those without a cache need not wait
     import sqlite3
 
 T = TypeVar("T")
 
-_APPLICATION_ID = 0x41494D56  # "AIMV"; tells our files from those of other programs
-_FORMAT = 1
-_SCHEMA = (
-    "CREATE TABLE models (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
-    # Not WITHOUT ROWID, which takes three times as long to write with rows of some kilobytes.
-    """CREATE TABLE vectors (
-        id INTEGER PRIMARY KEY,
-        key BLOB NOT NULL UNIQUE,
-        model INTEGER NOT NULL,
-        made INTEGER NOT NULL,
-        bytes_each INTEGER NOT NULL,
-        checksum INTEGER NOT NULL,
-        numbers BLOB NOT NULL
-    )""",
-    f"PRAGMA application_id = {_APPLICATION_ID}",
-    f"PRAGMA user_version = {_FORMAT}",
-)
-# A file that cannot be written can be read; one whose folder or file system allows no locks too.
-_MODES = ("mode=rwc", "mode=ro", "mode=ro&immutable=1")
-# Seconds between two looks at a file that another process holds. SQLite could wait by itself, but
-# then Ctrl-C would have no effect.
+# Seconds between two looks at a file that another process holds.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.02
-
-
-class Held(Exception):
-    """Another process or connection holds the file, and did so for the whole time to wait."""
 
 
 class File:
@@ -137,7 +110,7 @@ class File:
         except BaseException as error:
             if connection.in_transaction:
                 connection.rollback()
-            if isinstance(error, sqlite3.OperationalError) and _is_held(error):
+            if isinstance(error, sqlite3.OperationalError) and is_held(error):
                 raise Held from error
             raise
 
@@ -146,7 +119,7 @@ class File:
             self._inherited.append(self._connection)
             self._connection, self._process = None, os.getpid()
         if self._connection is None:
-            self._connection = _connect(self._path)
+            self._connection = connect(self._path)
         return self._connection
 
 
@@ -186,121 +159,8 @@ def commit(connection: sqlite3.Connection, timeout: float) -> None:
         try:
             connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
-            if not _is_held(error) or time.monotonic() >= ends:
+            if not is_held(error) or time.monotonic() >= ends:
                 raise
         else:
             return
         time.sleep(_FIRST_PAUSE)
-
-
-def _is_held(error: sqlite3.OperationalError) -> bool:
-    import sqlite3
-
-    # The lower byte is the kind of error, the upper ones tell more about it.
-    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open the file, and make it when there is none.
-
-    Raises:
-        CacheError: It cannot be opened, or is no file of ours.
-        Held: Another process holds it.
-    """
-    import sqlite3
-
-    if path.is_dir():
-        raise CacheError(f"the cache {str(path)!r} is a folder; name a file in it.")
-    if not path.parent.is_dir():
-        raise CacheError(
-            f"the cache {str(path)!r} cannot be made, since there is no folder "
-            f"{str(path.parent)!r}; make it first."
-        )
-    refused: sqlite3.DatabaseError | None = None
-    for mode in _MODES:
-        connection = None
-        try:
-            connection = sqlite3.connect(
-                f"file:{quote(os.fsencode(path))}?{mode}",
-                uri=True,
-                timeout=0,
-                isolation_level=None,  # transactions are begun by us
-                check_same_thread=False,
-            )
-            _check(connection, path, make=mode == _MODES[0])
-            return connection
-        except sqlite3.DatabaseError as error:
-            if connection is not None:
-                connection.close()
-            if isinstance(error, sqlite3.OperationalError) and _is_held(error):
-                raise Held from error
-            kind = error.sqlite_errorcode & 0xFF
-            if kind == sqlite3.SQLITE_NOTADB:
-                raise CacheError(
-                    f"the cache {str(path)!r} is a file of another kind; it is left as it is. Name "
-                    "another file."
-                ) from error
-            if kind not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-                raise damaged(path, error) from error
-            refused = refused or error
-        except BaseException:
-            if connection is not None:
-                connection.close()
-            raise
-    raise CacheError(f"the cache {str(path)!r} can be neither read nor written: {refused}.")
-
-
-def damaged(path: Path, error: sqlite3.Error) -> CacheError:
-    """Say that the file cannot be read, and what to do."""
-    return CacheError(
-        f"the cache {str(path)!r} cannot be read: {error}. No vector of it was used. When the disk "
-        "is sound, delete the file and what is named like it with -journal: all it holds can be "
-        "paid for again. Or save what is left of it: sqlite3 FILE .recover | sqlite3 NEW_FILE"
-    )
-
-
-def _check(connection: sqlite3.Connection, path: Path, *, make: bool) -> None:
-    """Prepare a connection; make the tables in an empty file."""
-    connection.execute("PRAGMA journal_mode = TRUNCATE")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA cell_size_check = ON")
-    connection.execute("PRAGMA trusted_schema = OFF")
-    # Else a batch larger than SQLite's memory would lock readers out before it is complete.
-    connection.execute("PRAGMA cache_spill = OFF")
-    if _is_ours(connection, path):
-        return
-    if not make:
-        raise CacheError(
-            f"the cache {str(path)!r} is empty, and cannot be written. Name a file that can."
-        )
-    # Only here: on a file that is not empty, the second would write.
-    connection.execute("PRAGMA page_size = 16384")
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("BEGIN IMMEDIATE")
-    if not _is_ours(connection, path):  # looked for again: another process may have made it
-        for statement in _SCHEMA:
-            connection.execute(statement)
-    connection.execute("COMMIT")
-
-
-def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
-    """Tell whether the file is ours or empty.
-
-    Raises:
-        CacheError: It is neither.
-    """
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application != _APPLICATION_ID:
-        if application or connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise CacheError(
-                f"the cache {str(path)!r} is a SQLite file of another program; it is left as it "
-                "is. Name another file."
-            )
-        return False
-    if version != _FORMAT:
-        raise CacheError(
-            f"the cache {str(path)!r} has format {version}, and this version reads {_FORMAT}. It "
-            "was made by another version of aimlapi-embeddings: use that one, or name another file."
-        )
-    return True

@@ -7,6 +7,7 @@ import json
 import random
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -168,6 +169,35 @@ def test_a_batch_is_on_the_disk_before_the_progress_moves(
     assert seen[-1] == (40, 40)
 
 
+def transactions(cache: VectorCache) -> int:
+    """Count the transactions that have written, as the file itself does in its header."""
+    return int.from_bytes(cache.path.read_bytes()[24:28], "big")
+
+
+def test_replies_that_wait_for_the_disk_are_written_in_one_transaction(
+    core: EntryPoint, cache: VectorCache
+) -> None:
+    """More of them than an event loop has threads at hand."""
+    replies = 40
+    other = sqlite3.connect(cache.path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    core.make(cache=cache, batch_size=1, max_concurrency=replies)
+    before = transactions(cache)
+
+    def release() -> None:
+        wait_until(lambda: core.client.usage.requests == replies)
+        time.sleep(0.2)  # from a reply that is counted to one that waits
+        other.execute("ROLLBACK")
+
+    releasing = threading.Thread(target=release)
+    releasing.start()
+    embed(core, [f"text {i}" for i in range(replies)])
+    releasing.join()
+    other.close()
+    assert transactions(cache) == before + 1
+    assert len(cache) == replies
+
+
 def test_vectors_are_kept_as_they_came_and_normalized_after_reading(
     core: EntryPoint, cache: VectorCache
 ) -> None:
@@ -193,6 +223,78 @@ def test_a_text_that_was_cut_by_us_is_found_by_the_whole_text(
     assert len(core.fake_server.requests) == sent
     embed(core, [longer])
     assert len(core.fake_server.requests) > sent
+
+
+PROSE = "some words of a long text that goes on and on " * 1_500
+DENSE = "a b c d e f g h i j k l m n o p " * 2_000  # cut by the estimate, refused, and cut again
+
+
+def streamed(point: EntryPoint, texts: list[str]) -> tuple[list[Any], dict[int, int]]:
+    """Embed as a stream; return all vectors, and how much of each text is in them."""
+    if point.mode == "sync":
+        results = list(point.client.embed_iter(texts, batches_of=len(texts)))
+    else:
+
+        async def collect() -> list[Any]:
+            return [each async for each in point.client.aembed_iter(texts, batches_of=len(texts))]
+
+        results = point.wait(collect())
+    (result,) = results
+    return result.vectors, result.truncated
+
+
+def test_a_vector_of_the_cache_tells_how_much_of_its_text_was_sent(
+    core: EntryPoint, cache: VectorCache
+) -> None:
+    texts = ["a text", PROSE, DENSE, "another text", PROSE]
+    core.make(OPENAI, cache=cache, dimensions=8, too_long="truncate")
+    first = embed(core, texts)
+    assert [*first.truncated] == [1, 2, 4]
+    assert first.truncated[2] < 4 * 8191 * 0.75, "it was cut again after a refusal"
+    sent = len(core.fake_server.requests)
+    again = embed(core, texts)
+    assert (again.vectors, again.truncated) == (first.vectors, first.truncated)
+    assert streamed(core, texts) == (first.vectors, first.truncated)
+    shifted = {i + 1: characters for i, characters in first.truncated.items()}
+    assert embed(core, ["new", *texts]).truncated == shifted
+    assert embed(core, ["known", *texts], known={0: first.vectors[0]}).truncated == shifted
+    assert len(core.fake_server.requests) == sent + 1
+    with VectorCache(cache.path) as other:
+        core.make(OPENAI, cache=other, dimensions=8, too_long="truncate")
+        assert embed(core, texts).truncated == first.truncated
+
+
+def test_a_stream_keeps_how_much_of_a_text_was_sent(core: EntryPoint, cache: VectorCache) -> None:
+    texts = ["a text", PROSE, DENSE, "another text"]
+    core.make(OPENAI, cache=cache, dimensions=8, too_long="truncate")
+    first = streamed(core, texts)
+    assert [*first[1]] == [1, 2]
+    assert embed(core, texts).truncated == first[1]
+    assert core.client.usage.cached == len(texts)
+
+
+def test_an_error_tells_of_cut_texts_whose_vectors_were_in_the_cache(
+    core: EntryPoint, cache: VectorCache
+) -> None:
+    core.make(OPENAI, cache=cache, dimensions=8, too_long="truncate")
+    kept = embed(core, [PROSE]).truncated[0]
+    core.fake_server.answer = lambda request: emulator.Reply(401, {}, b'{"message": "no"}')
+    with pytest.raises(AuthenticationError) as caught:
+        embed(core, ["new", PROSE])
+    assert caught.value.partial is not None
+    assert caught.value.partial.truncated == {1: kept}
+
+
+def test_the_log_tells_of_texts_that_are_cut_and_not_of_those_that_were(
+    core: EntryPoint, cache: VectorCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    core.make(OPENAI, cache=cache, dimensions=8, too_long="truncate")
+    embed(core, [PROSE])
+    caplog.set_level("INFO", "aimlapi_embeddings")
+    embed(core, [PROSE, "a text", PROSE + "and on"])
+    told = [each.getMessage() for each in caplog.records if "cut" in each.getMessage()]
+    assert told[0].startswith("1 texts are longer")
+    assert [line.split(":")[0] for line in told[1:]] == ["text 2 was cut"]
 
 
 # Errors

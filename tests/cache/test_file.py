@@ -23,7 +23,7 @@ from aimlapi_embeddings import (
     ConfigurationError,
     VectorCache,
 )
-from tests.support.cache_writer import PER_BATCH
+from tests.support.cache_writer import PER_BATCH, THREADS
 from tests.support.cached_rows import key_of, names, row_of
 
 FILLED = 400
@@ -165,8 +165,10 @@ def test_a_write_waits_for_those_who_read(filled: VectorCache) -> None:
     other.close()
 
 
-def test_after_a_write_that_waited_in_vain_the_next_ones_wait_less(filled: VectorCache) -> None:
-    other = sqlite3.connect(filled.path, isolation_level=None)
+def test_after_a_write_that_waited_in_vain_the_next_ones_wait_less_until_one_succeeds(
+    filled: VectorCache,
+) -> None:
+    other = sqlite3.connect(filled.path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     with VectorCache(filled.path, timeout=2.0) as cache:
         with pytest.warns(CacheWarning):
@@ -177,6 +179,12 @@ def test_after_a_write_that_waited_in_vain_the_next_ones_wait_less(filled: Vecto
         other.execute("ROLLBACK")
         fill(cache, ["three"])
         assert found_of(cache, ["one", "two", "three"]) == {"three"}
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(1.3, lambda: other.execute("ROLLBACK"))
+        timer.start()
+        fill(cache, ["four"])
+        timer.join()
+        assert found_of(cache, ["four"]) == {"four"}
     other.close()
 
 
@@ -350,29 +358,30 @@ def test_a_row_of_another_key_is_not_taken(filled: VectorCache) -> None:
 
 
 def test_what_was_kept_survives_kills(path: Path) -> None:
-    """Six kills, of two writers at a time: each batch told of is there, whole and right."""
+    """Six kills, of two writers of four threads: each batch told of is there, whole and right."""
     kept: list[str] = []
     for kill in range(3):
-        writers = {
-            f"{kill}{name}": subprocess.Popen(
+        writers = [
+            subprocess.Popen(
                 [sys.executable, "-m", "tests.support.cache_writer", path, f"{kill}{name}", "9999"],
                 stdout=subprocess.PIPE,
                 text=True,
             )
             for name in "ab"
-        }
-        for writer in writers.values():
+        ]
+        told = []
+        for writer in writers:
             assert writer.stdout is not None
-            writer.stdout.readline()
+            told.append(writer.stdout.readline())
         time.sleep(SEED.uniform(0.02, 0.3))
-        for prefix, writer in writers.items():
+        for writer in writers:
             writer.kill()
             assert writer.stdout is not None
-            batches = 1 + len([line for line in writer.stdout if line.endswith("\n")])
+            told += [line for line in writer.stdout if line.endswith("\n")]
             writer.wait()
             writer.stdout.close()
-            for batch in range(batches):
-                kept += names(PER_BATCH, f"{prefix}-{batch}-")
+        for line in told:
+            kept += names(PER_BATCH, line.strip())
     with VectorCache(path) as cache:
         assert found_of(cache, kept) == {*kept}
         assert len(cache) % PER_BATCH == 0, "no batch is torn"
@@ -396,7 +405,7 @@ def test_processes_make_and_fill_one_file_at_once(tmp_path: Path) -> None:
             _, said = writer.communicate()
             assert (writer.returncode, said) == (0, b"")
         with VectorCache(path) as cache:
-            assert len(cache) == 4 * 10 * PER_BATCH
+            assert len(cache) == 4 * THREADS * 10 * PER_BATCH
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

@@ -16,6 +16,7 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -86,6 +87,67 @@ def test_of_two_vectors_for_a_key_the_last_one_is_kept(cache: VectorCache) -> No
     cache.keep(keys(1), [[2.0]])
     assert len(cache) == 1
     assert floats(cache.find(keys(1))[0]) == [2.0]
+
+
+def test_rows_of_several_widths_are_written_together(cache: VectorCache) -> None:
+    """As JSON numbers come: some rows lose nothing as float32, the others are wider."""
+    some: list[Row] = [
+        [0.1, n / 10] if n % 7 == 0 else [float(n)] * (2 + n % 3) for n in range(700)
+    ]
+    cache.keep(keys(700), some)
+    found = cache.find(keys(700))
+    assert [floats(found[i]) for i in range(700)] == some
+
+
+def test_as_many_keys_as_rows_are_written_or_none(cache: VectorCache) -> None:
+    with pytest.raises(ValueError, match="2 keys for 3 vectors"):
+        cache.keep(keys(2), rows(3))
+    cache.keep([key(7)], rows(1))
+    assert len(cache) == 1
+
+
+# What is told of a text
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(row=ROWS, characters=st.integers(1, 2**40))
+def test_a_row_tells_how_much_of_its_text_is_in_it(
+    cache: VectorCache, row: Row, characters: int
+) -> None:
+    cache.keep([key(1), key(2)], [row, row], kept={1: characters})
+    for found in (cache.find([key(0), key(1), key(2)]), cache.find_now([key(0), key(1), key(2)])):
+        assert found is not None
+        assert found.kept == {2: characters}
+        assert bits(floats(found[2])) == bits(floats(row))
+    cache.keep([key(2)], [row])
+    assert cache.find([key(2)]).kept == {}
+
+
+@pytest.mark.parametrize("bit", [0, 2, 3, 8, 20, 31, 32, 40, 62, 63])
+def test_a_bit_of_it_that_is_damaged_is_a_miss(cache: VectorCache, bit: int) -> None:
+    cache.keep(keys(2), rows(2), kept={0: 1000})
+    connection = sqlite3.connect(cache.path)
+    ((value,),) = connection.execute("SELECT bytes_each FROM vectors WHERE id = 1")
+    flipped = (value ^ 1 << bit) - (2**64 if bit == 63 else 0)
+    connection.execute("UPDATE vectors SET bytes_each = ? WHERE id = 1", (flipped,))
+    connection.commit()
+    connection.close()
+    assert [*cache.find(keys(2))] == [1]
+
+
+def test_a_file_of_a_version_that_did_not_tell_it_is_read(cache: VectorCache) -> None:
+    """Rows as they were written then: width, checksum and numbers by hand."""
+    numbers = struct.pack("<3f", 1.0, 2.0, 3.0)
+    connection = sqlite3.connect(cache.path)
+    connection.execute(
+        "INSERT INTO vectors (key, model, made, bytes_each, checksum, numbers) "
+        "VALUES (?, 1, 0, 4, ?, ?)",
+        (key(1), crc32(numbers, crc32(key(1), 4)), numbers),
+    )
+    connection.commit()
+    connection.close()
+    found = cache.find([key(1)])
+    assert (found, found.kept) == ({0: numbers}, {})
 
 
 def test_it_tells_how_much_it_holds_and_is_true_when_empty(cache: VectorCache) -> None:
@@ -197,6 +259,15 @@ def test_pruning_needs_an_age_or_a_size(cache: VectorCache, options: dict[str, A
         cache.prune(**options)
 
 
+def test_a_size_that_is_none_deletes_nothing_by_age_before_it_is_refused(
+    cache: VectorCache,
+) -> None:
+    cache.keep(keys(10), rows(10))
+    with pytest.raises(ConfigurationError, match="max_bytes=-1"):
+        cache.prune(older_than=timedelta(0), max_bytes=-1)
+    assert len(cache) == 10
+
+
 @pytest.mark.parametrize("number", [0, 90, 90.5])
 def test_an_age_without_a_unit_deletes_nothing(cache: VectorCache, number: Any) -> None:
     cache.keep(keys(10), rows(10))
@@ -248,6 +319,40 @@ def test_what_several_threads_wait_to_write_is_all_written(cache: VectorCache) -
     assert {each.model: each.rows for each in cache.contents()} == {
         f"model {thread}": 10 for thread in range(8)
     }
+
+
+def test_what_is_queued_is_written_by_whoever_writes_next(cache: VectorCache) -> None:
+    waits = [cache.keeping([key(i)], rows(1)) for i in range(3)]
+    with VectorCache(cache.path) as other:
+        assert len(other) == 0
+        cache.keep([key(9)], rows(1))
+        assert len(other) == 4
+    before = cache.path.read_bytes()
+    for finish in waits:
+        finish()
+    assert cache.path.read_bytes() == before, "it was not written again"
+
+
+@pytest.mark.parametrize("held_by", ["a writer", "a reader"])
+def test_a_batch_that_was_not_written_is_not_written_later_and_hinders_no_other(
+    path: Path, held_by: str
+) -> None:
+    """A writer is met at the beginning of a transaction, a reader at its end."""
+    holder = sqlite3.connect(path, isolation_level=None)
+    with VectorCache(path, timeout=0.05) as cache:
+        cache.keep(keys(1), rows(1))
+        if held_by == "a writer":
+            holder.execute("BEGIN IMMEDIATE")
+        else:
+            holder.execute("BEGIN")
+            holder.execute("SELECT * FROM vectors").fetchone()
+        one, two = (cache.keeping([key(i)], rows(1)) for i in (1, 2))
+        with pytest.warns(CacheWarning, match="another process holds it"):
+            one()
+        holder.execute("ROLLBACK")
+        two()
+        assert [*cache.find(keys(3))] == [0, 2]
+    holder.close()
 
 
 def test_a_lookup_that_may_not_wait_does_not(cache: VectorCache) -> None:
