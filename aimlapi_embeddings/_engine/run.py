@@ -67,9 +67,22 @@ def run_threads(call: Call, caller: ThreadCaller, sink: Sink) -> None:
         if not isinstance(error, Exception):  # Ctrl-C: these replies are not awaited any more
             for attempt in list(caller.attempts):
                 attempt.shut_down()
+        if isinstance(error, StopIteration):
+            raise told_from_an_end(error) from error
         raise
     finally:
         caller.over.set()
+
+
+def told_from_an_end(error: StopIteration | StopAsyncIteration) -> RuntimeError:
+    """Return what is raised instead: a loop of the caller's would end as if all was done.
+
+    In generators and coroutines Python does the same, but loses what was finished.
+    """
+    return RuntimeError(
+        f"a {type(error).__name__} was raised by what this was given: a source, progress, rate "
+        "limiter or HTTP client."
+    )
 
 
 def job_of(call: Call, caller: ThreadCaller, inbox: SimpleQueue[Item]) -> Callable[[], bool]:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from aimlapi_embeddings._engine.flow import Call
 from aimlapi_embeddings._engine.pacing import Caller
-from aimlapi_embeddings._engine.run import Item, drive, drive_async, job_of
+from aimlapi_embeddings._engine.run import Item, drive, drive_async, job_of, told_from_an_end
 from aimlapi_embeddings._engine.runtime import Runtime
 from aimlapi_embeddings._engine.steps import Deliver
 from aimlapi_embeddings._engine.stream_window import Next, Window
@@ -130,11 +130,7 @@ def _ended_by(raised: BaseException, trace: Trace | None, window: Window[Any]) -
     """Give the error that ends a stream what was finished, and return what the consumer gets."""
     error = raised
     if isinstance(raised, StopIteration | StopAsyncIteration):
-        # A generator may not raise it. Python would replace it, and lose what was finished.
-        error = RuntimeError(
-            f"the stream was ended by a {type(raised).__name__} of what it was given: its source, "
-            "progress, rate limiter or HTTP client."
-        )
+        error = told_from_an_end(raised)
     if not isinstance(error, GeneratorExit):
         attach_partial(error, window.partial)
     _end(trace, window, error)

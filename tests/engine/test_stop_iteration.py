@@ -62,12 +62,18 @@ def test_a_call_ends_with_an_error_and_what_was_finished(
     options = given(fake_server, StopIteration, after)
     told = {"progress": options.pop("progress", None)}
     core = core_of(mode, fake_server, batch_size=batch_size, **options)
-    # A coroutine may not raise it, so Python replaces it.
-    with pytest.raises(StopIteration if mode == "sync" else RuntimeError) as caught:
+    with pytest.raises(RuntimeError, match="raised") as caught:
         core.documents(TEXTS, **told)
     finished = caught.value.partial.vectors  # type: ignore[attr-defined]
     known = after if given is not progress else batch_size * (after + 1)
     assert sum(vector is not None for vector in finished) == min(known, 3)
+
+
+def test_a_loop_over_calls_does_not_end_as_if_all_was_done(fake_server: FakeServer) -> None:
+    client = core_of("sync", fake_server, **limiter(fake_server, StopIteration, 1)).client
+    with pytest.raises(RuntimeError, match="a StopIteration was raised by what this was given"):
+        list(map(client.embed, [["a"], ["b"], ["c"]]))
+    assert len(fake_server.requests) == 1
 
 
 @pytest.mark.parametrize("error", [StopIteration, StopAsyncIteration])
@@ -103,6 +109,6 @@ def test_what_a_source_raises_is_told_from_its_end(mode: Mode, fake_server: Fake
     reading = read(core_of(mode, fake_server).client, mode, Failing())
     assert len(reading.got) == 3
     assert isinstance(reading.error, RuntimeError)
-    assert "StopAsyncIteration of what it was given: its source" in str(reading.error)
+    assert "StopAsyncIteration was raised by what this was given: a source" in str(reading.error)
     assert reading.error.partial.start == 3  # type: ignore[attr-defined]
     assert isinstance(reading.error.__cause__, StopAsyncIteration)
