@@ -128,8 +128,9 @@ class Writer:
         """Have a batch written by whoever writes next.
 
         Returns:
-            What has to be called, for nobody may write next. It returns when the batch is on the
-            disk, and raises `Held`, `CacheError` or `sqlite3.Error` where it cannot be written.
+            A function that has to be called: perhaps nobody else writes. It returns when the
+            batch is on the disk, and raises `Held`, `CacheError` or `sqlite3.Error` where it cannot
+            be written.
         """
         self._waiting.append(batch)
         return partial(self._finish, batch)
