@@ -36,7 +36,7 @@ from aimlapi_embeddings._protocol.attempt import IdleConnectionClosed
 from aimlapi_embeddings._protocol.error_body import effective_reply, is_success
 from aimlapi_embeddings._protocol.options import Options, expected_size
 from aimlapi_embeddings._protocol.request import RoleFields, build_body, fits_in_array
-from aimlapi_embeddings._protocol.response import parse_reply
+from aimlapi_embeddings._protocol.response import cost_of, parse_reply
 from aimlapi_embeddings._protocol.retry_hints import RetryHint, read_retry_hint
 from aimlapi_embeddings._protocol.status import error_of, request_id
 from aimlapi_embeddings._telemetry import Trace
@@ -335,8 +335,9 @@ def _deliver(
             credits_per_usd=options.provider.credits_per_usd,
         )
     except ReplyError as error:
-        reserved.charge()
-        yield Deliver(cost)
+        told = cost_of(reply, options.provider.credits_per_usd)
+        reserved.charge(told)
+        yield Deliver(told + cost)
         raise _located(error, outcome, call) from error.__cause__
     reserved.charge(usage)
     if not options.model.family.counts_characters:

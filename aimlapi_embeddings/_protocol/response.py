@@ -15,6 +15,7 @@ import binascii
 import codecs
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -39,6 +40,11 @@ class _Body(msgspec.Struct):
     model: Any = None
 
 
+class _Bill(msgspec.Struct):
+    usage: Any = None
+    meta: Any = None
+
+
 class _LenientItem(msgspec.Struct, gc=False):
     embedding: str | list[float]
     index: int | float | None = None
@@ -52,6 +58,7 @@ class _LenientBody(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Body).decode
+_decode_bill = msgspec.json.Decoder(_Bill).decode
 _decode_leniently = msgspec.json.Decoder(_LenientBody).decode
 _NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _SHOWN_BODY = 80  # bytes
@@ -222,6 +229,22 @@ def is_finite(row: Row) -> bool:
     if b"\x7f" not in high and b"\xff" not in high:
         return True
     return all(map(math.isfinite, floats_of(row)))
+
+
+def cost_of(reply: Reply, credits_per_usd: int | None = None) -> Usage:
+    """Read what a reply cost whose vectors cannot be used: it is paid for all the same.
+
+    Args:
+        reply: Status 2xx.
+        credits_per_usd: As for `parse_reply`.
+
+    Returns:
+        What the reply tells; zeros where it tells nothing.
+    """
+    bill = _Bill()
+    with suppress(*_NOT_DECODED):
+        bill = _decode_bill(reply.body.removeprefix(codecs.BOM_UTF8))
+    return read_usage(bill.usage, bill.meta, reply.headers, credits_per_usd)
 
 
 def read_usage(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from aimlapi_embeddings import emulator
-from tests.support.entry_points import OPENAI, EntryPoint, FakeServer, Mode
+from aimlapi_embeddings import ReplyError, Usage, emulator
+from tests.support.entry_points import OPENAI, Clock, EntryPoint, FakeServer, Mode
 from tests.support.sockets import SOON
 
 CALLERS, CALLS = 16, 200
@@ -64,3 +66,51 @@ def test_the_clients_usage_moves_with_each_reply_during_a_call(entry_point: Entr
     fake_server.answer = answer
     entry_point.documents(list("abcde"))
     assert seen == [(0, False), (1, True), (2, True)]
+
+
+def _with_zeros(body: dict[str, Any]) -> None:
+    body["data"][1]["embedding"] = [0.0] * 4
+
+
+SPOILED: dict[str, Callable[[dict[str, Any]], object]] = {
+    "one vector too few": lambda body: body["data"].pop(),
+    "null": lambda body: body["data"][1].update(embedding=None),
+    "zeros": _with_zeros,
+    "no vectors": lambda body: body.pop("data"),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILED)
+def test_what_a_bad_reply_cost_is_counted_as_it_tells(
+    entry_point: EntryPoint, clock: Clock, kind: str
+) -> None:
+    entry_point.make(OPENAI, dimensions=4, batch_size=2, max_concurrency=1, encoding_format="float")
+    fake_server = entry_point.fake_server
+    fake_server.answer = emulator.answer
+    entry_point.documents(["a", "b"])
+    good = entry_point.client.usage
+
+    def answer(request: emulator.Request) -> emulator.Reply:
+        reply = emulator.answer(request)
+        body = json.loads(reply.body)
+        SPOILED[kind](body)
+        return reply._replace(body=json.dumps(body).encode())
+
+    fake_server.answer = answer
+    with pytest.raises(ReplyError) as caught:
+        entry_point.documents(["a", "b"])
+    assert good.total_tokens > 0
+    assert good.usd_spent > 0
+    assert entry_point.client.usage == good + good
+    assert caught.value.partial is not None
+    assert caught.value.partial.usage == good
+
+
+def test_a_bad_reply_that_tells_no_cost_is_counted_as_a_request(
+    entry_point: EntryPoint,
+) -> None:
+    entry_point.make(OPENAI)
+    entry_point.fake_server.answer = lambda _: emulator.Reply(200, {}, b"<html>no</html>")
+    with pytest.raises(ReplyError):
+        entry_point.documents(["a"])
+    assert entry_point.client.usage == Usage(requests=1)
