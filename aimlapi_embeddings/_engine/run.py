@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeAlias
 
 from aimlapi_embeddings._engine.flow import Call, embed_part
 from aimlapi_embeddings._engine.refusals import Part
+from aimlapi_embeddings._engine.runtime import Runtime
 from aimlapi_embeddings._engine.steps import Deliver, Run, Send, Sleep, Step, Wait
 from aimlapi_embeddings._engine.waiting import ThreadCaller
 from aimlapi_embeddings._errors import AIMLAPIError
@@ -123,6 +124,12 @@ def _advance(go_on: Callable[[Any], Step], value: Any) -> Step | None:
         return None
 
 
+def _count_interrupted(step: Send, attempt: Attempt, runtime: Runtime) -> None:
+    """Count a request whose reply nobody waits for any more, if it was sent."""
+    step.sent = attempt.sent
+    runtime.meter.add(Usage(requests=int(attempt.sent)))
+
+
 def drive(part: Part, call: Call, caller: ThreadCaller, deliver: Callable[[Deliver], None]) -> None:
     """Embed a part in this thread, performing each step that its flow asks for."""
     flow, runtime, over = embed_part(part, call), call.runtime, caller.over
@@ -142,13 +149,11 @@ def drive(part: Part, call: Call, caller: ThreadCaller, deliver: Callable[[Deliv
                     raise _Stopped from None
                 except AIMLAPIError as error:
                     if over.is_set() and attempt.broken_off:  # cancelled: no fault of the server
-                        step.sent = attempt.sent
-                        runtime.meter.add(Usage(requests=int(attempt.sent)))
+                        _count_interrupted(step, attempt, runtime)
                         raise _Stopped from None
                     step = _advance(flow.throw, error)
                 except BaseException:  # Ctrl-C, in a call of one request
-                    step.sent = attempt.sent
-                    runtime.meter.add(Usage(requests=int(attempt.sent)))
+                    _count_interrupted(step, attempt, runtime)
                     raise
                 else:
                     step = _advance(flow.send, reply)
@@ -210,8 +215,7 @@ async def drive_async(part: Part, call: Call, deliver: Callable[[Deliver], None]
                 except AIMLAPIError as error:
                     step = _advance(flow.throw, error)
                 except BaseException:  # cancelled
-                    step.sent = attempt.sent
-                    runtime.meter.add(Usage(requests=int(attempt.sent)))
+                    _count_interrupted(step, attempt, runtime)
                     raise
                 else:
                     step = _advance(flow.send, reply)
