@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from html import escape
@@ -62,6 +61,8 @@ def supported_models() -> Models:
 
 def nearest(name: object, names: Iterable[str]) -> str | None:
     """Find the name that was most likely meant; None when none is near."""
+    import difflib  # which takes a millisecond, and only mistakes need it
+
     found = difflib.get_close_matches(str(name), list(names), n=1, cutoff=_NEAR)
     return found[0] if found else None
 

@@ -32,19 +32,19 @@ _NOT_SENT = frozenset(("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyEr
 # What a client of the user's own says when it cannot be used at all; and whether it may have sent.
 _UNUSABLE = (
     (
-        re.compile(r"(?:client|session) (?:has been|is) closed", re.I),
+        r"(?i)(?:client|session) (?:has been|is) closed",
         "the HTTP client that was given is closed; make a new one, or leave it out",
         False,
     ),
     (
-        re.compile(r"event loop|different loop", re.I),
+        r"(?i)event loop|different loop",
         "the HTTP client that was given was used in another event loop, to which its connections "
         "belong; make one for each loop, or leave it out",
         True,
     ),
 )
 # A proxy's answer to CONNECT, but for those that may be another one the next time.
-_REFUSED_BY_PROXY = re.compile("ProxyError: (?!408|425|429)[34]")
+_REFUSED_BY_PROXY = "ProxyError: (?!408|425|429)[34]"
 _NO_SUCH_HOST = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")}
 # Why a certificate is refused, by OpenSSL's number: openssl/x509_vfy.h, X509_V_ERR_*.
 _REFUSED_CERTIFICATES: dict[int | None, str] = {
@@ -64,12 +64,12 @@ _NOT_TRUSTED = (
 # one, may pass.
 _REFUSED_TLS = (
     (
-        re.compile("WRONG_VERSION_NUMBER|HTTP_REQUEST|RECORD_LAYER_FAILURE"),
+        "WRONG_VERSION_NUMBER|HTTP_REQUEST|RECORD_LAYER_FAILURE",
         "the server does not speak TLS there; check the port and the https:// of base_url, or the "
         "https:// of the proxy's own URL",
     ),
     (
-        re.compile(
+        (
             "CERTIFICATE_REQUIRED|ALERT_(?:BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_|ACCESS_DENIED|"
             "UNSUPPORTED_CERTIFICATE)"
         ),
@@ -77,7 +77,7 @@ _REFUSED_TLS = (
         "http_client and an async_http_client that have a valid one",
     ),
     (
-        re.compile(
+        (
             "ALERT_(?:HANDSHAKE_FAILURE|PROTOCOL_VERSION|INSUFFICIENT_SECURITY)|UNRECOGNIZED_NAME|"
             "UNSUPPORTED_PROTOCOL|NO_(?:SHARED_CIPHER|PROTOCOLS_AVAILABLE)"
         ),
@@ -160,7 +160,7 @@ def _unusable(error: BaseException) -> tuple[str, bool] | None:
     """Say why a client of the user's own cannot be used, and whether it may have sent something."""
     if type(error) is RuntimeError:
         for pattern, remedy, may_be_sent in _UNUSABLE:
-            if pattern.search(str(error)):
+            if re.search(pattern, str(error)):
                 return remedy, may_be_sent
     return None
 
@@ -192,11 +192,11 @@ def _remedy(error: BaseException, what: str) -> str | None:
             return _REFUSED_CERTIFICATES.get(getattr(link, "verify_code", None), _NOT_TRUSTED)
         if isinstance(link, ssl.SSLError):
             for pattern, remedy in _REFUSED_TLS:
-                if pattern.search(str(getattr(link, "reason", ""))):
+                if re.search(pattern, str(getattr(link, "reason", ""))):
                     return remedy
         if isinstance(link, socket.gaierror) and link.errno in _NO_SUCH_HOST:
             return "the host name does not exist; check base_url, or the proxy's name"
-    if _REFUSED_BY_PROXY.match(what):
+    if re.match(_REFUSED_BY_PROXY, what):
         return (
             "the proxy refuses the connection; check the user name and password in HTTPS_PROXY or "
             "ALL_PROXY, or name the host in NO_PROXY"

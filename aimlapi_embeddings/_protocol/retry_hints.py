@@ -22,25 +22,24 @@ from aimlapi_embeddings._protocol.error_body import find_message
 # seconds"; "PT30S" of ISO 8601.
 _UNIT = r"(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)(?![a-z])"
 _AMOUNT = rf"(\d{{1,9}}(?:\.\d{{1,9}})?|\b(?:an?|one)\b)\s*{_UNIT}"
-_DURATION = re.compile(r"(?:pt)?((?:\d+(?:\.\d+)?\s*[a-z]+\s*)+)", re.I)
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.I)
-_WHOLE_UNIT = re.compile(_UNIT, re.I)
+_DURATION = r"(?i)(?:pt)?((?:\d+(?:\.\d+)?\s*[a-z]+\s*)+)"
+_PART = r"(?i)(\d+(?:\.\d+)?)\s*([a-z]+)"
+_WHOLE_UNIT = rf"(?i){_UNIT}"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_WORDS = re.compile(
+_WORDS = (
+    r"(?i)"
     r"(?:try (?:your request |it )?again|retry(?: your request| the request)?|retrying|wait|"
     r"(?<!not )available|(?<!connection )(?<!was )resets?)"
     r"(?: again| later)?,? ?(?:in|after|for|within)?\s*"
     r"(?:about |approximately |around )?"
-    rf"((?:{_AMOUNT}[\s,]*(?:and )?)+)",
-    re.I,
+    rf"((?:{_AMOUNT}[\s,]*(?:and )?)+)"
 )
 # Chinese and Japanese: "after 20 seconds".
-_HAN_WORDS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(秒|分|小时|小時|時)[钟鐘間]?(?:之|以)?[后後]")
+_HAN_WORDS = r"(\d{1,9}(?:\.\d{1,9})?)\s*(秒|分|小时|小時|時)[钟鐘間]?(?:之|以)?[后後]"
 _HAN_UNITS = {"秒": 1.0, "分": 60.0, "小时": 3600.0, "小時": 3600.0, "時": 3600.0}
-_RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"(\d{1,9}(?:\.\d{1,9})?)s"')
-_RETRY_FIELD = re.compile(
-    r'"retry_?after(?:_?(ms|milliseconds|s|seconds?))?"\s*:\s*"?(\d{1,12}(?:\.\d{1,9})?)[",}\s]',
-    re.I,
+_RETRY_DELAY = r'"retryDelay"\s*:\s*"(\d{1,9}(?:\.\d{1,9})?)s"'
+_RETRY_FIELD = (
+    r'(?i)"retry_?after(?:_?(ms|milliseconds|s|seconds?))?"\s*:\s*"?(\d{1,12}(?:\.\d{1,9})?)[",}\s]'
 )
 # Only the beginning of an error page can hold the words; the rest of a large one is not searched.
 _SEARCHED = 8192  # characters
@@ -100,14 +99,14 @@ def read_retry_hint(
 
 def _wait_in(text: str) -> float | None:
     """Read the wait that a body asks for, in a field or in words."""
-    if match := _RETRY_DELAY.search(text):
+    if match := re.search(_RETRY_DELAY, text):
         return float(match[1])
-    if match := _RETRY_FIELD.search(text):
+    if match := re.search(_RETRY_FIELD, text):
         return float(match[2]) * (0.001 if (match[1] or "").startswith("m") else 1.0)
-    if match := _WORDS.search(text):
+    if match := re.search(_WORDS, text):
         parts = re.findall(_AMOUNT, match[1], re.I)
         return sum((float(n) if n[0].isdigit() else 1.0) * _seconds_of(unit) for n, unit in parts)
-    if match := _HAN_WORDS.search(text):
+    if match := re.search(_HAN_WORDS, text):
         return float(match[1]) * _HAN_UNITS[match[2]]
     return None
 
@@ -140,9 +139,9 @@ def _until(value: str, now: float) -> float | None:
         if seconds > _EPOCH * 1000:  # milliseconds since 1970
             seconds /= 1000
         return seconds - now if seconds > _EPOCH else seconds
-    if match := _DURATION.fullmatch(value):
-        parts = _PART.findall(match[1])
-        if all(_WHOLE_UNIT.fullmatch(unit) for _, unit in parts):
+    if match := re.fullmatch(_DURATION, value):
+        parts = re.findall(_PART, match[1])
+        if all(re.fullmatch(_WHOLE_UNIT, unit) for _, unit in parts):
             return sum(float(number) * _seconds_of(unit) for number, unit in parts)
     try:
         moment = datetime.fromisoformat(value)

@@ -1,4 +1,8 @@
-"""What does the server's message mean: too large, a quota used up, or the same as another one?"""
+"""What does the server's message mean: too large, a quota used up, or the same as another one?
+
+Patterns are strings, which `re` compiles at the first error that is read. Those of all modules that
+read errors would take 5 ms at import.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,14 @@ _SIZE = (
     r"tokens?|inputs?|items?|elements?|texts?|batch|array|characters?|length|size|content|payload|"
     r"body|entity|instances?|request (?:is )?too (?:large|long|big)"
 )
-_SPEAKS_OF_SIZE = re.compile(rf"(?=.*\b(?:{_TOO}))(?=.*\b(?:{_SIZE})\b)", re.I | re.S)
+_SPEAKS_OF_SIZE = rf"(?is)(?=.*\b(?:{_TOO}))(?=.*\b(?:{_SIZE})\b)"
 # These can be of the wrong size too, but a smaller batch does not cure them.
-_SPEAKS_OF_A_FIELD = re.compile(r"dimension|encoding_format|task_type|input_type|\btitle\b", re.I)
+_SPEAKS_OF_A_FIELD = r"(?i)dimension|encoding_format|task_type|input_type|\btitle\b"
 
 # A 5xx is one of size only when it names the request's own size. Its other limits (of time,
 # connections, requests, memory) are the server's, and repeating may help.
-_OWN_SIZE = re.compile(
+_OWN_SIZE = (
+    r"(?is)"
     r"invalid input length|only supports? (?:one|a single|1) input|message larger than max|"
     # PyTorch's, of a text that is longer than a model of BERT's kind has positions for.
     r"index out of range in self|size of tensor a \(\d+\) must match the size of tensor b|"
@@ -31,48 +36,47 @@ _OWN_SIZE = re.compile(
     r"content|entity|request (?:is )?too (?:large|long|big))\b)|"
     # Chinese: too long, too large, too many, exceeds, at most; length, batch, texts, input.
     r"(?=.*(?:\u8fc7[\u957f\u5927\u591a]|\u8d85[\u8fc7\u51fa\u9650\u957f]|\u6700[\u5927\u591a]|\u4e0a\u9650))"
-    r"(?=.*(?:\u957f\u5ea6|\u6279|\u6587\u672c|\u8f93\u5165|\u6570\u7ec4|\u5b57\u7b26|tokens?))",
-    re.I | re.S,
+    r"(?=.*(?:\u957f\u5ea6|\u6279|\u6587\u672c|\u8f93\u5165|\u6570\u7ec4|\u5b57\u7b26|tokens?))"
 )
-_SERVER_LIMIT = re.compile(
+_SERVER_LIMIT = (
+    r"(?i)"
     r"deadline|time-?out|timed out|time limit|retries|connections?\b|concurren|requests\b|queue|"
     r"attempts|overload|rate.?limit|per[ -]?(?:second|minute|hour|day)|quota|memory|header|"
     # Chinese: time-out, concurrency, frequency, limited rate, quota, too many requests, memory.
-    r"\u8d85\u65f6|\u5e76\u53d1|\u9891|\u9650\u6d41|\u914d\u989d|\u8bf7\u6c42(?:\u8fc7\u591a|\u6570|\u6b21\u6570)|\u5185\u5b58|\u663e\u5b58|\u6bcf[\u79d2\u5206\u65e5]",
-    re.I,
+    r"\u8d85\u65f6|\u5e76\u53d1|\u9891|\u9650\u6d41|\u914d\u989d|\u8bf7\u6c42(?:\u8fc7\u591a|\u6570|\u6b21\u6570)|\u5185\u5b58|\u663e\u5b58|\u6bcf[\u79d2\u5206\u65e5]"
 )
 
-_USED = re.compile(r"\bused:? *\d", re.I)
-_LIMIT = re.compile(r"\blimit:? *([\d,_]+)", re.I)
-_REQUESTED = re.compile(r"\brequested:? *([\d,_]+)", re.I)
-_TOO_LARGE = re.compile(
+_USED = r"(?i)\bused:? *\d"
+_LIMIT = r"(?i)\blimit:? *([\d,_]+)"
+_REQUESTED = r"(?i)\brequested:? *([\d,_]+)"
+_TOO_LARGE = (
+    r"(?is)"
     r"\btoo large\b|"
     r"(?=.*\b(?:max(?:imum)?\b|at most|exceed|too many|more than))"
     r"(?=.*\b(?:tokens?|inputs?|texts?|items?)\b)"
-    r".*\b(?:per|in (?:a|one|the|this)(?: single)?) (?:request|batch|call)\b",
-    re.I | re.S,
+    r".*\b(?:per|in (?:a|one|the|this)(?: single)?) (?:request|batch|call)\b"
 )
 
 # Codes and types by which a server says that the account has to be changed first.
-_QUOTA_CODES = re.compile(
+_QUOTA_CODES = (
+    r"(?i)"
     r"insufficient[_ ]?(?:user[_ ]?)?(?:quota|balance|funds|credits?)|billing[_ ]?hard[_ ]?limit|"
-    r"billing[_ ]?not[_ ]?active|free[_ ]?tier[_ ]?only|quota[_ ]?exhausted|arrearage",
-    re.I,
+    r"billing[_ ]?not[_ ]?active|free[_ ]?tier[_ ]?only|quota[_ ]?exhausted|arrearage"
 )
-_QUOTA_WORDS = re.compile(
+_QUOTA_WORDS = (
+    r"(?is)"
     r"(?:ran|run|running) out of (?:funds|credits?|balance|quota)|out of (?:funds|credits)|"
     r"balance (?:is )?(?:too low|used up|exhausted|insufficient|not enough)|"
     r"not enough (?:funds|credits|balance|quota)|exceeded your current quota|billing hard limit|"
     r"free[ -](?:tier|quota|allowance|credits?|plan|trial)\b.*"
     r"\b(?:used up|exhausted|exceeded|reached|expired|over|spent)|"
     r"(?:used up|exhausted|exceeded|reached|spent)\b.*\bfree[ -]"
-    r"(?:tier|quota|allowance|credits?|plan|trial)",
-    re.I | re.S,
+    r"(?:tier|quota|allowance|credits?|plan|trial)"
 )
-_SOON = re.compile(
+_SOON = (
+    r"(?i)"
     r"per[ -]?(?:min|sec)|/ ?min\b|\b[rt]pm\b|(?:retry|try again) (?:in|after)\b|retryDelay|"
-    r"rate.?limit|too many requests|slow down",
-    re.I,
+    r"rate.?limit|too many requests|slow down"
 )
 _ACCOUNT_STATUSES = frozenset({402, 403, 429})
 # These speak of the key, the account, the address, the moment or the headers, and of no content.
@@ -88,13 +92,13 @@ def is_too_large(status: int, message: str) -> bool:
     if 400 <= status < 500 and status not in _NOT_OF_CONTENT:
         return speaks_of_size(message)
     if status >= 500:
-        return _OWN_SIZE.search(message) is not None and not _SERVER_LIMIT.search(message)
+        return re.search(_OWN_SIZE, message) is not None and not re.search(_SERVER_LIMIT, message)
     return False
 
 
 def speaks_of_size(message: str) -> bool:
     """Tell whether a refusal of the request's content can be cured by a smaller request."""
-    return bool(_SPEAKS_OF_SIZE.search(message)) and not _SPEAKS_OF_A_FIELD.search(message)
+    return bool(re.search(_SPEAKS_OF_SIZE, message)) and not re.search(_SPEAKS_OF_A_FIELD, message)
 
 
 def _exceeds_its_limit(message: str) -> bool:
@@ -103,11 +107,11 @@ def _exceeds_its_limit(message: str) -> bool:
     OpenAI: "Request too large for ... (TPM): Limit 400, Requested 1040". A budget that others have
     used is "Rate limit reached for ...: Limit 400, Used 300, Requested 200", and waiting helps.
     """
-    if _USED.search(message):
+    if re.search(_USED, message):
         return False
-    limit, requested = _LIMIT.search(message), _REQUESTED.search(message)
+    limit, requested = re.search(_LIMIT, message), re.search(_REQUESTED, message)
     exceeded = limit and requested and _whole(requested[1]) > _whole(limit[1])
-    return bool(exceeded or _TOO_LARGE.search(message))
+    return bool(exceeded or re.search(_TOO_LARGE, message))
 
 
 def _whole(digits: str) -> int:
@@ -120,13 +124,15 @@ def quota_exhausted(status: int, found: ErrorBody, retry_after: float | None) ->
     error = found.data.get("error") if isinstance(found.data, dict) else None
     places = [place for place in (found.data, error) if isinstance(place, dict)]
     named = [place.get(key) for place in places for key in ("code", "type", "status", "name")]
-    if any(_QUOTA_CODES.search(text) for text in (found.message, *named) if isinstance(text, str)):
+    if any(
+        re.search(_QUOTA_CODES, text) for text in (found.message, *named) if isinstance(text, str)
+    ):
         return True
-    if retry_after or not _QUOTA_WORDS.search(found.message):
+    if retry_after or not re.search(_QUOTA_WORDS, found.message):
         return False
     # Google words a budget per minute like a quota that is used up, and says when to come back.
     details = [place.get("details") for place in places]
-    return not _SOON.search(found.message) and not _SOON.search(str(details))
+    return not re.search(_SOON, found.message) and not re.search(_SOON, str(details))
 
 
 def reason(message: str) -> str:
@@ -135,14 +141,14 @@ def reason(message: str) -> str:
     Quoted parts, ids and numbers differ from text to text; they are left out.
     """
     for pattern in _VARYING:
-        message = pattern.sub("", message)
+        message = re.sub(pattern, "", message)
     return " ".join(message.lower().split())
 
 
 _VARYING = (
     # A quotation that the cut of a long message left open ends with the message.
-    re.compile(r'"[^"]*(?:"|$)|“[^”]*(?:”|$)|«[^»]*(?:»|$)|`[^`]*(?:`|$)'),
-    re.compile(r"(?<!\w)'[^']*(?:'|$)"),  # no apostrophe, as in "doesn't"
-    re.compile(r"\b[0-9a-f]{8,}\b|\b(?=[\w-]*\d)[\w-]{6,}\b", re.I),  # ids
-    re.compile(r"\d+"),
+    r'"[^"]*(?:"|$)|“[^”]*(?:”|$)|«[^»]*(?:»|$)|`[^`]*(?:`|$)',
+    r"(?<!\w)'[^']*(?:'|$)",  # no apostrophe, as in "doesn't"
+    r"(?i)\b[0-9a-f]{8,}\b|\b(?=[\w-]*\d)[\w-]{6,}\b",  # ids
+    r"\d+",
 )
