@@ -28,11 +28,13 @@ def name_nodes(
         yield
     except BaseException as error:
         arrived = finished(error)
-        for node, vector in zip(nodes, arrived, strict=False):
+        if len(arrived) != len(nodes):  # its positions are not those of the nodes
+            raise
+        for node, vector in zip(nodes, arrived, strict=True):
             if vector is not None:
                 node.embedding = vector
         indices = getattr(error, "indices", ()) if isinstance(error, AIMLAPIError) else ()
-        at_fault = [nodes[i] for i in indices] if len(arrived) == len(nodes) else []
+        at_fault = [nodes[i] for i in indices]
         if at_fault:
             shown = "; ".join(map(_name, at_fault[:_MOST_NODES_NAMED]))
             more = len(at_fault) - _MOST_NODES_NAMED

@@ -1,4 +1,4 @@
-"""What is finished and paid for outlasts the errors that end a call, and those of the framework."""
+"""What is finished and paid for is not lost when the framework, a handler or a store raises."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from aimlapi_embeddings._engine.meter import track_usage
 from aimlapi_embeddings._protocol.vectors import VectorBuffer
-from aimlapi_embeddings._result import PartialResult, attach_partial, partial_of
+from aimlapi_embeddings._result import PartialResult, attach_partial
 from aimlapi_embeddings._types import Vector
 
 # Seconds by which storing what is finished may delay a cancellation.
@@ -18,14 +18,16 @@ _LONGEST = 1.0
 def keeping_finished() -> Iterator[list[Vector]]:
     """Give a list for vectors; an error that is raised when they are in it carries them.
 
-    An error of the client has a `partial` of its own, and keeps it.
+    The error of a call that brought no vectors keeps the `partial` that it has. One that is raised
+    after the call is of others, such as a handler that embeds too, and a `partial` that it has is
+    of other texts.
     """
     vectors: list[Vector] = []
     with track_usage() as usage:
         try:
             yield vectors
         except BaseException as error:
-            if vectors and partial_of(error) is None:
+            if vectors:
                 attach_partial(error, lambda: PartialResult(_buffer_of(vectors), usage.snapshot()))
             raise
 

@@ -1,4 +1,4 @@
-"""LlamaIndex: what is finished and paid for outlasts handlers, stores and interruptions."""
+"""LlamaIndex: what is paid for is kept when a handler or store raises, or the call is cancelled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.schema import TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
 
-from aimlapi_embeddings import BadRequestError, emulator
+from aimlapi_embeddings import AIMLAPIError, BadRequestError, emulator
+from aimlapi_embeddings._result import attach_partial, nothing_finished
 from llama_index_aimlapi_embeddings import EmbeddingUsageEvent
 from tests.support.entry_points import OPENAI, EntryPoint, FakeServer, Mode
 
@@ -51,6 +52,16 @@ class Raising(LlamaDebugHandler):
             raise RuntimeError("a handler's own")
 
 
+class RaisingOfAnotherCall(LlamaDebugHandler):
+    """A handler that embeds by itself: its error holds vectors of other texts."""
+
+    def on_event_end(self, event_type: Any, payload: Any = None, **_: Any) -> None:
+        if payload and EventPayload.EMBEDDINGS in payload:
+            error = AIMLAPIError("of another call")
+            attach_partial(error, lambda: nothing_finished(["another text"]))
+            raise error
+
+
 @pytest.mark.parametrize(
     ("options", "kind"),
     [
@@ -59,8 +70,16 @@ class Raising(LlamaDebugHandler):
             lambda: {"callback_manager": CallbackManager([Raising(print_trace_on_end=False)])},
             RuntimeError,
         ),
+        (
+            lambda: {
+                "callback_manager": CallbackManager(
+                    [RaisingOfAnotherCall(print_trace_on_end=False)]
+                )
+            },
+            AIMLAPIError,
+        ),
     ],
-    ids=["a store", "a handler"],
+    ids=["a store", "a handler", "a handler that embeds"],
 )
 def test_an_error_of_others_carries_all_vectors(
     llama_index: EntryPoint, options: Callable[[], dict[str, Any]], kind: type[Exception]
