@@ -47,12 +47,13 @@ _progress: ContextVar[Progress | None] = ContextVar("_progress", default=None)
 # Texts in one event of the framework: more than most calls have, so that there is one event.
 _WINDOW = 100_000
 
-# What a subclass replaces to embed in its own way.
+# What a subclass may replace to compute vectors itself.
 _HOOKS = tuple(
     f"_{mode}get_{what}"
     for mode in ("", "a")
     for what in ("query_embedding", "text_embedding", "text_embeddings")
 )
+_BATCH_HOOKS = ("_get_text_embeddings", "_aget_text_embeddings")
 
 _Role: TypeAlias = Literal["document", "query"]
 
@@ -352,11 +353,13 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
 
     @property
     def _is_replaced(self) -> bool:
-        """Whether a subclass embeds in its own way; then positions in errors are its own too."""
-        mine = type(self)
-        return (
-            mine._get_text_embeddings is not _Embedding._get_text_embeddings
-            or mine._aget_text_embeddings is not _Embedding._aget_text_embeddings
+        """Whether a subclass embeds batches itself; then positions in errors are its own too."""
+        return self._replaces(_BATCH_HOOKS)
+
+    @classmethod
+    def _replaces(cls, hooks: Sequence[str]) -> bool:
+        return any(
+            getattr_static(cls, hook) is not getattr_static(_Embedding, hook) for hook in hooks
         )
 
     def _finished(self, error: BaseException) -> Sequence[Embedding | None]:
@@ -390,10 +393,7 @@ class _Embedding(EmbeddingsModel, BaseEmbedding):
         if self.embeddings_cache is None:
             return None
         namespace = self.client.cache_namespace
-        if any(
-            getattr_static(type(self), hook) is not getattr_static(_Embedding, hook)
-            for hook in _HOOKS
-        ):  # a subclass that embeds in its own way has vectors of its own
+        if self._replaces(_HOOKS):  # its vectors differ from ours
             namespace += "-" + hashlib.sha256(str(self.to_dict()).encode()).hexdigest()[:16]
         collection = f"embeddings-{namespace}-{role}"
         return CachedVectors(self.embeddings_cache, collection, self.client.dimensions)
