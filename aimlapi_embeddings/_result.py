@@ -107,7 +107,7 @@ class EmbeddingResult:
     @property
     def vectors(self) -> list[Vector]:
         """The n vectors as lists of d Python floats. Made once, on first use."""
-        with self._outlasting():
+        with self._keeping_vectors():
             return cast(list[Vector], self._buffer.vectors())
 
     async def avectors(self) -> list[Vector]:
@@ -115,12 +115,12 @@ class EmbeddingResult:
 
         Making lists of 20,000 vectors of 1,536 numbers takes a second.
         """
-        with self._outlasting():
+        with self._keeping_vectors():
             made = await in_slices(self._buffer.making_vectors(), collect=True)
         return cast(list[Vector], made)
 
     @contextmanager
-    def _outlasting(self) -> Iterator[None]:
+    def _keeping_vectors(self) -> Iterator[None]:
         """Keep all vectors in the error that interrupts the making of lists."""
         try:
             yield
@@ -224,6 +224,12 @@ def attach_partial(error: BaseException, partial: Callable[[], PartialResult]) -
     """
     with suppress(AttributeError):  # an exception of the user's with slots
         error.partial = partial()  # type: ignore[attr-defined]
+
+
+def nothing_finished(texts: object = ()) -> PartialResult:
+    """Return a place without a vector for each text; for an error before any request."""
+    places = len(texts) if isinstance(texts, Sequence) and not isinstance(texts, str) else 0
+    return PartialResult(VectorBuffer(places), Usage())
 
 
 def partial_of(error: BaseException) -> PartialResult | None:

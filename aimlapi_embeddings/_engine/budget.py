@@ -170,7 +170,7 @@ class Budget:
 def _exceeded(option: str, limits: Limits, ledger: _Ledger, needed: float) -> BudgetExceededError:
     unit = option.removeprefix("max_")
     limit: float = getattr(limits, option)
-    # Sums of dollars leave rests far below a credit, which would be told as an amount.
+    # Sums of dollars have rounding errors far below a credit, which would be shown as an amount.
     spent: float = round(getattr(ledger, f"spent_{unit}"), _DIGITS)
     in_flight: float = max(0, round(getattr(ledger, f"reserved_{unit}"), _DIGITS))
     return BudgetExceededError(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aimlapi_embeddings._engine import report
-from aimlapi_embeddings._engine.collect import Collector, nothing_finished
+from aimlapi_embeddings._engine.collect import Collector
 from aimlapi_embeddings._engine.flow import Call
 from aimlapi_embeddings._engine.inputs import check_titles_fit, checking_texts
 from aimlapi_embeddings._engine.long_texts import Shortener
@@ -28,6 +28,7 @@ from aimlapi_embeddings._protocol.request import (
     too_long_rule,
 )
 from aimlapi_embeddings._protocol.vectors import VectorBuffer
+from aimlapi_embeddings._result import nothing_finished
 from aimlapi_embeddings._slices import Work, at_once
 from aimlapi_embeddings._telemetry import Trace
 from aimlapi_embeddings._types import Estimate, Progress, Role, Row, TaskType, Usage, Vector

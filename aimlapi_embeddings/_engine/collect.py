@@ -28,12 +28,6 @@ def check_same_size(row: Row, size: int | None) -> int:
     return found
 
 
-def nothing_finished(texts: object = ()) -> PartialResult:
-    """Return a place without a vector for each text; for an error before any request."""
-    places = len(texts) if isinstance(texts, Sequence) and not isinstance(texts, str) else 0
-    return PartialResult(VectorBuffer(places), Usage())
-
-
 class Collector:
     """Places the vectors of one call; used in the caller's thread or event loop alone.
 

@@ -200,9 +200,9 @@ async def read_in_task(
 ) -> AsyncGenerator[T]:
     """Read a source and hand vectors over in the task that asks for them.
 
-    A stream that is closed or dropped cancels its tasks and does not await them: an event loop
-    that does not finalize generators, such as that of nest_asyncio, drops them where nothing can
-    be awaited. Whoever closes it does.
+    When it is closed or dropped, this generator cancels its tasks and does not await them: an event
+    loop that does not finalize generators, such as that of nest_asyncio, drops it where nothing can
+    be awaited. `AsyncEmbeddingStream.aclose` awaits them.
     """
     import asyncio  # which takes 20 ms that sync callers need not wait
 

@@ -15,7 +15,6 @@ from aimlapi_embeddings._engine.calls import (
     tell_of_first,
     too_long,
 )
-from aimlapi_embeddings._engine.collect import nothing_finished
 from aimlapi_embeddings._engine.flow import Call
 from aimlapi_embeddings._engine.inputs import check_source
 from aimlapi_embeddings._engine.pacing import Caller, Lane
@@ -30,6 +29,7 @@ from aimlapi_embeddings._errors import AIMLAPIError, ConfigurationError
 from aimlapi_embeddings._protocol.options import Options, check_integer, expected_size
 from aimlapi_embeddings._protocol.request import CacheKeys, check_titles, role_fields, too_long_rule
 from aimlapi_embeddings._protocol.vectors import FLOAT32
+from aimlapi_embeddings._result import nothing_finished
 from aimlapi_embeddings._telemetry import Trace
 from aimlapi_embeddings._types import Role, TaskType
 

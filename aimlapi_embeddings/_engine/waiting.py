@@ -7,9 +7,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aimlapi_embeddings._engine.collect import nothing_finished
 from aimlapi_embeddings._errors import ConfigurationError
 from aimlapi_embeddings._protocol.attempt import Attempt
+from aimlapi_embeddings._result import nothing_finished
 from aimlapi_embeddings._wake_up import Flag, ThreadWaiter
 
 if TYPE_CHECKING:
