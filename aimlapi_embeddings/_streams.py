@@ -13,7 +13,7 @@ from collections.abc import (
     Set,
 )
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar
 
 from aimlapi_embeddings._engine.stream_run import ended
 from aimlapi_embeddings._engine.stream_window import Window
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class _Told:
-    """What a stream tells of itself."""
+class _Stream:
+    """What streams of both modes share: what they have cost, and the texts without a vector."""
+
+    _other_reader: ClassVar[str]
 
     def __init__(self, window: Window[Any]) -> None:
         self._window = window
@@ -34,8 +36,16 @@ class _Told:
     def __reduce__(self) -> NoReturn:
         raise TypeError(
             f"{type(self).__name__} cannot be copied or pickled: its source and its requests in "
-            "flight are in one place. Pickle the client instead, and begin a stream there."
+            "flight belong to one process. Pickle the client instead, and begin a stream there."
         )
+
+    def _refuse_second_reader(self, *, is_read: bool) -> None:
+        """Raise when another caller is reading this stream."""
+        if is_read:
+            raise RuntimeError(
+                f"this stream is being read already, by another {self._other_reader}, or by what "
+                "called its own source or progress. Only one at a time may read or close it."
+            ) from None
 
     @property
     def usage(self) -> Usage:
@@ -56,13 +66,15 @@ class _Told:
         return self._window.invalid_count
 
 
-class EmbeddingStream(_Told, Iterator[T], Generic[T]):
+class EmbeddingStream(_Stream, Iterator[T], Generic[T]):
     """Vectors, or results, in the order of the texts; see `EmbeddingsClient.embed_iter`.
 
     It reads its source and sends requests only while it is asked for more; requests in flight go on
     in between. It ends with its source, with an error, and with `close`; whoever leaves the loop
     early closes it, by `with` or by dropping it.
     """
+
+    _other_reader = "thread"
 
     def __init__(self, steps: Generator[T, None, None], window: Window[Any]) -> None:
         super().__init__(window)
@@ -71,8 +83,8 @@ class EmbeddingStream(_Told, Iterator[T], Generic[T]):
     def __next__(self) -> T:
         try:
             return next(self._steps)
-        except ValueError:
-            self._check_rests()
+        except ValueError:  # of a generator that is running
+            self._check_reader()
             raise
 
     def close(self) -> None:
@@ -83,17 +95,13 @@ class EmbeddingStream(_Told, Iterator[T], Generic[T]):
         """
         try:
             self._steps.close()
-        except ValueError:
-            self._check_rests()
+        except ValueError:  # of a generator that is running
+            self._check_reader()
             raise
 
-    def _check_rests(self) -> None:
-        """Say who may read and close a stream, where it is being read just now."""
-        if inspect.getgeneratorstate(self._steps) == inspect.GEN_RUNNING:
-            raise RuntimeError(
-                "this stream is being read already, by another thread, or by what called its own "
-                "source or progress. It is read and closed by one at a time."
-            ) from None
+    def _check_reader(self) -> None:
+        is_read = inspect.getgeneratorstate(self._steps) == inspect.GEN_RUNNING
+        self._refuse_second_reader(is_read=is_read)
 
     def __enter__(self) -> Self:
         return self
@@ -102,12 +110,14 @@ class EmbeddingStream(_Told, Iterator[T], Generic[T]):
         self.close()
 
 
-class AsyncEmbeddingStream(_Told, AsyncIterator[T], Generic[T]):
+class AsyncEmbeddingStream(_Stream, AsyncIterator[T], Generic[T]):
     """Vectors, or results, in the order of the texts; see `EmbeddingsClient.aembed_iter`.
 
     Like `EmbeddingStream`. It belongs to the event loop in which its first vector was asked for.
     Where a wait for a vector is cancelled, the stream ends.
     """
+
+    _other_reader = "task"
 
     def __init__(
         self, steps: AsyncGenerator[T, None], window: Window[Any], tasks: Set[Task[None]]
@@ -122,7 +132,7 @@ class AsyncEmbeddingStream(_Told, AsyncIterator[T], Generic[T]):
                 "this stream has ended with the event loop in which it was begun, before all of "
                 "its texts were embedded; begin one in this loop."
             )
-        self._check_rests()
+        self._refuse_second_reader(is_read=self._steps.ag_running)
         step: Awaitable[T] = self._steps.__anext__()
         return step
 
@@ -132,18 +142,10 @@ class AsyncEmbeddingStream(_Told, AsyncIterator[T], Generic[T]):
         Raises:
             RuntimeError: It is being read, by another task or by what called this.
         """
-        self._check_rests()
+        self._refuse_second_reader(is_read=self._steps.ag_running)
         self._window.is_closed = True
         await self._steps.aclose()
         await ended(self._tasks)
-
-    def _check_rests(self) -> None:
-        """Say who may read and close a stream, where it is being read just now."""
-        if self._steps.ag_running:
-            raise RuntimeError(
-                "this stream is being read already, by another task, or by what called its own "
-                "source or progress. It is read and closed by one at a time."
-            )
 
     async def __aenter__(self) -> Self:
         return self
