@@ -303,8 +303,7 @@ class EmbeddingsModel(DocumentStreams, BaseModel):
             # What has changed alone: other threads may assign other fields meanwhile, as
             # LlamaIndex does whenever an index is given its model.
             self.__dict__.update(_changed(before[0], trial.__dict__))
-            given = self.__pydantic_fields_set__ | trial.__pydantic_fields_set__
-            object.__setattr__(self, "__pydantic_fields_set__", given)
+            self.__pydantic_fields_set__.update(trial.__pydantic_fields_set__)
             private = trial.__pydantic_private__
             if self.__pydantic_private__ is None or private is None:
                 object.__setattr__(self, "__pydantic_private__", private)
