@@ -76,9 +76,10 @@ def run_threads(call: Call, caller: ThreadCaller, sink: Sink) -> None:
 
 
 def told_from_an_end(error: StopIteration | StopAsyncIteration) -> RuntimeError:
-    """Return what is raised instead: a loop of the caller's would end as if all was done.
+    """Return the error that is raised in place of one that means the end of an iterator.
 
-    In generators and coroutines Python does the same, but loses what was finished.
+    Raised as it is, it would end a loop of the caller's, such as `map`, without an error. Python
+    does the same in generators and coroutines, but its error would not hold what was finished.
     """
     return RuntimeError(
         f"a {type(error).__name__} was raised by what this was given: a source, progress, rate "

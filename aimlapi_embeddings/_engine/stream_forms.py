@@ -56,7 +56,7 @@ class Bill:
         self.usage = Usage()
         self.served = Served()
         self.request_ids: list[str] = []
-        self._cost = Usage()  # like the ids, since they were taken
+        self._cost = Usage()  # this and the ids below: since `take` was called last
         self._ids: list[str] = []
 
     def add(self, usage: Usage) -> None:
@@ -64,8 +64,8 @@ class Bill:
         self.usage += usage
         self._cost += usage
 
-    def came(self, served: Served, request_id: str | None) -> None:
-        """Note who sent vectors."""
+    def note_reply(self, served: Served, request_id: str | None) -> None:
+        """Note who answered, and the id of the reply."""
         self.served = served
         if request_id is not None:
             for noted in (self.request_ids, self._ids):

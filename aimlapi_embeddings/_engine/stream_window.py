@@ -196,7 +196,7 @@ class Window(Generic[T]):
         """Take what a request has brought; an error in it, or of the progress, ends the stream."""
         self.bill.add(delivery.usage)
         if delivery.rows:
-            self.bill.came(delivery.served, delivery.request_id)
+            self.bill.note_reply(delivery.served, delivery.request_id)
             self._place(delivery.indices, delivery.rows)
 
     def _place(self, places: Sequence[int], rows: Sequence[Row]) -> None:
@@ -242,7 +242,7 @@ class Window(Generic[T]):
             if self._owed:
                 self._owed -= 1
                 return Next.READ
-        if self._is_full:
+        if self._take_ready():
             return Next.HAND_OVER
         if self._failure is not None:
             raise self._failure
@@ -294,9 +294,11 @@ class Window(Generic[T]):
     def _has_room(self) -> bool:
         return self._reading and len(self._slots) < self._most
 
-    @property
-    def _is_full(self) -> bool:
-        """Take out what is ready, so that others can be read; tell whether it is handed over."""
+    def _take_ready(self) -> bool:
+        """Take out places that are ready, so that others can be read; tell whether all are there.
+
+        All are as many as are handed over at a time; before an error or the end also fewer.
+        """
         held, places, slots = self._held, self._form.places, self._slots
         while len(held) < places and slots and (slots[0].row is not None or slots[0].passes):
             held.append(self._pop())

@@ -37,7 +37,7 @@ from aimlapi_embeddings._protocol.secrets import SecretLike
 
 # Seconds after which an idle connection is closed; httpx does the same.
 _IDLE = 5.0
-# What connections are made by, beside our options; of those that are set one is to blame.
+# Environment variables that decide how connections are made; an error names those that are set.
 _VARIABLES = (
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",

@@ -3,7 +3,7 @@
 A transaction waits for the disk five times, however little it writes, and the replies of a wave
 come at once. So each batch is queued as soon as it came, before there is a thread to write it. The
 thread whose turn it is writes all that is queued, and the others find that theirs is written.
-Nobody is told so before it is on the disk.
+A write returns when its batch is on the disk.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _KEEP = f"""
         ?8
     FROM given
 """
-# Seconds to wait for the file after a write that waited in vain, until one succeeds.
+# Seconds that writes wait for the file after one has timed out, until one succeeds.
 _PATIENCE_AFTER_FAILURE = 1.0
 
 

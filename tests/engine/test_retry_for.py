@@ -1,4 +1,4 @@
-"""`retry_for`: jobs that outlast a server which is slow, or down, for longer than retries reach."""
+"""`retry_for`: jobs that go on when a server is slow, or down, for longer than retries reach."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.simulated_run import CallPlan, ClientPlan, Outcome, Run, RunP
 from tests.support.simulated_server import Rate, ServerPlan
 
 
-def test_a_job_outlasts_an_outage_that_max_retries_does_not(
+def test_a_job_goes_on_after_an_outage_that_would_end_it_with_max_retries(
     entry_point: EntryPoint, clock: Clock
 ) -> None:
     def answer(request: emulator.Request) -> emulator.Reply:
