@@ -57,9 +57,10 @@ async def give_back(*, collect: bool) -> None:
 
 
 async def in_thread(function: Callable[[], T]) -> T:
-    """Call what may block in a thread; here where none can be had.
+    """Call what may block in a thread, or in this one where no thread can be started.
 
-    So it is at the end of the interpreter, and where the system allows no more threads.
+    None can at the end of the interpreter, and where the system allows no more. The executor may
+    have queued the call even so, and make it a second time: it has to bear that.
     """
     import asyncio  # which takes 20 ms that sync callers need not wait
 

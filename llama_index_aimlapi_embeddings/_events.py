@@ -156,7 +156,7 @@ def trace_stream(
             yield progress
     except BaseException as error:
         context.run(_emit_paid, embedding.model_name, paid)
-        if isinstance(error, GeneratorExit):  # whoever leaves early has what was wanted
+        if isinstance(error, GeneratorExit):  # to leave it early is no error
             spans.span_exit(**about)
         else:
             context.run(spans.event, SpanDropEvent(span_id=span, err_str=str(error)))
@@ -227,7 +227,7 @@ def emit_events(
                     EventPayload.EMBEDDINGS: _copied(vectors[window]),
                 }
                 event.on_end(shown)
-        if heard:  # by others than are called: what they do with theirs is their own affair
+        if heard:  # copies of their own, since callbacks may change theirs
             ended = EmbeddingEndEvent(chunks=list(texts[window]), embeddings=[])
             # Unchecked: they were checked when they were decoded.
             ended.embeddings = _copied(vectors[window])

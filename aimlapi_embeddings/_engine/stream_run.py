@@ -122,7 +122,7 @@ def _end(trace: Trace | None, window: Window[Any], error: BaseException | None) 
     if trace is not None:
         bill = window.bill
         trace.sum_up(window.read, bill.usage, bill.served, bill.request_ids)
-        # Whoever leaves early has what was wanted.
+        # To leave a stream early is no error.
         trace.end(None if isinstance(error, GeneratorExit) else error)
 
 

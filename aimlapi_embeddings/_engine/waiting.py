@@ -124,7 +124,7 @@ def loop_of_task(texts: object = ()) -> asyncio.AbstractEventLoop:
     """Return the event loop that runs in this thread.
 
     Args:
-        texts: That nothing was done about, if there is none.
+        texts: Of the call; the error has a place without a vector for each.
 
     Raises:
         ConfigurationError: There is none.

@@ -25,7 +25,7 @@ _SHOWN_MESSAGE = 500  # characters
 _MANY_VALUES = re.compile(r"'[^']*'(?: \| '[^']*'){9,}")
 # Of ASCII and of Latin-1; and those that turn the direction of what follows.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")
-_SPEAKING_KEY = re.compile(r"msg|message|reason|text|detail|error", re.I)
+_KEY_OF_MESSAGES = re.compile(r"msg|message|reason|text|detail|error", re.I)
 _MOST_KEYS = 20
 _KEPT_DEPTH = 32  # levels; deeper JSON cannot be copied or pickled at the usual recursion limit
 _READ_DEPTH = 16  # levels of JSON, or of JSON inside strings, that a message is looked for in
@@ -107,15 +107,15 @@ def _message_in(data: Any, depth: int) -> str:
 
 
 def _words_in(data: Any, depth: int, key: str) -> str:
-    """Read what seems to be said to people under keys that are not known."""
+    """Read what looks like a message under keys that are not known."""
     if isinstance(data, str):
-        return data if _SPEAKING_KEY.search(key) or len(data.split()) > 1 else ""
+        return data if _KEY_OF_MESSAGES.search(key) or len(data.split()) > 1 else ""
     if depth == 0 or not isinstance(data, dict | list):
         return ""
     named = data.items() if isinstance(data, dict) else ((key, each) for each in data)
-    speaking = _SPEAKING_KEY.search(key)
+    is_message = _KEY_OF_MESSAGES.search(key)
     found = (
-        _words_in(each, depth - 1, key if speaking else name)
+        _words_in(each, depth - 1, key if is_message else name)
         for name, each in islice(named, _MOST_KEYS)
     )
     return "; ".join(list(filter(None, found))[:3])

@@ -97,7 +97,7 @@ def test_an_error_of_others_carries_all_vectors(
     assert [node.embedding for node in nodes] == expected
 
 
-def test_a_store_that_fails_does_not_hide_the_error_it_is_to_soften(
+def test_a_store_that_fails_does_not_hide_the_error_of_the_call(
     llama_index: EntryPoint,
 ) -> None:
     def refuse_bad(request: emulator.Request) -> emulator.Reply:
