@@ -139,7 +139,7 @@ def _has_failed(each: Seen) -> bool:
 def usage_is_what_the_server_saw(run: Observed) -> None:
     usage, seen = run.client.usage, run.server.seen
     assert usage.requests == len(seen)
-    answered = sum(each.tokens for each in seen if each.is_good)
+    answered = sum(each.tokens for each in seen if each.tells_cost)
     delivered = sum(
         each.tokens
         for outcome in run.outcomes
@@ -165,7 +165,7 @@ def usage_is_what_the_server_saw(run: Observed) -> None:
 def usage_counts_late_replies_too(run: Observed) -> None:
     """Of threads: what is in flight when a call ends is counted when it arrives, and once."""
     usage, seen = run.client.usage, run.server.seen
-    answered = sum(each.tokens for each in seen if each.is_good)
+    answered = sum(each.tokens for each in seen if each.tells_cost)
     # The requests of a call that ends early are broken off in tasks, and by Ctrl-C in threads.
     broken_off = any(
         isinstance(outcome.error, asyncio.CancelledError | KeyboardInterrupt)

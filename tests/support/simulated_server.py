@@ -191,7 +191,7 @@ class Seen:
     """One request, as the server saw it.
 
     Attributes:
-        began: When its first byte came.
+        began: When the first byte of its body came.
         fate: What happens to it.
         texts: What it asked for; empty until it is read.
         answer: What it is answered with.
@@ -217,9 +217,14 @@ class Seen:
         return sum(map(tokens_of, self.texts))
 
     @property
+    def tells_cost(self) -> bool:
+        """Whether its reply came as a whole and tells what it cost, whatever its vectors are."""
+        return self.whole and self.status == 200
+
+    @property
     def is_good(self) -> bool:
         """Whether it was answered with vectors that can be trusted, as a whole."""
-        return self.whole and self.status == 200 and self.fate is not Fate.SHORT
+        return self.tells_cost and self.fate is not Fate.SHORT
 
 
 class Server:
@@ -262,11 +267,6 @@ class Server:
     def in_flight(self) -> int:
         """Requests whose reply is not complete."""
         return sum(each.ended is None for each in self.seen)
-
-    def forget(self, seen: Seen) -> None:
-        """Note that only the headers of a request came, which is none."""
-        with self._lock:
-            self.seen = [each for each in self.seen if each is not seen]
 
     def end(self, seen: Seen, *, whole: bool) -> None:
         """Note that a reply was sent, or that its connection is gone."""
@@ -462,8 +462,6 @@ class _Peer:
             except ConnectionError:
                 self.gone = True
             if self.gone:
-                if self._seen is not None and self._received.endswith(b"\r\n\r\n"):
-                    self._server.forget(self._seen)
                 self._close()
 
     def _close(self) -> None:
@@ -480,15 +478,15 @@ class _Peer:
         if self.gone:
             return
         self._received += self.end.recv(1 << 20)
+        head, _, body = self._received.partition(b"\r\n\r\n")
+        if not body:  # headers alone are no request
+            return
         if self._seen is None:
             self._network.look()  # requests that the client has given up are not in flight
             self._seen = self._server.begin()
             if self._seen.fate is Fate.DIE_BEFORE:
                 self._close()
                 return
-        head, complete, body = self._received.partition(b"\r\n\r\n")
-        if not complete:
-            return
         length = next(
             int(line.split(b":")[1])
             for line in head.split(b"\r\n")
