@@ -230,8 +230,10 @@ def _over_limit(options: Options, plan: Plan) -> dict[int, int]:
         for batch in plan.batches
         if is_over_limit(options, batch.texts[0], batch.tokens[0])
     }
+    if not tokens:
+        return {}
     copies = {place: tokens[source] for place, source in plan.copies if source in tokens}
-    return dict(sorted({**tokens, **copies}.items())) if tokens else {}
+    return dict(sorted({**tokens, **copies}.items()))
 
 
 def too_long(options: Options, over: Mapping[int, int], total: int) -> InvalidInputError:

@@ -178,10 +178,11 @@ def most_tokens(model: Model, max_tokens: float) -> float:
 
 def travels_alone(text: str, tokens: int, model: Model) -> bool:
     """Tell whether a text is too long to share a request, or for the model, as published."""
-    limits = (model.max_tokens_per_text, model.max_tokens_per_request)
-    return not fits_in_array(text, model) or any(
-        limit is not None and tokens > limit for limit in limits
+    most = min(
+        model.max_tokens_per_text or math.inf,
+        model.max_tokens_per_request or math.inf,
     )
+    return tokens > most or not fits_in_array(text, model)
 
 
 def even_size(texts: int, batch_size: int, max_concurrency: int) -> int:
