@@ -8,16 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from aimlapi_embeddings import EmbeddingsClient
 from tests.support import optional_imports, recording
 from tests.support.entry_points import MODES, PACKAGES, Clock, EntryPoint, FakeServer, Mode, Package
 from tests.support.scenario import Scenario
 
-# Chosen by --hypothesis-profile. No deadline: an example may take long on a busy machine.
-settings.register_profile("default", deadline=None)
-settings.register_profile("long", deadline=None, max_examples=10_000)
+# No limit of time, since the machine may be busy. CI tries the same examples every time.
+settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.register_profile("long", settings.get_profile("suite"), max_examples=10_000)
+settings.load_profile("suite")  # --hypothesis-profile chooses the other one
 
 FOREIGN = ("AIMLAPI_", "NUGEN_", "OPENAI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 

@@ -15,7 +15,7 @@ from aimlapi_embeddings import EmbeddingResult, TaskType, Usage
 from aimlapi_embeddings._protocol.vectors import VectorBuffer
 from aimlapi_embeddings._types import Row
 
-FUZZ = settings(deadline=None, max_examples=50)
+FUZZ = settings(max_examples=50)
 VECTORS = [[1.0, -2.5, 3.25], [0.0, 0.5, -0.125]]  # exact in float32
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import ConfigurationError, InvalidInputError, emulator
@@ -117,7 +117,7 @@ def test_batches_are_embedded_one_after_the_other_as_they_are_asked_for(
     np.testing.assert_array_equal(vectors_of(whole), expected(TEXTS))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.text(min_size=1, max_size=5), max_size=12), st.integers(1, 5))
 def test_whatever_the_texts_and_the_batches_each_vector_is_on_its_text(
     server: emulator.Emulator, texts: list[str], size: int

@@ -19,7 +19,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import CacheWarning, ConfigurationError, VectorCache
@@ -54,7 +54,6 @@ def bits(numbers: Sequence[float]) -> bytes:
     return struct.pack(f"<{len(numbers)}d", *numbers)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(row=ROWS)
 def test_a_vector_comes_back_bit_for_bit(cache: VectorCache, row: Row) -> None:
     cache.keep([key(1)], [row])
@@ -109,7 +108,6 @@ def test_as_many_keys_as_rows_are_written_or_none(cache: VectorCache) -> None:
 # What is told of a text
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(row=ROWS, characters=st.integers(1, 2**40))
 def test_a_row_tells_how_much_of_its_text_is_in_it(
     cache: VectorCache, row: Row, characters: int

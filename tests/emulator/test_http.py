@@ -94,7 +94,7 @@ def test_a_chunked_body_is_read() -> None:
     assert [request.body for request in seen.requests] == [BODY] * 3
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(sizes=st.lists(st.integers(1, 70), max_size=6), cuts=st.lists(st.integers(0, 400)))
 def test_neither_chunks_nor_packets_change_a_body(sizes: list[int], cuts: list[int]) -> None:
     data = post(b"Transfer-Encoding: Chunked") + chunked(BODY, sizes)

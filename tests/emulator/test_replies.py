@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aimlapi_embeddings.emulator import Reply, Request, answer, faults
@@ -217,7 +217,6 @@ def test_the_instruction_of_bge_is_not_embedded_as_content() -> None:
     assert 0.99 < cosine(bare, instructed) < 0.999
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1, max_size=40), st.integers(1, 64))
 def test_every_text_has_one_reproducible_unit_vector(text: str, dimensions: int) -> None:
     """This holds for emoji, spaces and lone surrogates too; no vector is all zeros."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import supported_models
@@ -14,9 +14,7 @@ from tests.support.entry_points import GOOGLE, OPENAI, EntryPoint, FakeServer, P
 MODELS = [row.id for row in supported_models() if not row.retired and row.family.name != "nugen"]
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(
     model=st.sampled_from(MODELS),
     texts=st.lists(st.text(min_size=1, max_size=30).filter(str.isprintable)),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import supported_models
@@ -22,7 +22,6 @@ from aimlapi_embeddings._engine.planning import (
 from aimlapi_embeddings._protocol.request import length_of
 from aimlapi_embeddings._slices import at_once
 
-FUZZ = settings(deadline=None, max_examples=100)
 MODEL = {model.id: model for model in supported_models()}
 OPENAI = MODEL["text-embedding-3-small"]
 GOOGLE = MODEL["text-multilingual-embedding-002"]
@@ -79,7 +78,6 @@ def jobs(draw: st.DrawFn, *, titled: bool | None = None) -> Job:
     return Job(texts, model, draw(st.integers(1, 9)), titles, draw(st.sampled_from(["", "> "])))
 
 
-@FUZZ
 @given(jobs())
 def test_every_distinct_text_is_sent_once(job: Job) -> None:
     titles = job.titles or [None] * len(job.texts)
@@ -89,7 +87,6 @@ def test_every_distinct_text_is_sent_once(job: Job) -> None:
     assert set(sent) == wanted
 
 
-@FUZZ
 @given(jobs())
 def test_every_index_is_sent_or_a_copy_of_one_that_is_sent(job: Job) -> None:
     plan = job.plan()
@@ -98,7 +95,6 @@ def test_every_index_is_sent_or_a_copy_of_one_that_is_sent(job: Job) -> None:
     assert {place for _, place in plan.copies} <= set(sent)
 
 
-@FUZZ
 @given(jobs())
 def test_a_copy_refers_to_an_earlier_index_with_the_same_text_and_title(job: Job) -> None:
     titles = job.titles or [None] * len(job.texts)
@@ -107,14 +103,12 @@ def test_a_copy_refers_to_an_earlier_index_with_the_same_text_and_title(job: Job
         assert (job.texts[i], titles[i]) == (job.texts[place], titles[place])
 
 
-@FUZZ
 @given(jobs())
 def test_each_text_of_a_batch_is_the_prefix_and_the_text_at_its_index(job: Job) -> None:
     for batch in job.plan().batches:
         assert list(batch.texts) == [job.prefix + job.texts[i] for i in batch.indices]
 
 
-@FUZZ
 @given(jobs(titled=False))
 def test_batches_and_their_texts_keep_the_order_of_the_caller(job: Job) -> None:
     batches = job.plan().batches
@@ -123,7 +117,6 @@ def test_batches_and_their_texts_keep_the_order_of_the_caller(job: Job) -> None:
     assert firsts == sorted(firsts)
 
 
-@FUZZ
 @given(jobs())
 def test_every_batch_of_several_texts_keeps_the_limits(job: Job) -> None:
     model = job.model
@@ -160,7 +153,6 @@ def waves(requests: int, max_concurrency: int) -> int:
     return math.ceil(requests / max_concurrency)
 
 
-@FUZZ
 @given(
     st.integers(1, 6000),
     st.integers(1, 32),
@@ -195,7 +187,6 @@ def test_uneven_texts_take_no_more_waves_than_full_batches_would(
     assert waves(len(job.plan().batches), 4) <= waves(full_batches(job), 4)
 
 
-@FUZZ
 @given(st.data(), st.integers(1, 9), st.integers(1, 5))
 def test_no_mix_of_texts_and_titles_takes_more_waves_than_full_batches_would(
     data: st.DataObject, max_concurrency: int, titles: int
@@ -236,7 +227,6 @@ def test_texts_sent_alone_take_their_share_of_the_requests_of_a_wave() -> None:
     assert sizes(Job(texts, GOOGLE, 8).plan()) == [1] * 3 + [240] * 5
 
 
-@FUZZ
 @given(st.lists(st.integers(1, 900), min_size=1, max_size=12), st.integers(1, 16))
 def test_no_batch_is_a_quarter_larger_than_the_waves_require(
     counts: list[int], max_concurrency: int
@@ -300,7 +290,6 @@ def test_tokens_are_estimated_at_three_bytes_each_plus_one(text: str, tokens: in
     assert estimate_tokens(text) == tokens
 
 
-@FUZZ
 @given(st.integers(1, 9), st.integers(1, 9))
 def test_a_cut_batch_keeps_all_texts_in_order(count: int, size: int) -> None:
     batch = Batch(range(count), numbered(count), [7] * count, "title")

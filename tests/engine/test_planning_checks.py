@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import ConfigurationError, InvalidInputError
@@ -105,7 +105,6 @@ def test_subclasses_of_str_become_plain_strings_of_the_same_letters() -> None:
     assert [(title, type(title)) for title in titles] == [("as it is", str), (None, type(None))]
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.lists(st.text(min_size=1)).map(tuple))
 def test_any_text_that_utf_8_can_encode_is_kept_unchanged(texts: tuple[str, ...]) -> None:
     assert check_texts(texts) == list(texts)

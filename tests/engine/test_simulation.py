@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.simulated_laws import LAWS, LAWS_OF_THREADS
@@ -123,10 +123,7 @@ runs = st.builds(
 )
 
 
-@settings(
-    max_examples=_SIMULATED_RUNS,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=_SIMULATED_RUNS)
 @example(  # whoever closes the client is cancelled: all connections are closed nevertheless
     plan=RunPlan(
         server=ServerPlan(latency=0.0173),
@@ -193,7 +190,6 @@ threaded = st.builds(
 @settings(
     max_examples=_THREADED_RUNS,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @example(
     plan=ThreadedPlan(

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.documents import Document
 from opentelemetry.trace import StatusCode
@@ -61,10 +61,7 @@ def refusing(server: FakeServer, *words: str) -> None:
 SOURCES: list[Callable[[Iterable[str]], Any]] = [list, iter, Source]
 
 
-@settings(
-    max_examples=60,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=60)
 @given(
     kinds=st.lists(st.integers(0, 30), max_size=60),
     batch_size=st.integers(1, 9),

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, event, example, given, settings
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -29,7 +29,6 @@ pytestmark = [
     pytest.mark.timeout(3600),  # of the long profile
     pytest.mark.filterwarnings("ignore:.* is not a model this version knows"),
 ]
-fuzzed = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def embed(entry_point: EntryPoint) -> list[list[float]] | AIMLAPIError:
@@ -39,7 +38,6 @@ def embed(entry_point: EntryPoint) -> list[list[float]] | AIMLAPIError:
         return error
 
 
-@fuzzed
 @given(
     replies=st.lists(REPLIES, min_size=1, max_size=3),
     options=st.sampled_from([{}, {"dimensions": 2}]),
@@ -155,7 +153,6 @@ def test_every_option_refuses_an_object_of_an_unknown_type(make: Callable[..., A
 
 
 @WAYS
-@fuzzed
 @given(data=st.data())
 def test_a_random_value_is_accepted_or_refused_naming_the_option(
     make: Callable[..., Any], clock: Clock, data: st.DataObject
@@ -165,7 +162,6 @@ def test_a_random_value_is_accepted_or_refused_naming_the_option(
 
 
 @WAYS
-@fuzzed
 @given(data=st.data())
 def test_random_values_of_several_options_are_accepted_or_refused(
     make: Callable[..., Any], clock: Clock, data: st.DataObject
@@ -175,7 +171,6 @@ def test_random_values_of_several_options_are_accepted_or_refused(
 
 
 @WAYS
-@fuzzed
 @given(name=st.text(), value=VALUES)
 def test_an_unknown_option_is_refused_by_name(
     make: Callable[..., Any], name: str, value: object
@@ -203,7 +198,6 @@ def _as(argument: str, value: object) -> dict[str, object]:
     return {"texts": value} if argument == "texts" else {"options": {argument: value}}
 
 
-@fuzzed
 @given(
     texts=st.lists(st.text() | VALUES, max_size=4) | VALUES,
     options=st.fixed_dictionaries(

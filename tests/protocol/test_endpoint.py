@@ -6,14 +6,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import ConfigurationError
 from aimlapi_embeddings._catalog.providers import PROVIDERS
 from aimlapi_embeddings._protocol.endpoint import endpoint, is_loopback, shown_url
 
-FUZZ = settings(deadline=None, max_examples=100)
 AIMLAPI, NUGEN = PROVIDERS["aimlapi"], PROVIDERS["nugen"]
 
 
@@ -137,7 +136,6 @@ BASE_URLS = st.builds(
 )
 
 
-@FUZZ
 @given(BASE_URLS)
 def test_host_path_and_query_of_a_base_url_are_kept(base_url: str) -> None:
     before, after = (urlsplit(u) for u in (base_url, endpoint(AIMLAPI, base_url, allow_http=False)))
@@ -146,14 +144,12 @@ def test_host_path_and_query_of_a_base_url_are_kept(base_url: str) -> None:
     assert after.path == (path if path.endswith("/embeddings") else path + "/embeddings")
 
 
-@FUZZ
 @given(BASE_URLS)
 def test_an_endpoint_given_as_base_url_is_kept(base_url: str) -> None:
     url = endpoint(AIMLAPI, base_url, allow_http=False)
     assert endpoint(AIMLAPI, url, allow_http=False) == url
 
 
-@FUZZ
 @given(st.sampled_from(["", "http://", "https://", "https://["]), st.text(max_size=20))
 def test_any_text_gives_a_url_of_a_host_or_is_refused(scheme: str, text: str) -> None:
     try:

@@ -183,7 +183,7 @@ def filled(given_rows: list[tuple[bool, list[float]]]) -> VectorBuffer:
     return buffer
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(rows)
 def test_lists_and_arrays_are_equal_whichever_is_made_first(
     given_rows: list[tuple[bool, list[float]]],

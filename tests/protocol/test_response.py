@@ -18,7 +18,7 @@ from aimlapi_embeddings._protocol.vectors import floats_of
 from aimlapi_embeddings._types import Reply, Row
 
 NO_BASE64 = ["no base64!", "AAAA$A==", "AAAAA", "AA AA", "AAAA=A", "AAA\u00e9"]
-FUZZ = settings(deadline=None, max_examples=150)
+FUZZ = settings(max_examples=150)
 NAN, INFINITY = math.nan, math.inf
 
 

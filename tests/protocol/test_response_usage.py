@@ -96,7 +96,7 @@ def test_the_usage_of_a_reply_does_not_count_the_request() -> None:
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(10**400)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     ANYTHING | st.dictionaries(st.sampled_from(["prompt_tokens", "total_tokens"]), ANYTHING),
     ANYTHING

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aimlapi_embeddings._protocol.error_body import find_message
@@ -138,7 +138,6 @@ def test_deeply_nested_json_does_not_exceed_the_recursion_limit(body: bytes) -> 
     assert len(find_message(body)) <= 500
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.binary() | st.text().map(str.encode))
 def test_any_body_gives_a_message_of_one_short_line(body: bytes) -> None:
     message = find_message(body)

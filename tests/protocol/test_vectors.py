@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aimlapi_embeddings import ReplyError
@@ -30,7 +30,6 @@ def filled(rows: list[Any]) -> VectorBuffer:
     return buffer
 
 
-@settings(deadline=None, max_examples=100)
 @given(vectors)
 def test_packed_and_listed_rows_are_returned_at_their_indices(
     rows: list[tuple[bool, list[float]]],
