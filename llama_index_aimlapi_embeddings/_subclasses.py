@@ -1,0 +1,45 @@
+"""What does a subclass of the user's embed itself, and do its vectors fit the texts?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from inspect import getattr_static
+
+from llama_index.core.base.embeddings.base import Embedding
+
+# What a subclass may replace to compute vectors itself.
+HOOKS = tuple(
+    f"_{mode}get_{what}"
+    for mode in ("", "a")
+    for what in ("query_embedding", "text_embedding", "text_embeddings")
+)
+BATCH_HOOKS = ("_get_text_embeddings", "_aget_text_embeddings")
+
+
+def replaces(subclass: type, ours: type, hooks: Sequence[str]) -> bool:
+    """Tell whether a subclass has another method than ours under one of these names."""
+    return any(getattr_static(subclass, hook) is not getattr_static(ours, hook) for hook in hooks)
+
+
+def missing_from(known: Mapping[int, Embedding], texts: list[str]) -> list[str]:
+    """Return the texts to embed, duplicates too: what is done with them is not known here."""
+    return [text for i, text in enumerate(texts) if i not in known] if known else texts
+
+
+def filled_in(
+    known: Mapping[int, Embedding], embedded: list[Embedding], texts: list[str], name: str
+) -> list[Embedding]:
+    """Put what a subclass has embedded between what was known.
+
+    Args:
+        known: Vectors by the place of their text.
+        embedded: One for each other text, in order.
+        texts: All of them.
+        name: Of the subclass.
+    """
+    if len(texts) != len(known) + len(embedded):
+        raise ValueError(
+            f"{name} embedded as {len(embedded)} vectors what is {len(texts) - len(known)} texts."
+        )
+    rest = iter(embedded)
+    return [known[i] if i in known else next(rest) for i in range(len(texts))]
