@@ -11,6 +11,7 @@ from pydantic import SecretStr, ValidationError, field_validator, model_validato
 
 from aimlapi_embeddings import emulator
 from tests.adapters.conftest import PACKAGES
+from tests.support.emulator_server import serving
 from tests.support.entry_points import GOOGLE, KEY, EntryPoint, FakeServer, Package
 
 FIELDS: dict[str, dict[str, str]] = {
@@ -126,8 +127,7 @@ def test_an_assignment_keeps_what_was_spent_so_far(adapter: EntryPoint, embedder
 def test_an_assignment_keeps_the_bound_while_calls_are_in_flight(
     package: Package, field: str, value: Any
 ) -> None:
-    server = emulator.Emulator(latency=0.05)
-    with emulator.running(server) as base_url, ThreadPoolExecutor(2) as pool:
+    with serving(together=2, latency=0.05) as (server, base_url), ThreadPoolExecutor(2) as pool:
         adapter = EntryPoint(package, "sync", FakeServer()).make_plain(
             model=GOOGLE, api_key=KEY, base_url=base_url, batch_size=1, max_concurrency=2
         )

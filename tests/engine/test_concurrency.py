@@ -5,61 +5,48 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from aimlapi_embeddings import BadRequestError, EmbeddingsClient
-from aimlapi_embeddings.emulator import Emulator, Fault, running
-from tests.support.entry_points import KEY, OPENAI, EntryPoint, FakeServer, Mode, Package
+from aimlapi_embeddings import BadRequestError
+from aimlapi_embeddings.emulator import Emulator, Fault
+from tests.support.emulator_server import connected, serving
+from tests.support.entry_points import OPENAI, EntryPoint, FakeServer, Mode, Package
 
 LATENCY = 0.1
 
 
-@pytest.fixture
-def slow() -> Iterator[tuple[Emulator, str]]:
-    emulator = Emulator(latency=LATENCY)
-    with running(emulator) as base_url:
-        yield emulator, base_url
-
-
-def test_a_call_takes_as_long_as_its_waves_of_requests(
-    package: Package, mode: Mode, slow: tuple[Emulator, str]
-) -> None:
-    emulator, base_url = slow
-    entry_point = EntryPoint(package, mode, FakeServer()).make_plain(
-        model=OPENAI, api_key=KEY, base_url=base_url, dimensions=8, max_concurrency=4, batch_size=64
-    )
-    texts = [f"text {i}" for i in range(1000)]
-    start = time.perf_counter()
-    assert len(entry_point.documents(texts)) == 1000
-    elapsed = time.perf_counter() - start
-    entry_point.client.close()
-    assert len(emulator.requests) == 16
-    assert emulator.peak_in_flight == 4
+def test_a_call_takes_as_long_as_its_waves_of_requests(package: Package, mode: Mode) -> None:
+    with serving(together=4, latency=LATENCY) as (server, base_url):
+        entry_point = connected(package, mode, base_url, max_concurrency=4, batch_size=64)
+        texts = [f"text {i}" for i in range(1000)]
+        start = time.perf_counter()
+        assert len(entry_point.documents(texts)) == 1000
+        elapsed = time.perf_counter() - start
+        entry_point.client.close()
+    assert len(server.requests) == 16
+    assert server.peak_in_flight == 4
     # Four waves of 0.1 s; one request after the other would take 1.6 s.
     assert 4 * LATENCY <= elapsed < 15 * LATENCY
 
 
-def test_max_concurrency_bounds_all_calls_of_a_client_together(slow: tuple[Emulator, str]) -> None:
-    emulator, base_url = slow
-    client = EmbeddingsClient(
-        model=OPENAI, api_key=KEY, base_url=base_url, dimensions=8, batch_size=1, max_concurrency=3
-    )
+def test_max_concurrency_bounds_all_calls_of_a_client_together() -> None:
     texts = ["a", "b", "c", "d"]
 
     async def several() -> None:
         await asyncio.gather(*(client.aembed(texts) for _ in range(2)))
 
-    callers = [threading.Thread(target=client.embed, args=(texts,)) for _ in range(3)]
-    callers.append(threading.Thread(target=asyncio.run, args=(several(),)))
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
-    client.close()
-    assert len(emulator.requests) == 5 * len(texts)
-    assert emulator.peak_in_flight == 3
+    with serving(together=3, latency=LATENCY) as (server, base_url):
+        client = connected("core", "sync", base_url, batch_size=1, max_concurrency=3).client
+        callers = [threading.Thread(target=client.embed, args=(texts,)) for _ in range(3)]
+        callers.append(threading.Thread(target=asyncio.run, args=(several(),)))
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+        client.close()
+    assert len(server.requests) == 5 * len(texts)
+    assert server.peak_in_flight == 3
 
 
 def test_progress_is_called_after_each_request_in_the_callers_thread(

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from aimlapi_embeddings import EmbeddingsClient
-from aimlapi_embeddings.emulator import Emulator, running
+from aimlapi_embeddings.emulator import Emulator
+from tests.support.emulator_server import serving
 from tests.support.entry_points import KEY, OPENAI, EntryPoint, FakeServer
 
 pytestmark = pytest.mark.usefixtures("unencrypted")
@@ -22,9 +23,8 @@ OPTIONS = {"model": OPENAI, "api_key": KEY, "dimensions": 4, "max_concurrency": 
 
 @pytest.fixture
 def server() -> Iterator[tuple[Emulator, str]]:
-    emulator = Emulator(latency=LATENCY)
-    with running(emulator) as base_url:
-        yield emulator, base_url
+    with serving(together=BOUND, latency=LATENCY) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")

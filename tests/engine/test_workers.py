@@ -233,7 +233,7 @@ def test_a_closed_pool_can_be_used_again() -> None:
 
 
 def test_all_sync_calls_of_a_client_share_one_pool(package: Package) -> None:
-    with serving(latency=0.02) as (server, base_url):
+    with serving(together=8, latency=0.02) as (server, base_url):
         entry_point = connected(package, "sync", base_url, batch_size=1, max_concurrency=8)
         most = 0
         callers = [

@@ -18,6 +18,7 @@ from langchain_core.vectorstores import InMemoryVectorStore
 
 from aimlapi_embeddings import emulator
 from langchain_aimlapi_embeddings import AIMLAPIEmbeddings
+from tests.support.emulator_server import serving
 from tests.support.entry_points import GOOGLE, KEY, EntryPoint, FakeServer
 
 HARBOUR = Document("The harbour is dredged every spring.", metadata={"place": "sea"}, id="harbour")
@@ -156,9 +157,8 @@ def test_one_object_serves_several_event_loops_one_after_the_other() -> None:
 
 
 def test_thirty_two_threads_share_one_object(embeddings: AIMLAPIEmbeddings) -> None:
-    server = emulator.Emulator(latency=0.002)
-    together = threading.Barrier(32)
-    with emulator.running(server) as base_url:
+    everyone = threading.Barrier(32)
+    with serving(together=4, latency=0.002) as (server, base_url):
         shared = AIMLAPIEmbeddings(
             model=GOOGLE,
             api_key=KEY,
@@ -169,7 +169,7 @@ def test_thirty_two_threads_share_one_object(embeddings: AIMLAPIEmbeddings) -> N
         )
 
         def embed(i: int) -> list[list[float]]:
-            together.wait()
+            everyone.wait()
             return [*shared.embed_documents([f"a {i}", f"b {i}"]), shared.embed_query(f"q {i}")]
 
         with ThreadPoolExecutor(32) as pool:

@@ -17,6 +17,7 @@ from llama_index.core.schema import TextNode
 
 from aimlapi_embeddings import AuthenticationError, emulator
 from tests.support import progress_bars
+from tests.support.emulator_server import serving
 from tests.support.entry_points import GOOGLE, KEY, OPENAI, EntryPoint, FakeServer, Mode
 
 PAYLOAD = {
@@ -99,8 +100,7 @@ def test_an_error_in_one_window_keeps_the_vectors_of_earlier_ones(llama_index: E
 async def test_the_lower_of_num_workers_and_max_concurrency_bounds_the_requests(
     num_workers: int | None, in_flight: int
 ) -> None:
-    server = emulator.Emulator(latency=0.02)
-    with emulator.running(server) as base_url:
+    with serving(together=in_flight, latency=0.02) as (server, base_url):
         entry_point = EntryPoint("llama_index", "async", FakeServer()).make_plain(
             model=GOOGLE,
             api_key=KEY,

@@ -123,7 +123,7 @@ def test_three_concurrent_event_loops_share_an_object(package: Package) -> None:
         several = [cell(ASYNC_CALL[package], embedder) for _ in range(4)]
         found.extend(await asyncio.gather(*several))
 
-    with serving(latency=0.02) as (server, base_url):
+    with serving(together=3, latency=0.02) as (server, base_url):
         entry_point = connected(package, "async", base_url, max_concurrency=3)
         threads = [
             threading.Thread(target=asyncio.run, args=(calls(entry_point.embedder),))

@@ -11,12 +11,29 @@ import pytest
 
 from aimlapi_embeddings import emulator
 from tests.support.entry_points import KEY, OPENAI, EntryPoint, FakeServer, Mode, Package
+from tests.support.sockets import eventually
+
+NO_FAULT = emulator.Fault()
+
+
+class Gathering(emulator.Emulator):
+    """Replies only once that many requests were in flight together, however busy the machine is."""
+
+    together: int = 1
+
+    def reply(self, request: emulator.Request, fault: emulator.Fault = NO_FAULT) -> emulator.Reply:
+        eventually(lambda: self.peak_in_flight >= self.together)
+        return super().reply(request, fault)
 
 
 @contextmanager
-def serving(**behaviour: Any) -> Iterator[tuple[emulator.Emulator, str]]:
-    """Serve on a real socket; yields the server, which counts requests, and its base URL."""
-    server = emulator.Emulator(**behaviour)
+def serving(*, together: int = 1, **behaviour: Any) -> Iterator[tuple[emulator.Emulator, str]]:
+    """Serve on a real socket; yields the server, which counts requests, and its base URL.
+
+    With `together`, no reply is sent before that many requests were in flight at one time.
+    """
+    server = Gathering(**behaviour)
+    server.together = together
     with emulator.running(server) as base_url, pytest.MonkeyPatch.context() as environment:
         # Plain HTTP needs no certificates, and loading them takes 20 ms for each client.
         environment.setenv("SSL_CERT_DIR", os.devnull)
