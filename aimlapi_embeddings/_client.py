@@ -14,7 +14,7 @@ from aimlapi_embeddings._engine.calls import estimating, lay_out
 from aimlapi_embeddings._engine.limiter import Limiter
 from aimlapi_embeddings._engine.pacing import BULK
 from aimlapi_embeddings._engine.planning import most_texts
-from aimlapi_embeddings._engine.progress import telling
+from aimlapi_embeddings._engine.progress import progress_context
 from aimlapi_embeddings._engine.retries import RetryPolicy
 from aimlapi_embeddings._engine.run import run_tasks, run_threads
 from aimlapi_embeddings._engine.waiting import Clock, TaskCaller, ThreadCaller, loop_of_task
@@ -252,9 +252,9 @@ class EmbeddingsClient(TextStreams):
         """
         runtime, caller = self._runtimes.current, ThreadCaller()
         trace = runtime.telemetry.begin(runtime.limits.encoding_format)
-        with ShortTraceback(), trace or _NOT_TRACED, telling(progress) as told:
+        with ShortTraceback(), trace or _NOT_TRACED, progress_context(progress) as callback:
             known = known or {}
-            work = lay_out(runtime, caller, texts, role, task_type, titles, told, known, trace)
+            work = lay_out(runtime, caller, texts, role, task_type, titles, callback, known, trace)
             call, collector = at_once(work)
             with collector:
                 run_threads(call, caller, collector)
@@ -273,9 +273,9 @@ class EmbeddingsClient(TextStreams):
         """Embed n texts, like `embed`, with the same requests."""
         runtime, caller = self._runtimes.current, TaskCaller(loop_of_task(texts))
         trace = runtime.telemetry.begin(runtime.limits.encoding_format)
-        with ShortTraceback(), trace or _NOT_TRACED, telling(progress) as told:
+        with ShortTraceback(), trace or _NOT_TRACED, progress_context(progress) as callback:
             known = known or {}
-            work = lay_out(runtime, caller, texts, role, task_type, titles, told, known, trace)
+            work = lay_out(runtime, caller, texts, role, task_type, titles, callback, known, trace)
             call, collector = await in_slices(work)
             with collector:
                 await run_tasks(call, collector)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
-from aimlapi_embeddings._engine.progress import telling
+from aimlapi_embeddings._engine.progress import progress_context
 from aimlapi_embeddings._engine.stream_forms import Bill
 from aimlapi_embeddings._engine.stream_run import read_in_task, read_in_thread
 from aimlapi_embeddings._engine.streams import lay_out_stream
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Item: TypeAlias = str | tuple[str, str | None]
 """Of a source: a text, or a text and its title."""
-Bar: TypeAlias = AbstractContextManager[Progress | None]
-Telling: TypeAlias = Callable[[Bill], Bar]
+ProgressContext: TypeAlias = AbstractContextManager[Progress | None]
+ProgressFactory: TypeAlias = Callable[[Bill], ProgressContext]
 """Makes what is entered with a stream's first vector, and left at its end."""
 
 
@@ -119,9 +119,9 @@ class TextStreams:
             ...     for vector in client.embed_iter(line.strip() for line in lines):
             ...         store(vector)
         """
-        told = telling(progress)
+        context = progress_context(progress)
         how = role, task_type, on_invalid, batches_of, window
-        return self._stream(texts, lambda _: told, *how)
+        return self._stream(texts, lambda _: context, *how)
 
     @overload
     def aembed_iter(
@@ -174,21 +174,23 @@ class TextStreams:
 
         The source may be an async iterable. It is read in the task that asks for vectors.
         """
-        told = telling(progress)
+        context = progress_context(progress)
         how = role, task_type, on_invalid, batches_of, window
-        return self._astream(texts, lambda _: told, *how)
+        return self._astream(texts, lambda _: context, *how)
 
-    def _stream(self, texts: Iterable[Any], telling: Telling, *how: Any) -> EmbeddingStream[Any]:
+    def _stream(
+        self, texts: Iterable[Any], new_progress: ProgressFactory, *how: Any
+    ) -> EmbeddingStream[Any]:
         """Begin a stream, with a bar and events that are the caller's own."""
         runtime = self._runtimes.current
         with ShortTraceback():
             window, new_call = lay_out_stream(runtime, texts, *how, is_async=False)
             source = iter(texts)
-        steps = read_in_thread(window, source, new_call, runtime, telling(window.bill))
+        steps = read_in_thread(window, source, new_call, runtime, new_progress(window.bill))
         return EmbeddingStream(steps, window)
 
     def _astream(
-        self, texts: Iterable[Any] | AsyncIterable[Any], telling: Telling, *how: Any
+        self, texts: Iterable[Any] | AsyncIterable[Any], new_progress: ProgressFactory, *how: Any
     ) -> AsyncEmbeddingStream[Any]:
         """Begin an async stream, with a bar and events that are the caller's own."""
         runtime = self._runtimes.current
@@ -196,5 +198,5 @@ class TextStreams:
             window, new_call = lay_out_stream(runtime, texts, *how, is_async=True)
             source = aiter(texts) if isinstance(texts, AsyncIterable) else iter(texts)
         tasks: set[Task[None]] = set()
-        steps = read_in_task(window, source, new_call, runtime, telling(window.bill), tasks)
+        steps = read_in_task(window, source, new_call, runtime, new_progress(window.bill), tasks)
         return AsyncEmbeddingStream(steps, window, tasks)

@@ -13,8 +13,8 @@ from llama_index.core.schema import BaseNode
 
 from aimlapi_embeddings import Progress
 from aimlapi_embeddings.adapters import (
+    ProgressFactory,
     ShortTraceback,
-    Telling,
     astoring_before,
     keeping_finished,
     partial_of,
@@ -254,7 +254,7 @@ class EmbeddingMethods(EmbeddingFields):
             finally:
                 _progress.reset(token)
 
-    def _telling(self, method: str) -> Telling:
+    def _progress_factory(self, method: str) -> ProgressFactory:
         if self.embeddings_cache is not None and self.cache is None:
             warn_user(
                 "a stream neither asks nor fills embeddings_cache, so all its texts are sent; "
@@ -265,7 +265,7 @@ class EmbeddingMethods(EmbeddingFields):
                 f"a stream does not call the _get_text_embeddings that {type(self).__name__} "
                 "replaces, so its vectors may differ from those of batches."
             )
-        bar = super()._telling(method)
+        bar = super()._progress_factory(method)
         return lambda bill: trace_stream(self, method, bill, bar(bill))
 
     # Nodes

@@ -1,11 +1,11 @@
 """May this money be spent? One budget for all calls of a client.
 
 A request reserves what it is estimated to cost before it waits for permission to be sent. The
-reservation counts until the reply tells the cost. So the estimates of all requests in flight and
+reservation counts until the reply says the cost. So the estimates of all requests in flight and
 what was spent never exceed the limits together. Only a reply that tells more than was estimated can
 exceed them; then nothing more is sent.
 
-What a request cost is what its reply told: dollars, else tokens at the price of the model, else the
+What a request cost is what its reply says: dollars, else tokens at the price of the model, else the
 estimate. A refusal costs nothing. A request that got no reply counts by its estimate, since the
 server may have done the work.
 """
@@ -28,7 +28,7 @@ from aimlapi_embeddings._types import Usage
 _MILLION = 1_000_000
 # Sums of fractions of a dollar are not exact.
 _ROUNDING = 1 + 1e-9
-_DIGITS = 12  # of dollars that are told
+_DIGITS = 12  # of dollars that are shown
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -60,7 +60,7 @@ def check_limits(model: Model, provider: Provider, max_usd: object, max_tokens: 
     """Return what a client may spend.
 
     Raises:
-        ConfigurationError: It is no amount, or dollars cannot be told for this model.
+        ConfigurationError: It is no amount, or dollars cannot be estimated for this model.
     """
     usd, price = check_amount("max_usd", max_usd), model.usd_per_million_tokens
     if usd is not None and price is None:
@@ -116,14 +116,14 @@ class Reservation:
     def __exit__(self, *exc_info: object) -> None:
         self._settle(0.0, 0)
 
-    def charge(self, told: Usage | None = None) -> None:
+    def charge(self, reported: Usage | None = None) -> None:
         """Count the request as paid.
 
         Args:
-            told: What its reply tells of the cost; None where there is no reply.
+            reported: What its reply says of the cost; None where there is no reply.
         """
-        tokens = (told and told.total_tokens) or self._tokens
-        usd = (told and told.usd_spent) or self._limits.price(tokens) or 0.0
+        tokens = (reported and reported.total_tokens) or self._tokens
+        usd = (reported and reported.usd_spent) or self._limits.price(tokens) or 0.0
         self._settle(usd, tokens)
 
     def _settle(self, usd: float, tokens: int) -> None:

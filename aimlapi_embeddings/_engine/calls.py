@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 from aimlapi_embeddings._engine import report
 from aimlapi_embeddings._engine.collect import Collector
-from aimlapi_embeddings._engine.flow import Call
 from aimlapi_embeddings._engine.inputs import check_titles_fit, checking_texts
 from aimlapi_embeddings._engine.long_texts import Shortener
 from aimlapi_embeddings._engine.lookup import looking_up, making_keys
-from aimlapi_embeddings._engine.pacing import Caller, Lane
+from aimlapi_embeddings._engine.pacing import Lane
 from aimlapi_embeddings._engine.planning import Plan, billed_tokens, plan_batches
 from aimlapi_embeddings._engine.refusals import Worklist
-from aimlapi_embeddings._engine.runtime import Runtime
+from aimlapi_embeddings._engine.runtime import Call, Runtime
+from aimlapi_embeddings._engine.steps import Caller
 from aimlapi_embeddings._errors import AIMLAPIError, InvalidInputError
 from aimlapi_embeddings._protocol.options import Options, expected_size
 from aimlapi_embeddings._protocol.request import (
@@ -56,7 +56,7 @@ def lay_out(
         texts, sent, shortener, plan, over, collector, keys, cached, found_cut = planned
         batches = plan.batches
         if batches:
-            tell_of_first(runtime)
+            report_first_request(runtime)
         few = len(batches) == 1 and len(batches[0]) <= _FEW_TEXTS
         call = Call(
             runtime,
@@ -92,7 +92,7 @@ def shortener_of(options: Options, sent: RoleFields) -> Shortener | None:
     return Shortener(options.model, sent.prefix) if cut else None
 
 
-def tell_of_first(runtime: Runtime) -> None:
+def report_first_request(runtime: Runtime) -> None:
     """Tell once, before the first request, that the model is one that may not be served."""
     if runtime.once.first("request"):
         report.first_request(runtime.options.model, runtime.options.provider)
@@ -266,7 +266,7 @@ def _possibly_truncated(
     return tuple(over)
 
 
-def tell_of_cut(runtime: Runtime, fields: Mapping[str, Any], place: int, tokens: int) -> None:
+def report_cut(runtime: Runtime, fields: Mapping[str, Any], place: int, tokens: int) -> None:
     """Tell the same of one text of a stream: in the log, and once in a warning."""
     if not _asks_for(runtime.options, fields, "truncate"):
         at_once(report.cut_texts(runtime.options.model, {place: tokens}))

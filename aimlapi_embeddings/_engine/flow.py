@@ -3,25 +3,29 @@
 A flow is a generator without I/O. It yields steps, is sent the reply to each `Send`, and has a
 connection error thrown in where there is none. The policies it asks are objects of their own: when
 a request may leave (`pacing`), whether and when it is repeated (`retries`), whose fault a refusal
-is (`refusals`).
+is (`refusals`), and in which other form it may be accepted (`other_forms`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Generator
+from typing import Any
 
 import msgspec
 
-from aimlapi_embeddings._catalog.models import is_known, suggest
 from aimlapi_embeddings._engine import report
 from aimlapi_embeddings._engine.budget import Reservation
-from aimlapi_embeddings._engine.long_texts import Shortener
-from aimlapi_embeddings._engine.pacing import Caller, Lane
-from aimlapi_embeddings._engine.planning import Batch, billed_tokens, estimate_tokens
-from aimlapi_embeddings._engine.refusals import Part, Worklist
+from aimlapi_embeddings._engine.other_forms import take_other_form
+from aimlapi_embeddings._engine.part_errors import (
+    connection_error,
+    place_of,
+    reply_error,
+    status_error,
+)
+from aimlapi_embeddings._engine.planning import billed_tokens
+from aimlapi_embeddings._engine.refusals import Part
 from aimlapi_embeddings._engine.retries import GiveUp, Retries
-from aimlapi_embeddings._engine.runtime import Runtime
+from aimlapi_embeddings._engine.runtime import Call
 from aimlapi_embeddings._engine.steps import Deliver, Flow, Run, Send, Sleep, Step
 from aimlapi_embeddings._errors import (
     APIConnectionError,
@@ -34,46 +38,15 @@ from aimlapi_embeddings._errors import (
 )
 from aimlapi_embeddings._protocol.attempt import IdleConnectionClosed
 from aimlapi_embeddings._protocol.error_body import effective_reply, is_success
-from aimlapi_embeddings._protocol.options import Options, expected_size
-from aimlapi_embeddings._protocol.request import RoleFields, build_body, fits_in_array
+from aimlapi_embeddings._protocol.options import expected_size
+from aimlapi_embeddings._protocol.request import build_body
 from aimlapi_embeddings._protocol.response import cost_of, parse_reply
 from aimlapi_embeddings._protocol.retry_hints import RetryHint, read_retry_hint
-from aimlapi_embeddings._protocol.status import error_of, request_id
-from aimlapi_embeddings._telemetry import Trace
+from aimlapi_embeddings._protocol.status import request_id
 from aimlapi_embeddings._types import Reply, Usage
 
-_SHOWN_TEXT = 60  # characters
 # A batch that got no reply in time so often is not sent again at its size.
 _TIMEOUTS_BEFORE_CUT = 2
-_NO_REASON = GiveUp()
-
-
-class Texts(Protocol):
-    """Texts by their place; a stream has only those that wait for a vector."""
-
-    def __getitem__(self, place: int, /) -> str: ...
-
-
-class Call(msgspec.Struct, frozen=True):
-    """What the parts of one call share.
-
-    Attributes:
-        sent: How its role is sent.
-        total: How many texts it has; None for a stream, which learns that at its end.
-        cache_keys: Of the texts by their place, where there is a cache.
-    """
-
-    runtime: Runtime
-    caller: Caller
-    sent: RoleFields
-    work: Worklist
-    texts: Texts
-    total: int | None
-    lane: Lane
-    query: bool
-    shortener: Shortener | None = None
-    cache_keys: Mapping[int, bytes] | Sequence[bytes] = ()
-    trace: Trace | None = None
 
 
 class _Outcome(msgspec.Struct):
@@ -131,9 +104,9 @@ def embed_part(part: Part, call: Call) -> Flow:
                 return
         yield Deliver(cost)
         if isinstance(failure, ReplyError):
-            raise _located(failure, outcome, call) from failure.__cause__
+            raise _placed(failure, outcome, call) from failure.__cause__
         if isinstance(failure, BadRequestError):
-            if _is_sent_otherwise(outcome, failure, call):
+            if take_other_form(part, failure, outcome.encoding_format, call):
                 last = None
                 continue
             if call.work.refuse(part, failure):
@@ -167,8 +140,8 @@ def _attempt(
     """
     runtime, work = call.runtime, call.work
     pacer = runtime.pacer
-    leave = yield from pacer.leave(call.lane, part.tokens, call.caller)
-    told: report.Request | None = None
+    permit = yield from pacer.acquire(call.lane, part.tokens, call.caller)
+    logged: report.Request | None = None
     try:
         part = work.start(part)
         encoding_format = runtime.limits.encoding_format
@@ -179,7 +152,7 @@ def _attempt(
             repeated.request_id if repeated else runtime.new_request_id(),
         )
         body = _body(part, call, encoding_format)
-        told = report.request(
+        logged = report.request(
             call.trace,
             runtime.options.id,
             len(part),
@@ -203,21 +176,22 @@ def _attempt(
         else:
             if is_success(reply):
                 work.accept()
-                pacer.succeeded(leave)
+                pacer.succeeded(permit)
             else:
                 outcome.hint = read_retry_hint(reply.headers, reply.body, runtime.clock.time)
-                outcome.failure = refusal = _error(reply, outcome, call, attempts)
+                outcome.failure = refusal = status_error(reply, part, call, outcome.hint, attempts)
+                refusal.client_request_id = outcome.request_id
                 if refusal.status_code == 429 and not isinstance(refusal, RequestTooLargeError):
-                    before = leave.bound.limit
-                    outcome.outage = pacer.refused(leave)
-                    if leave.bound.limit < before:
-                        report.lowered(leave.bound.limit)
+                    before = permit.bound.limit
+                    outcome.outage = pacer.refused(permit)
+                    if permit.bound.limit < before:
+                        report.lowered(permit.bound.limit)
         return outcome
     finally:
         work.end(part)
-        pacer.release(leave)
-        if told is not None:
-            told.end(outcome.reply, outcome.failure)
+        pacer.release(permit)
+        if logged is not None:
+            logged.end(outcome.reply, outcome.failure)
 
 
 def _reserve(part: Part, call: Call) -> Reservation | None:
@@ -228,7 +202,7 @@ def _reserve(part: Part, call: Call) -> Reservation | None:
     except BudgetExceededError as error:
         error.args = (
             f"{error} Raise {error.option} to go on; partial holds what was finished. "
-            f"[{_place(part, call)}]",
+            f"[{place_of(part, call)}]",
         )
         call.work.stop(error)
         return None
@@ -238,39 +212,6 @@ def _may_be_billed(error: APIConnectionError | ReplyError) -> bool:
     """Tell whether the server may have done the work, though there is no reply that tells."""
     if isinstance(error, APIConnectionError):
         return error.sent and not isinstance(error, IdleConnectionClosed)
-    return True
-
-
-def _is_sent_otherwise(outcome: _Outcome, failure: BadRequestError, call: Call) -> bool:
-    """Tell whether the same texts are sent once more, in another form that may be accepted."""
-    runtime, part = call.runtime, outcome.part
-    if outcome.encoding_format is not None and "encoding_format" in failure.message:
-        runtime.limits.encoding_format = None  # it refuses base64: ask for numbers
-        return True
-    if isinstance(failure, RequestTooLargeError) and _has_string_form(part, runtime.options):
-        part.as_string = True  # for which the server allows more
-        return True
-    return _is_sent_shorter(part, failure, call)
-
-
-def _is_sent_shorter(part: Part, failure: BadRequestError, call: Call) -> bool:
-    """Tell whether less of the one text is sent, because it was refused for its length.
-
-    A 429 speaks of what the account may send in a minute, and not of the model.
-    """
-    shortener, batch = call.shortener, part.batch
-    if shortener is None or len(batch) > 1 or failure.status_code == 429:
-        return False
-    limit = call.runtime.options.model.max_tokens_per_text
-    if not (isinstance(failure, RequestTooLargeError) or (limit and part.tokens > limit)):
-        return False
-    (place,), (refused,) = batch.indices, batch.texts
-    begin = shortener.after_refusal(place, refused)
-    if begin is None:
-        return False
-    sent = shortener.prefix + begin
-    call.work.shorten(part, Batch([place], [sent], [estimate_tokens(sent)], batch.title))
-    report.shortened(place, len(begin))
     return True
 
 
@@ -287,13 +228,15 @@ def _wait_before_retry(
         why = type(failure).__name__
         wait = retries.after_connection_error(failure)
         if isinstance(wait, GiveUp):
-            raise _with_place(failure, outcome.part, call, attempts, wait.reason)
+            raise connection_error(failure, outcome.part, call, attempts, wait.reason)
     else:
         why = str(failure.status_code)
         wait = retries.after_status_error(failure, outcome.hint, outage=outcome.outage)
         if isinstance(wait, GiveUp):
             assert outcome.reply is not None
-            raise _error(outcome.reply, outcome, call, attempts, wait)
+            error = status_error(outcome.reply, outcome.part, call, outcome.hint, attempts, wait)
+            error.client_request_id = outcome.request_id
+            raise error
     seconds = max(wait, call.runtime.pacer.closed_for)
     report.wait(call.trace, why, retries, seconds, closed_for, len(call.work) + 1)
     return wait
@@ -311,17 +254,6 @@ def _body(part: Part, call: Call, encoding_format: str | None) -> bytes:
     )
 
 
-def _has_string_form(part: Part, options: Options) -> bool:
-    """Tell whether one text that was refused in an array may be longer as a string."""
-    limited = options.model.family.max_chars_in_array is not None
-    return (
-        len(part) == 1
-        and limited
-        and not part.as_string
-        and fits_in_array(part.batch.texts[0], options.model)
-    )
-
-
 def _deliver(
     reply: Reply, outcome: _Outcome, reserved: Reservation, call: Call, cost: Usage
 ) -> Flow:
@@ -335,13 +267,13 @@ def _deliver(
             credits_per_usd=options.provider.credits_per_usd,
         )
     except ReplyError as error:
-        told = cost_of(reply, options.provider.credits_per_usd)
-        reserved.charge(told)
-        yield Deliver(told + cost)
-        raise _located(error, outcome, call) from error.__cause__
+        reported = cost_of(reply, options.provider.credits_per_usd)
+        reserved.charge(reported)
+        yield Deliver(reported + cost)
+        raise _placed(error, outcome, call) from error.__cause__
     reserved.charge(usage)
     if not options.model.family.counts_characters:
-        runtime.pacer.told_tokens(part.tokens, usage.total_tokens)
+        runtime.pacer.correct_tokens(part.tokens, usage.total_tokens)
     usage, indices = usage + cost, part.batch.indices
     if runtime.cache is not None:
         yield Deliver(usage)  # counted, even if the call is cancelled while it waits for the disk
@@ -353,6 +285,12 @@ def _deliver(
     yield Deliver(usage, indices, rows, served, request_id(reply))
 
 
+def _placed(error: ReplyError, outcome: _Outcome, call: Call) -> ReplyError:
+    placed = reply_error(error, outcome.part, call, outcome.reply)
+    placed.client_request_id = outcome.request_id
+    return placed
+
+
 def _learn(part: Part, call: Call) -> None:
     """Note that a part was embedded, and tell what that proved about the size of requests."""
     limits = call.runtime.limits
@@ -360,70 +298,3 @@ def _learn(part: Part, call: Call) -> None:
     call.work.embedded(part)
     if limits.max_texts < before[0] or limits.max_tokens < before[1]:
         report.learned(limits.max_texts, limits.max_tokens)
-
-
-def _error(
-    reply: Reply,
-    outcome: _Outcome,
-    call: Call,
-    attempts: int,
-    end: GiveUp = _NO_REASON,
-) -> APIStatusError:
-    part, hint = outcome.part, outcome.hint
-    place = _place(part, call, attempts)
-    error = error_of(
-        reply,
-        provider=call.runtime.options.provider,
-        key=call.runtime.key,
-        url=call.runtime.url,
-        where=f"{place}; {end.reason}" if end.reason else place,
-        indices=tuple(part.batch.indices),
-        retry_after=max(hint.seconds, 0.0) if hint else None,
-        advice=end.advice,
-        unknown_model=_if_unknown(call.runtime.options),
-        may_truncate=call.runtime.options.too_long != "truncate",
-    )
-    error.client_request_id = outcome.request_id
-    return error
-
-
-def _if_unknown(options: Options) -> str:
-    """Say what to do if the model is at fault, where this version does not know it."""
-    if is_known(options.model, options.provider):
-        return ""
-    return f"This version does not know the model. {suggest(options.id, options.provider)}"
-
-
-def _with_place(
-    error: APIConnectionError, part: Part, call: Call, attempts: int, reason: str
-) -> APIConnectionError:
-    """Add to a connection error which texts it concerns, and why it is not repeated."""
-    end = f"; {reason}" if reason else ""
-    located = type(error)(f"{error} [{_place(part, call, attempts)}{end}]")
-    located.permanent, located.sent = error.permanent, error.sent
-    located.client_request_id = error.client_request_id
-    located.__cause__ = error.__cause__
-    return located
-
-
-def _located(error: ReplyError, outcome: _Outcome, call: Call) -> ReplyError:
-    """Add to an error about a reply which texts and which request it concerns."""
-    located = ReplyError(f"{error} [{_place(outcome.part, call)}]")
-    located.client_request_id = outcome.request_id
-    located.request_id = None if outcome.reply is None else request_id(outcome.reply)
-    return located
-
-
-def _place(part: Part, call: Call, attempts: int = 1) -> str:
-    """Tell which texts a request carried, of which model, and how often it was sent."""
-    first, last = part.batch.indices[0], part.batch.indices[-1]
-    of_total = "" if call.total is None else f" of {call.total}"
-    if len(part) == 1:
-        text = part.batch.texts[0].removeprefix(call.sent.prefix)
-        head = text if len(text) <= _SHOWN_TEXT else text[: _SHOWN_TEXT - 1] + "\u2026"
-        is_the_query = call.query and call.total == 1
-        texts = f"{'the query' if is_the_query else f'text {first}{of_total}'}, {head!r}"
-    else:
-        texts = f"{len(part)} texts from {first} to {last}{of_total}"
-    count = f"; {attempts} attempts" if attempts > 1 else ""
-    return f"{texts}; model {call.runtime.options.id}{count}"

@@ -8,10 +8,9 @@ through `succeeded` and `refused`.
 Interactive calls (one request of few texts) go first. Unless the user gave a number, they have a
 bound of their own, so that users of a web server do not wait for an ingestion.
 
-Every wait ends. A request in flight ends, unless the event loop that awaits it is blocked, perhaps
-by the very thread that waits for the ticket of this request. So each waiter checks every 50 ms, and
-when no holder of a ticket can run, one ticket more than the bound allows is given. Its holder can
-run, so one such ticket at a time is enough.
+Every wait ends. Each waiter checks every 50 ms by itself, and when no holder of a ticket can run
+(`blocked_loops`), one ticket more than the bound allows is given. Its holder can run, so one such
+ticket at a time is enough.
 """
 
 from __future__ import annotations
@@ -19,30 +18,24 @@ from __future__ import annotations
 import itertools
 import random
 import threading
-import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+from aimlapi_embeddings._engine.blocked_loops import BlockedLoops
 from aimlapi_embeddings._engine.bound import Bound, WakeUp
 from aimlapi_embeddings._engine.limiter import Limiter
 from aimlapi_embeddings._engine.rate import Place, Rates
-from aimlapi_embeddings._engine.steps import Ask, Sleep, Step, Wait, Waiter
+from aimlapi_embeddings._engine.steps import Ask, Caller, Sleep, Step, Wait
 from aimlapi_embeddings._log import ENGINE
-
-if TYPE_CHECKING:
-    import asyncio
 
 # Requests in flight where the user gave no number.
 BULK = 8
 INTERACTIVE = 256
 # Seconds after which a waiter checks by itself. This makes up for a wake-up that was lost with its
 # event loop, and is the longest time until Ctrl-C takes effect.
-_LOOK = 0.05
-# Seconds without an answer after which an event loop counts as blocked. A loop that is
-# merely busy for so long can cost one request above the bound.
-_SILENCE = 0.1
+_CHECK_INTERVAL = 0.05
 # Requests that waited for the same moment leave spread over this share of the wait.
 _SPREAD = 0.25
 _LONGEST_SPREAD = 5.0  # seconds
@@ -60,22 +53,7 @@ class Lane(IntEnum):
     BULK = 1
 
 
-class Caller(Protocol):
-    """Who waits for permission to send."""
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The event loop that awaits the reply; None where a thread waits."""
-
-    @property
-    def blocked(self) -> asyncio.AbstractEventLoop | None:
-        """The event loop that cannot run while this thread waits, or None."""
-
-    def waiter(self) -> Waiter:
-        """Make a place to wait."""
-
-
-class Leave(NamedTuple):
+class Permit(NamedTuple):
     """The permission to send one request; given back with `release`."""
 
     bound: Bound
@@ -119,12 +97,12 @@ class Pacer:
         self._newest = 0
         self._opens_at = float("-inf")
         self._spread = 0.0
-        self._told_until = float("-inf")
+        self._warned_until = float("-inf")
         self._succeeded = 0
         self._succeeded_before = 0  # before the last 429s that came together
         self._newest_refused = 0
         self._outage = False
-        self._pings: dict[asyncio.AbstractEventLoop, float] = {}
+        self._loops = BlockedLoops()
         self._lock = threading.Lock()
         if before is not None:
             self._lock, self._tickets = before._lock, before._tickets
@@ -146,7 +124,7 @@ class Pacer:
         """Seconds for which no request may leave, as the server asked."""
         return max(self._opens_at - self._now(), 0.0)
 
-    def leave(self, lane: Lane, tokens: int, caller: Caller) -> Generator[Step, Any, Leave]:
+    def acquire(self, lane: Lane, tokens: int, caller: Caller) -> Generator[Step, Any, Permit]:
         """Wait until a request of so many tokens may be sent."""
         if self._limiter is not None:
             yield Ask(tokens)
@@ -161,19 +139,19 @@ class Pacer:
                 if due > now:
                     yield Sleep(due - now)
                 elif (opens := self.rates.opens(place)) > now:
-                    self._tell_of(opens, now)
+                    self._warn_of_wait(opens, now)
                     yield Sleep(min(opens - now, _LONGEST_SLEEP))
-                elif leave := (yield from self._queue(place, lane, caller)):
-                    return leave
+                elif permit := (yield from self._queue(place, lane, caller)):
+                    return permit
         finally:
             self.rates.quit(place)
 
-    def _tell_of(self, opens: float, now: float) -> None:
+    def _warn_of_wait(self, opens: float, now: float) -> None:
         """Log a long wait for the user's own rate, once for all requests that wait for it."""
         if opens - now > LONG_WAIT:
             with self._lock:
-                first = now >= self._told_until
-                self._told_until = max(self._told_until, opens)
+                first = now >= self._warned_until
+                self._warned_until = max(self._warned_until, opens)
             if first:
                 ENGINE.warning(
                     "waiting %.1f s before the next request, to keep to the requests or tokens "
@@ -183,40 +161,40 @@ class Pacer:
 
     def _queue(
         self, place: Place, lane: Lane, caller: Caller
-    ) -> Generator[Step, Any, Leave | None]:
+    ) -> Generator[Step, Any, Permit | None]:
         """Wait for a ticket; None when the server, or a rate, asks to wait in between."""
         bound = self._bounds[lane]
-        if ticket := self._take(bound, place, lane, None, caller, looked=False):
-            return Leave(bound, ticket)
+        if ticket := self._take(bound, place, lane, None, caller, timed_out=False):
+            return Permit(bound, ticket)
         waiter = caller.waiter()
         wake_up = waiter.wake
         queue = bound.waiting[lane]
         queue.append(wake_up)
-        looked = False
+        timed_out = False
         try:
             while max(self._opens_at, self.rates.opens(place)) <= self._now():
                 waiter.reset()  # before the look, so that no wake-up after it is missed
-                if ticket := self._take(bound, place, lane, wake_up, caller, looked):
-                    return Leave(bound, ticket)
-                yield Wait(waiter, _LOOK)
-                looked = not waiter.woken
+                if ticket := self._take(bound, place, lane, wake_up, caller, timed_out):
+                    return Permit(bound, ticket)
+                yield Wait(waiter, _CHECK_INTERVAL)
+                timed_out = not waiter.woken
             return None
         finally:
             with suppress(ValueError):
                 queue.remove(wake_up)
             bound.wake()  # a wake-up that was meant for this waiter goes to the next one
 
-    def release(self, leave: Leave) -> None:
+    def release(self, permit: Permit) -> None:
         """Give the permission back. Takes no lock, since a finalizer may call it at any moment."""
-        leave.bound.holders.pop(leave.ticket, None)
-        leave.bound.wake()
+        permit.bound.holders.pop(permit.ticket, None)
+        permit.bound.wake()
 
-    def succeeded(self, leave: Leave) -> None:
+    def succeeded(self, permit: Permit) -> None:
         """Note a request that brought vectors."""
         self._succeeded += 1
-        leave.bound.succeeded(leave.ticket)
+        permit.bound.succeeded(permit.ticket)
 
-    def refused(self, leave: Leave) -> bool:
+    def refused(self, permit: Permit) -> bool:
         """Note a 429, and lower the bounds.
 
         Returns:
@@ -224,12 +202,12 @@ class Pacer:
             now, and not only less than was in flight.
         """
         with self._lock:
-            if leave.ticket > self._newest_refused:
+            if permit.ticket > self._newest_refused:
                 self._outage = self._succeeded == self._succeeded_before
                 self._succeeded_before = self._succeeded
                 self._newest_refused = self._newest
         for bound in set(self._bounds):
-            bound.refused(leave.ticket, self._newest)
+            bound.refused(permit.ticket, self._newest)
         return self._outage
 
     def wait_for(self, seconds: float) -> None:
@@ -244,11 +222,11 @@ class Pacer:
         """Let bulk requests leave one at a time until some succeed: a batch was too large."""
         self._bounds[Lane.BULK].probe(self._newest)
 
-    def told_tokens(self, estimated: int, told: int) -> None:
+    def correct_tokens(self, estimated: int, actual: int) -> None:
         """Note how many tokens a request had in truth; 0 where the reply does not tell."""
-        if told and self.rates.limited:
+        if actual and self.rates.limited:
             with self._lock:
-                self.rates.correct(estimated, told)
+                self.rates.correct(estimated, actual)
 
     def _take(
         self,
@@ -257,7 +235,7 @@ class Pacer:
         lane: Lane,
         wake_up: WakeUp | None,
         caller: Caller,
-        looked: bool,
+        timed_out: bool,
     ) -> int | None:
         """Take a ticket, where the rates and the bound have room and it is this waiter's turn.
 
@@ -267,49 +245,21 @@ class Pacer:
             lane: Whose turn.
             wake_up: This waiter in its queue; None when it has not begun to wait.
             caller: Who it is.
-            looked: Whether the waiter has waited 50 ms in vain. Then it does not let the others go
-                first any more, since those who would be first may never run again.
+            timed_out: Whether the waiter has waited 50 ms in vain. Then it does not let the others
+                go first any more, since those who would be first may never run again.
         """
         with self._lock:
             now = self._now()
             if self.rates.opens(place) > now:
                 return None
-            if not (bound.free > 0 and (looked or _is_next(bound, lane, wake_up))) and not (
-                looked and self._nobody_can_run(bound, caller)
+            if not (bound.free > 0 and (timed_out or _is_next(bound, lane, wake_up))) and not (
+                timed_out and self._loops.nobody_can_run(bound, caller)
             ):
                 return None
             self._newest = ticket = next(self._tickets)
             bound.holders[ticket] = caller.loop
             self.rates.take(place, now)
             return ticket
-
-    def _nobody_can_run(self, bound: Bound, caller: Caller) -> bool:
-        """Tell whether no request in flight can end, because every event loop is blocked."""
-        for ticket, loop in list(bound.holders.items()):
-            if loop is not None and loop.is_closed():
-                bound.holders.pop(ticket, None)
-        if bound.limit > len(bound.holders):
-            return True  # tickets of a closed loop were given back
-        loops = set(bound.holders.values())
-        if None in loops or caller.loop in loops:
-            return False
-        # All loops are asked before the answers are judged, so that they are waited for together.
-        silent = [loop is caller.blocked or self._is_silent(loop) for loop in loops if loop]
-        return all(silent)
-
-    def _is_silent(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Ask an event loop to run a callback; True when it has not run the last one."""
-        # Real time, whatever the client's clock: it is about threads that run or do not.
-        now = time.monotonic()
-        if (asked := self._pings.get(loop)) is not None:
-            return now - asked >= _SILENCE
-        self._pings[loop] = now
-        try:
-            loop.call_soon_threadsafe(self._pings.pop, loop, None)
-        except RuntimeError:  # closed in between
-            del self._pings[loop]
-            return True
-        return False
 
 
 def _is_next(bound: Bound, lane: Lane, wake_up: WakeUp | None) -> bool:

@@ -39,8 +39,8 @@ def progress_bar(description: str = "Embedding") -> Iterator[Progress]:
         yield move
 
 
-def telling(progress: Progress | bool | None) -> AbstractContextManager[Progress | None]:
-    """Return the progress callback: that of a bar for this call, or the user's function."""
+def progress_context(progress: Progress | bool | None) -> AbstractContextManager[Progress | None]:
+    """Return a context manager that gives a callback: of a bar, or the user's; or gives None."""
     if progress is None or isinstance(progress, bool):
         return progress_bar() if progress else nullcontext()
     if not callable(progress):

@@ -24,7 +24,7 @@ _BURST = 1.0  # seconds
 # and networks that are not even.
 _SHARE = 0.98
 # Seconds for which the first in line may let its turn pass. Its event loop may be blocked.
-_LOOK = 0.05
+_GRACE = 0.05
 
 _REQUESTS, _TOKENS = 0, 1
 
@@ -101,7 +101,7 @@ class Rates:
         if not self.limited:
             return -math.inf
         first, opens = self._first(place), self._conforms(place)
-        return opens if first is place else max(opens, self._conforms(first) + _LOOK)
+        return opens if first is place else max(opens, self._conforms(first) + _GRACE)
 
     def take(self, place: Place, now: float) -> None:
         """Use the rates for a request that leaves now, and leave the line."""
@@ -110,9 +110,9 @@ class Rates:
                 self._tat[kind] = max(self._tat[kind], now) + seconds
             self.quit(place)
 
-    def correct(self, estimated: int, told: int) -> None:
-        """Use more or fewer tokens than were estimated, as a reply has told."""
-        self._tat[_TOKENS] += (told - estimated) * self._seconds.get(_TOKENS, 0.0)
+    def correct(self, estimated: int, actual: int) -> None:
+        """Use more or fewer tokens than were estimated, as a reply has shown."""
+        self._tat[_TOKENS] += (actual - estimated) * self._seconds.get(_TOKENS, 0.0)
 
     def _conforms(self, place: Place) -> float:
         return max(

@@ -13,9 +13,9 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeAlias
 
-from aimlapi_embeddings._engine.flow import Call, embed_part
+from aimlapi_embeddings._engine.flow import embed_part
 from aimlapi_embeddings._engine.refusals import Part
-from aimlapi_embeddings._engine.runtime import Runtime
+from aimlapi_embeddings._engine.runtime import Call, Runtime
 from aimlapi_embeddings._engine.steps import Deliver, Run, Send, Sleep, Step, Wait
 from aimlapi_embeddings._engine.waiting import ThreadCaller
 from aimlapi_embeddings._errors import AIMLAPIError
@@ -69,13 +69,13 @@ def run_threads(call: Call, caller: ThreadCaller, sink: Sink) -> None:
             for attempt in list(caller.attempts):
                 attempt.shut_down()
         if isinstance(error, StopIteration):
-            raise told_from_an_end(error) from error
+            raise error_in_place_of_end(error) from error
         raise
     finally:
         caller.over.set()
 
 
-def told_from_an_end(error: StopIteration | StopAsyncIteration) -> RuntimeError:
+def error_in_place_of_end(error: StopIteration | StopAsyncIteration) -> RuntimeError:
     """Return the error that is raised in place of one that means the end of an iterator.
 
     Raised as it is, it would end a loop of the caller's, such as `map`, without an error. Python

@@ -1,9 +1,9 @@
-"""What all calls of one client share in one process."""
+"""What all calls of one client share in one process, and what the parts of one call share."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -11,15 +11,19 @@ import msgspec
 from aimlapi_embeddings._engine.budget import Budget
 from aimlapi_embeddings._engine.limiter import Limiter
 from aimlapi_embeddings._engine.limits import LearnedLimits
+from aimlapi_embeddings._engine.long_texts import Shortener
 from aimlapi_embeddings._engine.meter import Meter
-from aimlapi_embeddings._engine.pacing import Pacer
+from aimlapi_embeddings._engine.pacing import Lane, Pacer
+from aimlapi_embeddings._engine.refusals import Worklist
 from aimlapi_embeddings._engine.retries import RetryPolicy
+from aimlapi_embeddings._engine.steps import Caller
 from aimlapi_embeddings._engine.waiting import Clock
 from aimlapi_embeddings._engine.workers import Workers
 from aimlapi_embeddings._log import Once
 from aimlapi_embeddings._protocol.attempt import Attempt
 from aimlapi_embeddings._protocol.options import Options
-from aimlapi_embeddings._telemetry import Telemetry
+from aimlapi_embeddings._protocol.request import RoleFields
+from aimlapi_embeddings._telemetry import Telemetry, Trace
 from aimlapi_embeddings._types import Reply
 from aimlapi_embeddings.cache import VectorCache
 
@@ -85,3 +89,31 @@ class Runtime(msgspec.Struct, frozen=True):
         """Close what sync calls opened, at once; connections in use close with their requests."""
         self.workers.close()
         self.transport.close()
+
+
+class Texts(Protocol):
+    """Texts by their place; a stream has only those that wait for a vector."""
+
+    def __getitem__(self, place: int, /) -> str: ...
+
+
+class Call(msgspec.Struct, frozen=True):
+    """What the parts of one call share.
+
+    Attributes:
+        sent: How its role is sent.
+        total: How many texts it has; None for a stream, which learns that at its end.
+        cache_keys: Of the texts by their place, where there is a cache.
+    """
+
+    runtime: Runtime
+    caller: Caller
+    sent: RoleFields
+    work: Worklist
+    texts: Texts
+    total: int | None
+    lane: Lane
+    query: bool
+    shortener: Shortener | None = None
+    cache_keys: Mapping[int, bytes] | Sequence[bytes] = ()
+    trace: Trace | None = None

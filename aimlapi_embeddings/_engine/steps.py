@@ -7,11 +7,14 @@ and a test can drive them by hand.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 
 from aimlapi_embeddings._types import Row, Served, Usage
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Waiter(Protocol):
@@ -29,6 +32,21 @@ class Waiter(Protocol):
 
     def wake(self) -> None:
         """End the wait, or the next one. May be called from any thread, and by a finalizer."""
+
+
+class Caller(Protocol):
+    """Who waits for permission to send."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that awaits the reply; None where a thread waits."""
+
+    @property
+    def blocked(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that cannot run while this thread waits, or None."""
+
+    def waiter(self) -> Waiter:
+        """Make a place to wait."""
 
 
 class Ask(msgspec.Struct, frozen=True):

@@ -22,11 +22,9 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from aimlapi_embeddings._engine.flow import Call
-from aimlapi_embeddings._engine.pacing import Caller
-from aimlapi_embeddings._engine.run import Item, drive, drive_async, job_of, told_from_an_end
-from aimlapi_embeddings._engine.runtime import Runtime
-from aimlapi_embeddings._engine.steps import Deliver
+from aimlapi_embeddings._engine.run import Item, drive, drive_async, error_in_place_of_end, job_of
+from aimlapi_embeddings._engine.runtime import Call, Runtime
+from aimlapi_embeddings._engine.steps import Caller, Deliver
 from aimlapi_embeddings._engine.stream_window import Next, Window
 from aimlapi_embeddings._engine.waiting import (
     TaskCaller,
@@ -59,7 +57,7 @@ def read_in_thread(
     source: Iterator[object],
     new_call: NewCall,
     runtime: Runtime,
-    telling: AbstractContextManager[Progress | None],
+    progress: AbstractContextManager[Progress | None],
 ) -> Generator[T]:
     """Read a source and hand vectors over in the thread that asks for them."""
     caller = ThreadCaller()
@@ -69,7 +67,7 @@ def read_in_thread(
     inbox: SimpleQueue[Item] = SimpleQueue()
     busy = seen = 0
     process = os.getpid()
-    with ShortTraceback(), telling as window.progress:
+    with ShortTraceback(), progress as window.progress:
         try:
             while True:
                 while not inbox.empty():
@@ -130,7 +128,7 @@ def _ended_by(raised: BaseException, trace: Trace | None, window: Window[Any]) -
     """Give the error that ends a stream what was finished, and return what the consumer gets."""
     error = raised
     if isinstance(raised, StopIteration | StopAsyncIteration):
-        error = told_from_an_end(raised)
+        error = error_in_place_of_end(raised)
     if not isinstance(error, GeneratorExit):
         attach_partial(error, window.partial)
     _end(trace, window, error)
@@ -195,7 +193,7 @@ async def read_in_task(
     source: Iterator[object] | AsyncIterator[object],
     new_call: NewCall,
     runtime: Runtime,
-    telling: AbstractContextManager[Progress | None],
+    progress: AbstractContextManager[Progress | None],
     tasks: set[Task[None]],
 ) -> AsyncGenerator[T]:
     """Read a source and hand vectors over in the task that asks for them.
@@ -230,7 +228,7 @@ async def read_in_task(
     seen = 0
     is_left = False
     ends = time.perf_counter() + _HELD
-    with ShortTraceback(), telling as window.progress:
+    with ShortTraceback(), progress as window.progress:
         try:
             while True:
                 if arrived.is_set() or seen != window.sent:

@@ -118,7 +118,7 @@ class Window(Generic[T]):
         self._asked: list[tuple[int, Text]] = []  # to be looked up in the cache
         self._owed = 0  # texts to be read since others were handed over
         self._done = 0  # places that have a vector or an error
-        self._told = -1  # what progress was told last
+        self._reported = -1  # what progress was called with last
         self._reading = True
         self._size = size
         self._last: float = math.inf  # the place of an error; nothing behind it is sent
@@ -209,7 +209,7 @@ class Window(Generic[T]):
                     if (shortener := self._rules.shortener) is not None:
                         slot.kept = shortener.kept.pop(place, None)
                     self._done += slot.places
-            self._tell()
+            self._report_progress()
         except Exception as error:
             self.fail(error)
 
@@ -230,8 +230,8 @@ class Window(Generic[T]):
         Raises:
             BaseException: The error whose turn it is.
         """
-        if self._told < 0:
-            self._tell()
+        if self._reported < 0:
+            self._report_progress()
         if self._work.stopped is not None:  # what is in flight comes back first
             self._stop_reading()
         if self._work.refused and self._work.accepted:
@@ -264,7 +264,7 @@ class Window(Generic[T]):
             return Next.WAIT
         if self._source_error is not None:
             raise self._source_error
-        self._tell()
+        self._report_progress()
         return Next.END
 
     def hand_over(self) -> T:
@@ -383,7 +383,7 @@ class Window(Generic[T]):
         for place, error in refused.items():
             if (slot := self._waiting.pop(place, None)) is not None:
                 self._refuse(slot, place, several_refused({place: error}, self.read))
-        self._tell()
+        self._report_progress()
         return bool(refused)
 
     def _save(self, usage: Usage) -> None:
@@ -391,8 +391,8 @@ class Window(Generic[T]):
         self.bill.add(usage)
         self._rules.count(usage)
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         """Move the progress, where there is something new."""
-        if self.progress is not None and self._done != self._told:
+        if self.progress is not None and self._done != self._reported:
             self.progress(self._done, max(self._length, self.read))
-        self._told = self._done
+        self._reported = self._done

@@ -10,17 +10,17 @@ from typing import Any, Literal, NamedTuple
 from aimlapi_embeddings._engine.calls import (
     cuts_silently,
     is_over_limit,
+    report_cut,
+    report_first_request,
     shortener_of,
-    tell_of_cut,
-    tell_of_first,
     too_long,
 )
-from aimlapi_embeddings._engine.flow import Call
 from aimlapi_embeddings._engine.inputs import check_source
-from aimlapi_embeddings._engine.pacing import Caller, Lane
+from aimlapi_embeddings._engine.pacing import Lane
 from aimlapi_embeddings._engine.planning import even_size, most_tokens, never_granted
 from aimlapi_embeddings._engine.refusals import Worklist
-from aimlapi_embeddings._engine.runtime import Runtime
+from aimlapi_embeddings._engine.runtime import Call, Runtime
+from aimlapi_embeddings._engine.steps import Caller
 from aimlapi_embeddings._engine.stream_forms import Form, Results, Vectors
 from aimlapi_embeddings._engine.stream_packing import Packer
 from aimlapi_embeddings._engine.stream_rules import Rules
@@ -100,7 +100,7 @@ def lay_out_stream(
             if refused_here:
                 return too_long(options, {place: tokens}, place + 1)
             if may_be_cut:
-                tell_of_cut(runtime, sent.fields, place, tokens)
+                report_cut(runtime, sent.fields, place, tokens)
             return may_be_cut
 
         found = Window(
@@ -128,7 +128,7 @@ def lay_out_stream(
         )
 
         def make_call(caller: Caller, trace: Trace | None) -> Call:
-            tell_of_first(runtime)
+            report_first_request(runtime)
             return Call(
                 runtime,
                 caller,

@@ -3,7 +3,7 @@
 from aimlapi_embeddings._errors import ShortTraceback
 from aimlapi_embeddings._protocol.options import TimeoutLike
 from aimlapi_embeddings._result import partial_of
-from aimlapi_embeddings._text_streams import Telling
+from aimlapi_embeddings._text_streams import ProgressFactory
 from aimlapi_embeddings._warn import warn_user
 from aimlapi_embeddings.adapters._field_types import BaseURL, Integer, Key, Seconds, Timeout
 from aimlapi_embeddings.adapters._finished import astoring_before, keeping_finished, storing_before
@@ -16,9 +16,9 @@ __all__ = [
     "Integer",
     "Key",
     "Options",
+    "ProgressFactory",
     "Seconds",
     "ShortTraceback",
-    "Telling",
     "Timeout",
     "TimeoutLike",
     "astoring_before",

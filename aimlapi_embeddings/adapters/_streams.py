@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 from aimlapi_embeddings._client import EmbeddingsClient
 from aimlapi_embeddings._result import EmbeddingResult
 from aimlapi_embeddings._streams import AsyncEmbeddingStream, EmbeddingStream
-from aimlapi_embeddings._text_streams import Bar, Item, Telling
+from aimlapi_embeddings._text_streams import Item, ProgressContext, ProgressFactory
 from aimlapi_embeddings._types import TaskType, Vector
 
 
@@ -23,7 +23,7 @@ class DocumentStreams:
         @property
         def client(self) -> EmbeddingsClient: ...
 
-        def _show_bar(self, show: bool) -> Bar: ...
+        def _show_bar(self, show: bool) -> ProgressContext: ...
 
     @overload
     def embed_documents_iter(
@@ -89,7 +89,7 @@ class DocumentStreams:
             AIMLAPIError: See `aimlapi_embeddings`; when all before it was handed over.
         """
         how = "document", task_type, on_invalid, batches_of, window
-        return self.client._stream(texts, self._telling("embed_documents_iter"), *how)
+        return self.client._stream(texts, self._progress_factory("embed_documents_iter"), *how)
 
     @overload
     def aembed_documents_iter(
@@ -135,9 +135,9 @@ class DocumentStreams:
         The source may be an async iterable.
         """
         how = "document", task_type, on_invalid, batches_of, window
-        return self.client._astream(texts, self._telling("aembed_documents_iter"), *how)
+        return self.client._astream(texts, self._progress_factory("aembed_documents_iter"), *how)
 
-    def _telling(self, method: str) -> Telling:
+    def _progress_factory(self, method: str) -> ProgressFactory:
         """Return what is entered with a stream's first vector and left at its end.
 
         Args:

@@ -63,7 +63,7 @@ def test_a_request_leaves_while_spent_in_flight_and_its_own_estimate_fit() -> No
 
 
 @pytest.mark.parametrize(
-    ("told", "tokens", "usd"),
+    ("reported", "tokens", "usd"),
     [
         (Usage(total_tokens=7, usd_spent=3.0), 7, 3.0),
         (Usage(total_tokens=7), 7, 7e-6),
@@ -74,11 +74,11 @@ def test_a_request_leaves_while_spent_in_flight_and_its_own_estimate_fit() -> No
     ids=["both told", "tokens told", "dollars told", "neither told", "no reply"],
 )
 def test_a_request_costs_what_its_reply_told_else_tokens_at_the_price(
-    told: Usage | None, tokens: int, usd: float
+    reported: Usage | None, tokens: int, usd: float
 ) -> None:
     budget = Budget(Limits(4.0, 100, usd_per_million_tokens=1.0))
     with budget.reserve(10) as reserved:
-        reserved.charge(told)
+        reserved.charge(reported)
     for option, most in (("max_tokens", 100 - tokens), ("max_usd", 4.0 - usd)):
         by = Budget(
             Limits(
@@ -154,12 +154,12 @@ def test_no_limit_is_exceeded_while_replies_tell_no_more_than_was_estimated(
         if len(open_now) > 3:
             reserved, estimate, part, how = open_now.pop(0)
             with reserved:
-                told = max(1, int(estimate * part))
+                actual = max(1, int(estimate * part))
                 if how == "told":
-                    reserved.charge(Usage(total_tokens=told))
+                    reserved.charge(Usage(total_tokens=actual))
                 elif how == "lost":
                     reserved.charge()
-            spent += {"told": told, "lost": estimate, "free": 0}[how]
+            spent += {"told": actual, "lost": estimate, "free": 0}[how]
         assert spent + sum(each[1] for each in open_now) <= limit
 
 
@@ -341,10 +341,10 @@ def test_a_budget_holds_for_all_calls_of_a_client(entry_point: EntryPoint) -> No
 
 def test_what_replies_tell_makes_room_for_more(entry_point: EntryPoint) -> None:
     texts = [text * 10 for text in TEXTS]
-    told = tokens_of(entry_point.make(OPENAI, dimensions=4), texts[:1])
+    actual = tokens_of(entry_point.make(OPENAI, dimensions=4), texts[:1])
     estimated = entry_point.client.estimate(texts[:1]).tokens
-    assert told < estimated
-    entry_point.make(OPENAI, dimensions=4, max_tokens=7 * told + estimated, **ONE_EACH)
+    assert actual < estimated
+    entry_point.make(OPENAI, dimensions=4, max_tokens=7 * actual + estimated, **ONE_EACH)
     assert len(entry_point.documents(texts)) == len(texts)
 
 

@@ -52,7 +52,7 @@ def always(reply: Reply | Exception) -> Server:
 def free(rig: Rig) -> int:
     """How many more requests may leave now."""
     requests = []
-    while (request := Request(rig.pacer)).leave:
+    while (request := Request(rig.pacer)).permit:
         requests.append(request)
     request.give_up()
     for request in requests:
@@ -209,12 +209,12 @@ def test_a_429_of_size_leaves_the_bound_as_it_is() -> None:
 def test_a_429_costs_no_retry_while_others_get_through() -> None:
     rig = Rig(1, max_retries=1)
     other = Request(rig.pacer)
-    assert other.leave
+    assert other.permit
     other.release()
 
     def server(numbers: list[int]) -> Reply:
-        assert other.leave
-        rig.pacer.succeeded(other.leave)
+        assert other.permit
+        rig.pacer.succeeded(other.permit)
         return bad(429) if len(rig.sent) < 20 else good(numbers)
 
     rig.run(server)

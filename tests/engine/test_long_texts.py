@@ -269,11 +269,11 @@ def test_the_log_tells_of_cut_texts_without_them(
     caplog.set_level(logging.INFO, "aimlapi_embeddings")
     entry_point.make(OPENAI, dimensions=4, too_long="truncate")
     entry_point.documents([prose(60_000), "a", DENSE * 2_000])
-    told = [record.getMessage() for record in caplog.records]
-    assert told[0] == f"2 texts are longer than {OPENAI} takes and were cut"
-    assert told[1].startswith("text 0 was cut: its first 32")
-    assert told[2].startswith("text 2 was cut: its first ")
-    assert sum("text 2 was refused as too long" in line for line in told) == 3
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages[0] == f"2 texts are longer than {OPENAI} takes and were cut"
+    assert messages[1].startswith("text 0 was cut: its first 32")
+    assert messages[2].startswith("text 2 was cut: its first ")
+    assert sum("text 2 was refused as too long" in line for line in messages) == 3
     assert "some words" not in caplog.text
 
 
@@ -436,7 +436,7 @@ def identity(model: str, too_long: str | None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("model", "told"),
+    ("model", "choices"),
     [
         (GOOGLE, ["error", "truncate"]),
         (OPENAI, ["truncate"]),  # which refuses by itself
@@ -444,10 +444,10 @@ def identity(model: str, too_long: str | None) -> dict[str, Any]:
         (NUGEN, ["error", "truncate"]),
     ],
 )
-def test_identity_tells_the_choices_that_change_something(model: str, told: list[str]) -> None:
+def test_identity_tells_the_choices_that_change_something(model: str, choices: list[str]) -> None:
     found = [choice for choice in ("error", "truncate") if identity(model, choice)["too_long"]]
-    assert found == told
-    assert all(identity(model, choice)["too_long"] == choice for choice in told)
+    assert found == choices
+    assert all(identity(model, choice)["too_long"] == choice for choice in choices)
 
 
 def test_over_a_real_connection_long_texts_among_short_ones(package: Any, mode: Mode) -> None:

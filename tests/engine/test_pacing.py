@@ -23,29 +23,29 @@ def a_pacer(most: int | None = 1, clock: Clock | None = None, limiter: Any = Non
 def holders(pacer: Pacer, count: int, lane: Lane = Lane.BULK, loop: Any = None) -> list[Request]:
     """Requests in flight."""
     requests = [Request(pacer, lane, loop=loop) for _ in range(count)]
-    assert all(request.leave for request in requests)
+    assert all(request.permit for request in requests)
     return requests
 
 
 def refuse(request: Request) -> bool:
     """Answer with 429; the request is no longer in flight afterwards."""
-    assert request.leave is not None
-    outage = request.pacer.refused(request.leave)
+    assert request.permit is not None
+    outage = request.pacer.refused(request.permit)
     request.release()
     return outage
 
 
 def succeed(request: Request) -> None:
     """Answer with vectors."""
-    assert request.leave is not None
-    request.pacer.succeeded(request.leave)
+    assert request.permit is not None
+    request.pacer.succeeded(request.permit)
     request.release()
 
 
 def room(pacer: Pacer, lane: Lane = Lane.BULK) -> int:
     """How many requests may leave now; they are given back at once."""
     requests = []
-    while (request := Request(pacer, lane)).leave:
+    while (request := Request(pacer, lane)).permit:
         requests.append(request)
     request.give_up()
     for request in requests:
@@ -58,7 +58,7 @@ def room(pacer: Pacer, lane: Lane = Lane.BULK) -> int:
 
 @LANES
 def test_a_free_slot_is_given_at_once(lane: Lane) -> None:
-    assert Request(a_pacer(), lane).leave
+    assert Request(a_pacer(), lane).permit
 
 
 def test_who_finds_no_slot_waits_and_looks_again_every_50_milliseconds() -> None:
@@ -86,7 +86,7 @@ def test_nobody_takes_a_slot_while_others_wait_for_it() -> None:
     [holder] = holders(pacer, 1)
     waiting = Request(pacer)
     holder.release()
-    assert not Request(pacer).leave
+    assert not Request(pacer).permit
     assert waiting.look()
 
 
@@ -96,7 +96,7 @@ def test_slots_are_given_in_order_of_arrival() -> None:
     waiting = [Request(pacer) for _ in range(5)]
     for request in waiting:
         holder.release()
-        assert [each for each in waiting if not each.leave and each.woken] == [request]
+        assert [each for each in waiting if not each.permit and each.woken] == [request]
         assert request.look()
         holder = request
 
@@ -149,9 +149,9 @@ def test_leave_that_is_given_back_twice_frees_one_slot() -> None:
     pacer = a_pacer()
     [holder] = holders(pacer, 1)
     holder.release()
-    assert Request(pacer).leave
+    assert Request(pacer).permit
     holder.release()
-    assert not Request(pacer).leave
+    assert not Request(pacer).permit
 
 
 class Meddling(Request):
@@ -194,7 +194,7 @@ def test_a_pacer_that_goes_on_for_another_counts_its_requests_in_flight_and_its_
     one, _ = holders(before, 2)
     after = Pacer(3, clock.monotonic, None, before)
     holders(after, 1)
-    assert not Request(after).leave
+    assert not Request(after).permit
     one.release()
     before.wait_for(10.0)
     later = Pacer(4, clock.monotonic, None, before)
@@ -208,9 +208,9 @@ def test_interactive_calls_do_not_wait_for_bulk_calls_unless_a_number_is_given()
     pacer = a_pacer(None)
     assert pacer.most == BULK == 8
     holders(pacer, BULK)
-    assert not Request(pacer).leave
+    assert not Request(pacer).permit
     holders(pacer, INTERACTIVE, Lane.INTERACTIVE)
-    assert not Request(pacer, Lane.INTERACTIVE).leave
+    assert not Request(pacer, Lane.INTERACTIVE).permit
 
 
 def test_a_number_bounds_both_lanes_together() -> None:
@@ -218,8 +218,8 @@ def test_a_number_bounds_both_lanes_together() -> None:
     assert pacer.most == 3
     holders(pacer, 2)
     holders(pacer, 1, Lane.INTERACTIVE)
-    assert not Request(pacer).leave
-    assert not Request(pacer, Lane.INTERACTIVE).leave
+    assert not Request(pacer).permit
+    assert not Request(pacer, Lane.INTERACTIVE).permit
 
 
 def test_interactive_calls_go_first() -> None:
@@ -228,7 +228,7 @@ def test_interactive_calls_go_first() -> None:
     bulk, interactive = Request(pacer), Request(pacer, Lane.INTERACTIVE)
     holder.release()
     assert (interactive.woken, bulk.woken) == (True, False)
-    assert not Request(pacer).leave, "bulk work that arrives now does not barge in either"
+    assert not Request(pacer).permit, "bulk work that arrives now does not barge in either"
     assert interactive.look()
 
 
@@ -238,7 +238,7 @@ def test_bulk_work_that_arrives_leaves_a_free_slot_to_an_interactive_call() -> N
     interactive = Request(pacer, Lane.INTERACTIVE)
     holder.release()
     bulk = Request(pacer)
-    assert not bulk.leave, "it is the first of its own queue"
+    assert not bulk.permit, "it is the first of its own queue"
     assert interactive.look()
     interactive.release()
     assert bulk.look()
@@ -400,8 +400,8 @@ def test_a_probe_holds_bulk_requests_back_and_not_interactive_ones() -> None:
     pacer = a_pacer(None)
     pacer.probe()
     [request] = holders(pacer, 1)
-    assert not Request(pacer).leave
-    assert Request(pacer, Lane.INTERACTIVE).leave
+    assert not Request(pacer).permit
+    assert Request(pacer, Lane.INTERACTIVE).permit
     succeed(request)
     assert room(pacer) == 0, "those who wait go first"
 
@@ -461,7 +461,7 @@ def test_no_slot_is_lent_while_any_holder_can_run(alive: str) -> None:
     request = Request(pacer, loop=mine)
     for _ in range(3):
         silent_for_long(request)
-    assert not request.leave
+    assert not request.permit
 
 
 def test_one_slot_is_lent_at_a_time() -> None:
@@ -473,7 +473,7 @@ def test_one_slot_is_lent_at_a_time() -> None:
     assert first.look()
     for _ in range(3):
         silent_for_long(second)
-    assert not second.leave
+    assert not second.permit
     first.release()
     assert second.look()
 
@@ -486,10 +486,10 @@ def test_a_loop_that_answers_is_asked_again_later() -> None:
     for _ in range(3):
         silent_for_long(request)
     assert loop.asked >= 3
-    assert not request.leave
+    assert not request.permit
     loop.silent = True
     silent_for_long(request)
-    assert request.leave
+    assert request.permit
 
 
 def test_the_slots_of_a_closed_loop_are_free() -> None:

@@ -48,7 +48,7 @@ class Rig:
             self.clock.now = max(self.clock.now, wakes[request])
             if request.step is not None and self.clock.now > began:
                 request.look()
-            if request.leave:
+            if request.permit:
                 left[request] = self.clock.now - began
                 request.release()
                 del wakes[request]
@@ -65,7 +65,7 @@ def in_a_minute(times: Sequence[float], amounts: Sequence[float]) -> float:
 
 def test_without_a_rate_nobody_waits() -> None:
     rig = Rig()
-    assert all(rig.request().leave for _ in range(64))
+    assert all(rig.request().permit for _ in range(64))
 
 
 def test_requests_are_spaced_evenly_behind_a_burst_of_one_second() -> None:
@@ -152,9 +152,9 @@ def test_both_rates_hold() -> None:
 
 def test_what_a_reply_tells_of_its_tokens_replaces_the_estimate() -> None:
     few, many = Rig(tokens=600), Rig(tokens=600)
-    for rig, told in ((few, 60), (many, 200)):
+    for rig, actual in ((few, 60), (many, 200)):
         rig.leave([rig.request(100)])
-        rig.pacer.told_tokens(100, told)
+        rig.pacer.correct_tokens(100, actual)
     assert few.leave([few.request(100)]) == pytest.approx([6 / SHARE])
     assert many.leave([many.request(100)]) == pytest.approx([20 / SHARE])
 
@@ -162,7 +162,7 @@ def test_what_a_reply_tells_of_its_tokens_replaces_the_estimate() -> None:
 def test_a_reply_that_tells_no_tokens_changes_nothing() -> None:
     rig = Rig(tokens=600)
     rig.leave([rig.request(100)])
-    rig.pacer.told_tokens(100, 0)
+    rig.pacer.correct_tokens(100, 0)
     assert rig.leave([rig.request(100)]) == pytest.approx([10 / SHARE])
 
 
@@ -200,7 +200,7 @@ def test_who_gives_up_has_used_nothing() -> None:
     first, *dropped, last = [rig.request() for _ in range(10)]
     for request in dropped:
         request.give_up()
-    assert first.leave
+    assert first.permit
     assert rig.leave([last]) == pytest.approx([1 / SHARE], abs=LOOK)
 
 
@@ -256,4 +256,4 @@ def test_a_rate_that_is_taken_away_holds_nobody_any_more() -> None:
     rig = Rig(requests=1, tokens=60)
     rig.leave([rig.request(60)])
     rig.pacer = Pacer(64, rig.clock.monotonic, None, rig.pacer)
-    assert rig.request().leave
+    assert rig.request().permit

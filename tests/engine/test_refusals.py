@@ -388,12 +388,12 @@ def test_every_text_is_embedded_or_named_in_any_order_of_replies(data: st.DataOb
     long = data.draw(st.sets(numbers, max_size=10), label="too long alone")
     bad = data.draw(st.sets(numbers, max_size=3), label="bad")
     limit = data.draw(st.integers(1, 250), label="most texts")
-    told = data.draw(st.booleans(), label="told")
+    says_why = data.draw(st.booleans(), label="says why")
     calls = Calls(
         first_of(
             dislikes(*long, error=too_large()),
             dislikes(*bad, error=refusal("odd")),
-            at_most(limit, too_large() if told else refusal("no")),
+            at_most(limit, too_large() if says_why else refusal("no")),
         ),
         seed=data.draw(st.integers(0, 99), label="seed"),
     )

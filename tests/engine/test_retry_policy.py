@@ -223,8 +223,8 @@ def test_a_429_costs_no_retry_when_somebody_got_through_since_the_requests_own_l
     failing = Failing(1)
     for _ in range(20):
         other = Request(failing.pacer)
-        assert other.leave
-        failing.pacer.succeeded(other.leave)
+        assert other.permit
+        failing.pacer.succeeded(other.permit)
         other.release()
         assert not isinstance(failing.status(429, outage=True), GiveUp)
 

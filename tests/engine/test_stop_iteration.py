@@ -41,10 +41,10 @@ def transport(server: FakeServer, error: type[Exception], after: int) -> dict[st
 
 
 def progress(server: FakeServer, error: type[Exception], after: int) -> dict[str, Any]:
-    told: Iterator[Any] = iter(range(1 + after))
+    calls: Iterator[Any] = iter(range(1 + after))
 
     def move(done: int, total: int) -> None:
-        if next(told, None) is None:
+        if next(calls, None) is None:
             raise error
 
     return {"progress": move}
@@ -60,10 +60,10 @@ def test_a_call_ends_with_an_error_and_what_was_finished(
     mode: Mode, fake_server: FakeServer, given: Given, batch_size: int, after: int
 ) -> None:
     options = given(fake_server, StopIteration, after)
-    told = {"progress": options.pop("progress", None)}
+    named = {"progress": options.pop("progress", None)}
     core = core_of(mode, fake_server, batch_size=batch_size, **options)
     with pytest.raises(RuntimeError, match="raised") as caught:
-        core.documents(TEXTS, **told)
+        core.documents(TEXTS, **named)
     finished = caught.value.partial.vectors  # type: ignore[attr-defined]
     known = after if given is not progress else batch_size * (after + 1)
     assert sum(vector is not None for vector in finished) == min(known, 3)
@@ -82,9 +82,9 @@ def test_a_stream_ends_with_an_error_and_what_was_finished(
     mode: Mode, fake_server: FakeServer, given: Given, error: type[Exception]
 ) -> None:
     options = given(fake_server, error, 1)
-    told = {"progress": options.pop("progress", None)}
+    named = {"progress": options.pop("progress", None)}
     client = core_of(mode, fake_server, batch_size=1, **options).client
-    reading = read(client, mode, TEXTS, **told)
+    reading = read(client, mode, TEXTS, **named)
     assert isinstance(reading.error, RuntimeError)
     partial = reading.error.partial  # type: ignore[attr-defined]
     assert partial.start == len(reading.got) >= 1

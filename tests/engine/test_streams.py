@@ -593,15 +593,15 @@ def test_a_budget_that_is_used_up_ends_the_stream_behind_what_was_paid_for(
 def test_a_stream_is_one_span_and_its_requests_are_children(
     core: EntryPoint, texts: int | None, most: int | None
 ) -> None:
-    with collecting() as told:
+    with collecting() as spans:
         client = client_of(core, batch_size=2)
         source = (f"text {i}" for i in (range(texts) if texts else count()))
         reading = read(client, core.mode, source, most=most, window=6)
         assert len(reading.got) == (texts or most)
-        [call] = told.calls
+        [call] = spans.calls
         assert call.status.status_code is StatusCode.UNSET
-        assert told.requests
-        assert {request.parent.span_id for request in told.requests if request.parent} == {
+        assert spans.requests
+        assert {request.parent.span_id for request in spans.requests if request.parent} == {
             call.get_span_context().span_id
         }
 
@@ -610,16 +610,16 @@ def test_a_stream_is_one_span_and_its_requests_are_children(
 def test_the_span_of_a_stream_names_the_replies_of_all_of_it(
     core: EntryPoint, batches_of: int | None
 ) -> None:
-    with collecting() as told:
+    with collecting() as spans:
         client = client_of(core, batch_size=2)
         read(client, core.mode, iter("abcdef"), batches_of=batches_of, window=4)
-        assert len(attributes(told.call)["aimlapi_embeddings.request_ids"]) == 3
+        assert len(attributes(spans.call)["aimlapi_embeddings.request_ids"]) == 3
 
 
 def test_an_error_of_a_stream_is_told_to_its_span(
     core: EntryPoint, fake_server: FakeServer
 ) -> None:
     fake_server.will(Fault(401))
-    with collecting() as told:
+    with collecting() as spans:
         read(client_of(core), core.mode, ["a"])
-        assert attributes(told.call)["error.type"] == "401"
+        assert attributes(spans.call)["error.type"] == "401"

@@ -46,10 +46,10 @@ def test_a_stream_gives_the_vectors_of_embed_and_tells_what_was_cut(core: EntryP
     assert streamed(core, texts) == expected.vectors
     results = streamed(core, texts, batches_of=3)
     assert [vector for result in results for vector in result.vectors] == expected.vectors
-    told = {
+    positions = {
         3 * n + i: kept for n, result in enumerate(results) for i, kept in result.truncated.items()
     }
-    assert told == expected.truncated
+    assert positions == expected.truncated
 
 
 def test_a_stream_refuses_a_text_that_may_be_cut_silently_in_its_turn(core: EntryPoint) -> None:

@@ -12,13 +12,13 @@ from typing import Any, TypeAlias
 from aimlapi_embeddings import Usage, supported_models
 from aimlapi_embeddings._catalog.providers import PROVIDERS
 from aimlapi_embeddings._engine.budget import Budget, Limits
-from aimlapi_embeddings._engine.flow import Call, embed_part
+from aimlapi_embeddings._engine.flow import embed_part
 from aimlapi_embeddings._engine.limits import LearnedLimits
 from aimlapi_embeddings._engine.meter import Meter
 from aimlapi_embeddings._engine.pacing import Lane, Pacer
 from aimlapi_embeddings._engine.refusals import Part, Worklist
 from aimlapi_embeddings._engine.retries import RetryPolicy
-from aimlapi_embeddings._engine.runtime import Runtime
+from aimlapi_embeddings._engine.runtime import Call, Runtime
 from aimlapi_embeddings._engine.steps import Deliver, Flow, Send, Sleep
 from aimlapi_embeddings._engine.workers import Workers
 from aimlapi_embeddings._log import Once

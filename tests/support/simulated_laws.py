@@ -18,7 +18,15 @@ from aimlapi_embeddings import (
     RateLimitError,
     ReplyError,
 )
-from tests.support.simulated_run import CallPlan, Observed, Outcome, Run, Stumbled, requests_of
+from tests.support.simulated_run import (
+    TIMEOUT,
+    CallPlan,
+    Observed,
+    Outcome,
+    Run,
+    Stumbled,
+    requests_of,
+)
 from tests.support.simulated_server import (
     FINAL,
     QUICK,
@@ -234,16 +242,16 @@ def what_the_server_asks_for_is_obeyed(run: Run) -> None:
         outcome.ended for outcome in run.outcomes if isinstance(outcome.error, RateLimitError)
     ]
     for said, seconds in run.server.opens_at:
-        told = said + QUICK
-        if seconds > longest or any(abs(ended - told) < PRECISION for ended in gave_up):
+        sent = said + QUICK
+        if seconds > longest or any(abs(ended - sent) < PRECISION for ended in gave_up):
             continue
-        refused = [each for each in run.server.seen if each.began <= told and each.ended == told]
+        refused = [each for each in run.server.seen if each.began <= sent and each.ended == sent]
         if not refused or not refused[0].whole:
             continue  # nobody was there any more to read it
         for each in run.server.seen:
-            assert not told + PRECISION < each.began < told + seconds - PRECISION
+            assert not sent + PRECISION < each.began < sent + seconds - PRECISION
             if each.texts and _began_before(run, each, said):
-                assert abs(each.began - told - seconds) > PRECISION
+                assert abs(each.began - sent - seconds) > PRECISION
 
 
 def _began_before(run: Run, seen: Seen, moment: float) -> bool:
@@ -324,11 +332,10 @@ def _is_limited(run: Run, each: Seen) -> bool:
 
 
 def _is_timeout(each: Seen) -> bool:
-    return not each.whole and each.fate not in (
-        Fate.DIE_BEFORE,
-        Fate.DIE_IN_HEAD,
-        Fate.DIE_IN_BODY,
-    )
+    """Tell whether a request was given up for its time: before its connection died, if it did."""
+    dies = each.fate in (Fate.DIE_BEFORE, Fate.DIE_IN_HEAD, Fate.DIE_IN_BODY)
+    lasted = math.inf if each.ended is None else each.ended - each.began
+    return not each.whole and (not dies or lasted >= TIMEOUT - PRECISION)
 
 
 def _fewest(run: Run, texts: list[str]) -> int:

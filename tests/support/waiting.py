@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from aimlapi_embeddings._engine.pacing import Lane, Leave, Pacer
+from aimlapi_embeddings._engine.pacing import Lane, Pacer, Permit
 from aimlapi_embeddings._engine.steps import Ask, Sleep, Wait
 
 
@@ -62,8 +62,8 @@ class Request:
         blocked: The event loop that cannot run while this thread waits.
 
     Attributes:
-        step: What it waits for now; None when it has leave.
-        leave: What it got.
+        step: What it waits for now; None when it has a permit.
+        permit: What it got.
         waiters: Places to wait that it made.
     """
 
@@ -78,9 +78,9 @@ class Request:
     ) -> None:
         self.pacer, self.loop, self.blocked = pacer, loop, blocked
         self.waiters: list[Waiter] = []
-        self.leave: Leave | None = None
+        self.permit: Permit | None = None
         self.step: Ask | Sleep | Wait | None = None
-        self._steps = pacer.leave(lane, tokens, self)
+        self._steps = pacer.acquire(lane, tokens, self)
         self._go_on()
 
     def waiter(self) -> Waiter:
@@ -92,11 +92,11 @@ class Request:
         """Whether somebody has woken it."""
         return self.waiters[-1].woken
 
-    def look(self) -> Leave | None:
+    def look(self) -> Permit | None:
         """End the wait, with or without a wake-up; return its leave if it has it now."""
         assert self.step is not None
         self._go_on()
-        return self.leave
+        return self.permit
 
     def give_up(self) -> None:
         """Go away, as a cancelled task or an interrupted thread does."""
@@ -104,14 +104,14 @@ class Request:
 
     def release(self) -> None:
         """Give leave back."""
-        assert self.leave is not None
-        self.pacer.release(self.leave)
+        assert self.permit is not None
+        self.pacer.release(self.permit)
 
     def _go_on(self) -> None:
         try:
             step = next(self._steps)
         except StopIteration as end:
-            self.step, self.leave = None, end.value
+            self.step, self.permit = None, end.value
         else:
             assert isinstance(step, Ask | Sleep | Wait)
             self.step = step
