@@ -153,7 +153,7 @@ class _Embeddings(EmbeddingsModel, Embeddings):
         return result[0]
 
 
-class AIMLAPIEmbeddings(_Embeddings):
+class AIMLAPIEmbeddings(_Embeddings, defer_build=False):
     """Embedding models of the AI/ML API.
 
     Setup:
@@ -229,7 +229,7 @@ class AIMLAPIEmbeddings(_Embeddings):
         def __init__(self, **options: Unpack[AIMLAPIOptions]) -> None: ...
 
 
-class NugenEmbeddings(_Embeddings):
+class NugenEmbeddings(_Embeddings, defer_build=False):
     """Embedding models of Nugen.
 
     Setup:

@@ -9,7 +9,7 @@ from llama_index_aimlapi_embeddings._fields import EmbeddingOptions
 from llama_index_aimlapi_embeddings._methods import EmbeddingMethods
 
 
-class AIMLAPIEmbedding(EmbeddingMethods):
+class AIMLAPIEmbedding(EmbeddingMethods, defer_build=False):
     """Embedding models of the AI/ML API.
 
     Args:
@@ -40,7 +40,7 @@ class AIMLAPIEmbedding(EmbeddingMethods):
         def __init__(self, **options: Unpack[EmbeddingOptions]) -> None: ...
 
 
-class NugenEmbedding(EmbeddingMethods):
+class NugenEmbedding(EmbeddingMethods, defer_build=False):
     """Embedding models of Nugen.
 
     Args:

@@ -38,9 +38,9 @@ def describe_schema(cls: type[BaseModel], schema: dict[str, Any]) -> dict[str, A
     return schema
 
 
-def docstrings(cls: type) -> dict[str, str]:
+def docstrings(cls: type[BaseModel]) -> dict[str, str]:
     """Read the docstrings of the fields that a class itself declares; none without its source."""
-    if not inspect.get_annotations(cls):
+    if not inspect.get_annotations(cls).keys() & cls.model_fields:
         return {}
     try:
         module = ast.parse(inspect.getsource(sys.modules[cls.__module__]))

@@ -11,11 +11,12 @@ import re
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import ErrorType
 
 from aimlapi_embeddings._errors import ConfigurationError
+from aimlapi_embeddings._protocol.secrets import Secret
 
 _HIDDEN = "**********"
 _KNOWN_TYPES = frozenset(get_args(ErrorType))
@@ -90,3 +91,10 @@ def _culprit(error: ValidationError) -> str:
     detail = error.errors(include_url=False)[0]
     said = re.match(r"(\w+)=", str(detail.get("ctx", {}).get("error", "")))
     return said[1] if said else str(next(iter(detail["loc"]), ""))
+
+
+def hidden(value: Any) -> SecretStr | Secret:
+    """Wrap what is given as the key; pydantic refuses what is not text."""
+    if isinstance(value, bytes):  # which pydantic takes for a string
+        value = value.decode(errors="replace")
+    return SecretStr(value) if isinstance(value, str) else Secret(value)

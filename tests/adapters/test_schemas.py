@@ -116,7 +116,7 @@ def test_type_checkers_are_told_every_name(cls: type[Any]) -> None:
 def test_each_option_of_the_client_is_a_field_with_the_same_default(
     package: str, cls: type[Any]
 ) -> None:
-    """A new option of the client belongs into `EmbeddingsModel`, or stands here."""
+    """A new option of the client belongs into `OptionFields`, or stands here."""
     embedder, spelling = make(cls), SPELLINGS[package]
     parameters = inspect.signature(EmbeddingsClient).parameters
     for option in parameters.keys() - {"provider", "model", "api_key"}:
