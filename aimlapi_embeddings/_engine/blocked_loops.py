@@ -29,12 +29,15 @@ class BlockedLoops:
 
     def nobody_can_run(self, bound: Bound, caller: Caller) -> bool:
         """Tell whether no request in flight can end, because every event loop is blocked."""
-        for ticket, loop in list(bound.holders.items()):
-            if loop is not None and loop.is_closed():
-                bound.holders.pop(ticket, None)
+        loops = set(bound.holders.values())
+        closed = {loop for loop in loops if loop is not None and loop.is_closed()}
+        if closed:
+            for ticket, loop in list(bound.holders.items()):
+                if loop in closed:
+                    bound.holders.pop(ticket, None)
         if bound.limit > len(bound.holders):
             return True  # tickets of a closed loop were given back
-        loops = set(bound.holders.values())
+        loops -= closed
         if None in loops or caller.loop in loops:
             return False
         # All loops are asked before the answers are judged, so that they are waited for together.

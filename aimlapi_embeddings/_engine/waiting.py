@@ -79,6 +79,8 @@ class TaskWaiter:
 
     def wake(self) -> None:
         """End the wait, or the next one."""
+        if self.woken:  # each request that ends wakes all that may leave by then
+            return
         self.woken = True
         if (future := self._future) is not None:
             with suppress(RuntimeError):  # the loop is closed: no task waits there any more

@@ -99,9 +99,13 @@ class Watchdog:
     A thread that waits for the first bytes of a reply cannot look at the time by itself: a server
     that sends one byte now and then keeps it waiting for ever. So one daemon thread looks for all
     attempts of a client; it ends when there have been none for some seconds.
+
+    Args:
+        at_end: Called by the thread when it ends for that reason.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_end: Callable[[], object] = lambda: None) -> None:
+        self._at_end = at_end
         self._attempts: dict[Attempt, None] = {}
         self._wake = ThreadWaiter()  # closed by a finalizer
         self._thread: threading.Thread | None = None
@@ -152,6 +156,7 @@ class Watchdog:
                 self._idle = False
                 self._wake.wait(min(soonest - now, _LINGER))
             elif self._closed or not self._wake.wait(_LINGER):
+                self._at_end()
                 self._thread = None
                 if not self._attempts:  # else one came in between, and saw a thread that was alive
                     return

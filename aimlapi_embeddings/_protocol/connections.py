@@ -17,12 +17,13 @@ import os
 import select
 import socket
 import ssl
+import threading
 import time
 import urllib.request
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import httpx
@@ -36,7 +37,7 @@ from aimlapi_embeddings._protocol.options import Timeouts
 from aimlapi_embeddings._protocol.secrets import SecretLike
 
 # Seconds after which an idle connection is closed; httpx does the same.
-_IDLE = 5.0
+IDLE = 5.0
 # Environment variables that decide how connections are made; an error names those that are set.
 _VARIABLES = (
     "SSL_CERT_FILE",
@@ -108,8 +109,8 @@ class Maker(msgspec.Struct):
             ) from error
 
     def _prepare(self) -> None:
-        """Do once what takes long: loading certificates takes 20 ms."""
-        certificates = httpx.create_ssl_context()
+        """Do once what would take long for each connection."""
+        certificates = _certificates_of_environment()
         self._timeouts = self.timeout._asdict()
         # Requests to this machine do not go through the environment's proxies.
         proxies = {} if is_loopback(self.url) else urllib.request.getproxies()
@@ -156,6 +157,51 @@ class Maker(msgspec.Struct):
         )
 
 
+def _certificates_of_environment() -> ssl.SSLContext:
+    """Return the certificates that are trusted, the same ones for all clients of this process.
+
+    Loading them takes 20 ms and 0.9 MB: too much for each of the clients that a program makes for
+    each of its own requests, and for each of the threads that make a first request together.
+    """
+    files = [os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")]
+    # All that decides what is loaded. Libraries of operating systems' certificates put their own
+    # class, or function, in the place of the usual one.
+    return _shared_certificates(
+        os.getpid(),  # the lock may have been held by another thread when this process was forked
+        (httpx.create_ssl_context, ssl.create_default_context, ssl.SSLContext),
+        (*files, os.environ.get("SSLKEYLOGFILE")),
+        tuple(_changed(file) for file in files if file),
+    ).get()
+
+
+def _changed(file: str) -> int | None:
+    """Tell when a file was changed last, since programs outlive certificates; None: not known."""
+    try:
+        return os.stat(file).st_mtime_ns
+    except (OSError, ValueError):  # the error of whoever reads it tells more
+        return None
+
+
+class _Certificates:
+    """Loaded once, by the first thread that asks, while the others wait."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loaded: ssl.SSLContext | None = None
+
+    def get(self) -> ssl.SSLContext:
+        """Return them."""
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = httpx.create_ssl_context()
+            return self._loaded
+
+
+@lru_cache(maxsize=4)
+def _shared_certificates(*decides: object) -> _Certificates:
+    return _Certificates()
+
+
 class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
     """The body of a request. Sending begins when it is asked for.
 
@@ -188,7 +234,7 @@ class _Base:
     @property
     def is_usable(self) -> bool:
         """Whether it is open, and the server has neither closed it nor sent anything unasked."""
-        if self._socket is None or time.monotonic() - self.idle_since > _IDLE:
+        if self._socket is None or time.monotonic() - self.idle_since > IDLE:
             return False
         if self._socket.fileno() < 0:  # closed after its last reply, as the server asked
             return False
@@ -308,10 +354,12 @@ class Stack:
 
     Attributes:
         is_open: False once it was cleared; connections that come back later are closed.
+        is_watched: Whether somebody will close what stays idle, though no further request comes.
     """
 
     def __init__(self) -> None:
         self.is_open = True
+        self.is_watched = False
         self._idle: deque[Any] = deque()
 
     def take(self) -> Any:
@@ -325,12 +373,19 @@ class Stack:
         """Put a connection on top, and take out those to be closed now, by the caller."""
         connection.idle_since = time.monotonic()
         self._idle.append(connection)
-        return self._remove(connection.idle_since - _IDLE) if self.is_open else self.clear()
+        return self._remove(connection.idle_since - IDLE) if self.is_open else self.clear()
+
+    def expired(self, seconds: float = IDLE) -> list[Any]:
+        """Take out connections that were idle for longer, to be closed by the caller."""
+        return self._remove(time.monotonic() - seconds)
 
     def clear(self) -> list[Any]:
         """Take out all connections, to be closed by the caller."""
         self.is_open = False
         return self._remove(float("inf"))
+
+    def __len__(self) -> int:
+        return len(self._idle)
 
     def _remove(self, idle_since: float) -> list[Any]:
         removed = []

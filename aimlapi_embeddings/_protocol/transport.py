@@ -11,6 +11,7 @@ before it closes the loop: the connections go with their loop, and no socket lea
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 import sys
 import weakref
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aimlapi_embeddings._errors import AIMLAPIError, ConfigurationError
 from aimlapi_embeddings._protocol.attempt import Attempt, Watchdog
-from aimlapi_embeddings._protocol.connections import AsyncConnection, Maker, Response, Stack
+from aimlapi_embeddings._protocol.connections import IDLE, AsyncConnection, Maker, Response, Stack
 from aimlapi_embeddings._protocol.correlation import CLIENT_REQUEST_ID, own_request_id
 from aimlapi_embeddings._protocol.endpoint import shown_url
 from aimlapi_embeddings._protocol.error_body import READ_BODY
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     import asyncio
 
 DEFAULT_TIMEOUT = 60.0  # seconds
+# Seconds until an event loop looks for connections that stayed idle: all of now will be by then.
+_LOOK = 1.1 * IDLE
 # `timeout` bounds each wait for a piece; an attempt as a whole may take so many times as long.
 WHOLE = 3
 # The others are never looked at, and building them all takes longer than the rest of a reply.
@@ -211,6 +214,8 @@ class HTTPTransport:
             raise
         for old in stack.give_back(connection):
             await _closing(old)
+        if not stack.is_watched:
+            _watch(stack, asyncio.get_running_loop())
         return response
 
     def close(self) -> None:
@@ -225,7 +230,8 @@ class HTTPTransport:
 
     def _begin(self) -> None:
         """Make what `close` closes; a transport that is dropped closes it too."""
-        self._stack, self._watchdog = Stack(), Watchdog()
+        self._stack = Stack()
+        self._watchdog = Watchdog(partial(_close_idle, self._stack))
         self._finalizers = (
             weakref.finalize(self, _close_all, self._stack),
             weakref.finalize(self, self._watchdog.close),
@@ -320,6 +326,26 @@ def _authorize(key: SecretLike, request: Any) -> Any:
 def _close_all(stack: Stack) -> None:
     for connection in stack.clear():
         connection.close()
+
+
+def _close_idle(stack: Stack) -> None:
+    for connection in stack.expired(0.0):
+        connection.close()
+
+
+def _watch(stack: Stack, loop: asyncio.AbstractEventLoop) -> None:
+    """Close what stays idle, though no further request comes. Ends when there is nothing left."""
+    stack.is_watched = True
+
+    def look() -> None:
+        for connection in stack.expired():
+            _closing(connection)
+        stack.is_watched = False
+        if stack:
+            _watch(stack, loop)
+
+    # Not in the context of the request that happened to come first, which would be kept alive.
+    loop.call_later(_LOOK, look, context=contextvars.Context())
 
 
 class _Held(NamedTuple):

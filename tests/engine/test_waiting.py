@@ -85,6 +85,30 @@ def test_waking_twice_is_one_wake_up(mode: Mode) -> None:
     assert wait_in(mode, wake, wake, wait_long) < SOON
 
 
+def test_a_loop_is_told_of_a_wake_up_once() -> None:
+    """Each request that ends wakes all that may leave by then, often the same ones again."""
+    told: list[object] = []
+
+    class Loop(asyncio.SelectorEventLoop):
+        def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:
+            told.append(callback)
+            return super().call_soon_threadsafe(callback, *args, context=context)
+
+    async def wait() -> None:
+        waiter = TaskCaller(asyncio.get_running_loop()).waiter()
+        for times in (1, 2):
+            waiter.reset()
+            task = asyncio.ensure_future(waiter.wait(LONG))
+            await asyncio.sleep(0)
+            for _ in range(10):
+                waiter.wake()
+            await task
+            assert len(told) == times
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(wait())
+
+
 def test_reset_forgets_earlier_wake_ups(mode: Mode) -> None:
     assert wait_in(mode, wake, reset, woken(False), wait_shortly) >= SHORT - 0.01
     assert wait_in(mode, wake, wait_long, reset, wait_shortly) >= SHORT - 0.01

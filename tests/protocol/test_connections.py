@@ -86,6 +86,22 @@ def test_idle_connections_are_closed_after_five_seconds_by_the_next_request(mode
     assert len(server.requests) == 6
 
 
+@pytest.mark.slow
+def test_idle_connections_are_closed_though_no_further_request_comes(mode: Mode) -> None:
+    """A program with a client for each of its customers would keep all their sockets for ever."""
+    with serving(latency=DELAY) as (_, base_url):
+        entry_point = connected("core", mode, base_url, batch_size=1, max_concurrency=4)
+        counts: list[int] = []
+
+        def count() -> None:
+            counts.append(len(ports_to(base_url)))
+
+        four = embed(entry_point, *"abcd")
+        in_one_loop(mode, four, count, pause(mode, 2.2 * IDLE), count, four, count)
+        entry_point.client.close()
+    assert counts == [4, 0, 4]
+
+
 def test_a_connection_that_the_server_closed_while_idle_is_not_tried(
     mode: Mode, clock: Clock
 ) -> None:

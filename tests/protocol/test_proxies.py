@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -251,6 +253,69 @@ def test_a_certificate_of_an_unknown_authority_is_refused(
             entry_point.query("q")
         entry_point.client.close()
     assert server.requests == []
+
+
+def test_a_file_of_certificates_that_was_replaced_is_read_by_the_next_client(
+    mode: Mode, tls: ssl.SSLContext, trusted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs that run for months outlive certificates."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    right = trusted.read_bytes()
+    trusted.write_bytes(trustme.CA().cert_pem.bytes())
+    with serving() as (_, base_url), relaying({"": base_url}, tls) as front:
+        before = connected("core", mode, front.url, max_retries=0)
+        with pytest.raises(APIConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+            before.query("q")
+        trusted.write_bytes(right)
+        after = connected("core", mode, front.url)
+        assert after.query("q")
+        for entry_point in (before, after):
+            entry_point.client.close()
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Each load of certificates from here on; none was made before."""
+    load, made = ssl.create_default_context, []
+
+    def counted(**arguments: Any) -> ssl.SSLContext:
+        made.append(arguments)
+        time.sleep(0.02)  # so that others come meanwhile
+        return load(**arguments)
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+    return made
+
+
+def test_certificates_are_loaded_once_for_all_clients_of_a_process(
+    mode: Mode, loads: list[object]
+) -> None:
+    """A web application may make a client for each of its requests."""
+    with serving() as (server, base_url):
+        for _ in range(5):
+            entry_point = connected("core", mode, base_url)
+            entry_point.query("q")
+            entry_point.client.close()
+    assert len(server.requests) == 5
+    assert len(loads) == 1
+
+
+def test_threads_that_make_the_first_requests_together_load_certificates_once(
+    loads: list[object],
+) -> None:
+    together = threading.Barrier(20)
+    with serving() as (server, base_url):
+        entry_point = connected("core", "sync", base_url)
+
+        def ask(user: int) -> None:
+            together.wait()
+            entry_point.query(f"user {user}")
+
+        with ThreadPoolExecutor(20) as users:
+            list(users.map(ask, range(20)))
+        entry_point.client.close()
+    assert len(server.requests) == 20
+    assert len(loads) == 1
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2])
