@@ -408,7 +408,11 @@ def _with_place(
 
 def _located(error: ReplyError, outcome: _Outcome, call: Call) -> ReplyError:
     """Add to an error about a reply which texts and which request it concerns."""
-    located = ReplyError(f"{error} [{_place(outcome.part, call)}]")
+    part = outcome.part
+    for i in error.indices:
+        part = Part(part.batch.part(i, i + 1))
+    located = ReplyError(f"{error} [{_place(part, call)}]")
+    located.indices = tuple(part.batch.indices)
     located.client_request_id = outcome.request_id
     located.request_id = None if outcome.reply is None else request_id(outcome.reply)
     return located
