@@ -39,6 +39,7 @@ from aimlapi_embeddings._protocol.request import RoleFields, build_body, fits_in
 from aimlapi_embeddings._protocol.response import cost_of, parse_reply
 from aimlapi_embeddings._protocol.retry_hints import RetryHint, read_retry_hint
 from aimlapi_embeddings._protocol.status import error_of, request_id
+from aimlapi_embeddings._protocol.wording import speaks_of_the_encoding
 from aimlapi_embeddings._telemetry import Trace
 from aimlapi_embeddings._types import Reply, Usage
 
@@ -244,7 +245,7 @@ def _may_be_billed(error: APIConnectionError | ReplyError) -> bool:
 def _is_sent_otherwise(outcome: _Outcome, failure: BadRequestError, call: Call) -> bool:
     """Tell whether the same texts are sent once more, in another form that may be accepted."""
     runtime, part = call.runtime, outcome.part
-    if outcome.encoding_format is not None and "encoding_format" in failure.message:
+    if outcome.encoding_format is not None and speaks_of_the_encoding(failure.message):
         runtime.limits.encoding_format = None  # it refuses base64: ask for numbers
         return True
     if isinstance(failure, RequestTooLargeError) and _has_string_form(part, runtime.options):
@@ -334,11 +335,13 @@ def _deliver(
             size=expected_size(options),
             credits_per_usd=options.provider.credits_per_usd,
         )
-    except ReplyError as error:
+    except BaseException as error:  # Ctrl-C too: it is paid for all the same
         told = cost_of(reply, options.provider.credits_per_usd)
         reserved.charge(told)
         yield Deliver(told + cost)
-        raise _located(error, outcome, call) from error.__cause__
+        if isinstance(error, ReplyError):
+            raise _located(error, outcome, call) from error.__cause__
+        raise
     reserved.charge(usage)
     if not options.model.family.counts_characters:
         runtime.pacer.told_tokens(part.tokens, usage.total_tokens)
