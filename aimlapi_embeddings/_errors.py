@@ -15,7 +15,7 @@ AIMLAPIError                          .partial: what was finished    .client_req
 │  ├─ NotFoundError                   404
 │  ├─ RateLimitError                  429    .retry_after
 │  └─ InternalServerError             5xx
-└─ ReplyError                         a 2xx status, but a body that breaks the contract
+└─ ReplyError                         a 2xx status, but a body that breaks the contract    .indices
 
 Names follow the OpenAI SDK where the meaning is the same. Every error pickles: `args` holds the
 text alone, and everything else is an attribute, which Python's own protocol restores.
@@ -134,7 +134,8 @@ class APIStatusError(AIMLAPIError):
         status_code: The HTTP status; 0 when it is not known. `status` is the same.
         message: The server's message alone, in one line of at most 500 characters; "" when it
             gave none. `str(error)` adds the status, the texts concerned and the next step.
-        content: The reply's body as it came, at most its first 4,096 bytes.
+        content: The reply's body as it came, or in UTF-8 where it names another charset; at most
+            its first 4,096 bytes.
         body: The reply's body as decoded JSON, as in the OpenAI SDK; None when it is not JSON, or
             larger than 64 KiB, or nested deeper than 32 levels.
         request_id: What to quote to the provider's support, or None.
@@ -218,9 +219,12 @@ class ReplyError(AIMLAPIError):
 
     Attributes:
         request_id: What to quote to the provider's support, or None.
+        indices: Positions of the texts concerned: of the one whose vector is at fault, else of all
+            that the request carried; empty where no single request is to blame.
     """
 
     request_id: str | None = None
+    indices: tuple[int, ...] = ()
 
 
 class ShortTraceback:
