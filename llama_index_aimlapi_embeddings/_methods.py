@@ -29,7 +29,7 @@ from llama_index_aimlapi_embeddings._events import (
     trace_stream,
 )
 from llama_index_aimlapi_embeddings._fields import EmbeddingFields
-from llama_index_aimlapi_embeddings._nodes import name_nodes
+from llama_index_aimlapi_embeddings._nodes import listed, name_nodes, point_to_nodes
 from llama_index_aimlapi_embeddings._subclasses import (
     BATCH_HOOKS,
     HOOKS,
@@ -161,6 +161,7 @@ class EmbeddingMethods(EmbeddingFields):
                 if cache and (finished := self._finished(error)):
                     with storing_before(error, "embeddings_cache"):
                         cache.keep(texts, finished, known)
+                point_to_nodes(error)
                 raise
             if cache:
                 cache.keep(texts, vectors, known)
@@ -180,6 +181,7 @@ class EmbeddingMethods(EmbeddingFields):
                 if cache and (finished := self._finished(error)):
                     async with astoring_before(error, "embeddings_cache"):
                         await cache.akeep(texts, finished, known)
+                point_to_nodes(error)
                 raise
             if cache:
                 await cache.akeep(texts, vectors, known)
@@ -272,10 +274,12 @@ class EmbeddingMethods(EmbeddingFields):
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """Put a vector into each node; an error names the nodes, and the others keep theirs."""
+        nodes = listed(nodes)
         with name_nodes(nodes, self._finished):
             return super().__call__(nodes, **kwargs)
 
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """Put a vector into each node, like `__call__`."""
+        nodes = listed(nodes)
         with name_nodes(nodes, self._finished):
             return await super().acall(nodes, **kwargs)
