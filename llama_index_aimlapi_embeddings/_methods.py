@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal, TypeAlias
@@ -29,14 +29,8 @@ from llama_index_aimlapi_embeddings._events import (
     trace_stream,
 )
 from llama_index_aimlapi_embeddings._fields import EmbeddingFields
-from llama_index_aimlapi_embeddings._nodes import name_nodes
-from llama_index_aimlapi_embeddings._subclasses import (
-    BATCH_HOOKS,
-    HOOKS,
-    filled_in,
-    missing_from,
-    replaces,
-)
+from llama_index_aimlapi_embeddings._nodes import listed, name_nodes, point_to_nodes
+from llama_index_aimlapi_embeddings._subclasses import filled_in, missing_from, replaces
 
 # Of a batch: the methods that the base class has for this take texts alone, and a subclass may
 # replace them.
@@ -110,12 +104,12 @@ class EmbeddingMethods(EmbeddingFields):
         Raises:
             AIMLAPIError: See `aimlapi_embeddings`.
         """
-        return self._embed_one(query, "query", self._get_query_embedding)
+        return self._embed_one(query, "query", "_get_query_embedding")
 
     @keep_signature
     async def aget_query_embedding(self, query: str) -> Embedding:
         """Embed a query, like `get_query_embedding`."""
-        return await self._aembed_one(query, "query", self._aget_query_embedding)
+        return await self._aembed_one(query, "query", "_aget_query_embedding")
 
     def get_text_embedding(self, text: str) -> Embedding:
         """Embed a document; see `get_text_embedding_batch` for many.
@@ -129,11 +123,11 @@ class EmbeddingMethods(EmbeddingFields):
         Raises:
             AIMLAPIError: See `aimlapi_embeddings`.
         """
-        return self._embed_one(text, "document", self._get_text_embedding)
+        return self._embed_one(text, "document", "_get_text_embedding")
 
     async def aget_text_embedding(self, text: str) -> Embedding:
         """Embed a document, like `get_text_embedding`."""
-        return await self._aembed_one(text, "document", self._aget_text_embedding)
+        return await self._aembed_one(text, "document", "_aget_text_embedding")
 
     def get_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
@@ -152,7 +146,7 @@ class EmbeddingMethods(EmbeddingFields):
             AIMLAPIError: See `aimlapi_embeddings`; `.partial` holds what was finished.
         """
         with keeping_finished() as vectors, emit_events(self, texts, vectors):
-            cache = self._find_cache("document")
+            cache = self._find_cache("document", "_get_text_embeddings")
             known = cache.find(texts) if cache else {}
             try:
                 with ShortTraceback(), self._tell_batch(show_progress) as progress:
@@ -161,6 +155,7 @@ class EmbeddingMethods(EmbeddingFields):
                 if cache and (finished := self._finished(error)):
                     with storing_before(error, "embeddings_cache"):
                         cache.keep(texts, finished, known)
+                point_to_nodes(error)
                 raise
             if cache:
                 cache.keep(texts, vectors, known)
@@ -171,7 +166,7 @@ class EmbeddingMethods(EmbeddingFields):
     ) -> list[Embedding]:
         """Embed n texts, like `get_text_embedding_batch`, with the same requests."""
         with keeping_finished() as vectors, emit_events(self, texts, vectors, at_once=True):
-            cache = self._find_cache("document")
+            cache = self._find_cache("document", "_aget_text_embeddings")
             known = await cache.afind(texts) if cache else {}
             try:
                 with ShortTraceback(), self._tell_batch(show_progress) as progress:
@@ -180,6 +175,7 @@ class EmbeddingMethods(EmbeddingFields):
                 if cache and (finished := self._finished(error)):
                     async with astoring_before(error, "embeddings_cache"):
                         await cache.akeep(texts, finished, known)
+                point_to_nodes(error)
                 raise
             if cache:
                 await cache.akeep(texts, vectors, known)
@@ -206,40 +202,41 @@ class EmbeddingMethods(EmbeddingFields):
     @property
     def _is_replaced(self) -> bool:
         """Whether a subclass embeds batches itself; then positions in errors are its own too."""
-        return replaces(type(self), EmbeddingMethods, BATCH_HOOKS)
+        return self._replaces("_get_text_embeddings", "_aget_text_embeddings")
+
+    def _replaces(self, *hooks: str) -> bool:
+        return replaces(type(self), EmbeddingMethods, hooks)
 
     def _finished(self, error: BaseException) -> Sequence[Embedding | None]:
         """Return what was finished before an error, by the position of its text."""
         partial = partial_of(error)
         return () if partial is None or self._is_replaced else partial.vectors
 
-    def _embed_one(self, text: str, role: _Role, embed: Callable[[str], Embedding]) -> Embedding:
+    def _embed_one(self, text: str, role: _Role, hook: str) -> Embedding:
         vectors: list[Embedding] = []
         with ShortTraceback(), emit_events(self, [text], vectors):
-            cache = self._find_cache(role)
+            cache = self._find_cache(role, hook)
             known = cache.find([text]) if cache else {}
-            vectors.append(known[0] if known else embed(text))
+            vectors.append(known[0] if known else getattr(self, hook)(text))
             if cache:
                 cache.keep([text], vectors, known)
         return vectors[0]
 
-    async def _aembed_one(
-        self, text: str, role: _Role, embed: Callable[[str], Awaitable[Embedding]]
-    ) -> Embedding:
+    async def _aembed_one(self, text: str, role: _Role, hook: str) -> Embedding:
         vectors: list[Embedding] = []
         with ShortTraceback(), emit_events(self, [text], vectors):
-            cache = self._find_cache(role)
+            cache = self._find_cache(role, hook)
             known = await cache.afind([text]) if cache else {}
-            vectors.append(known[0] if known else await embed(text))
+            vectors.append(known[0] if known else await getattr(self, hook)(text))
             if cache:
                 await cache.akeep([text], vectors, known)
         return vectors[0]
 
-    def _find_cache(self, role: _Role) -> CachedVectors | None:
+    def _find_cache(self, role: _Role, hook: str) -> CachedVectors | None:
         if self.embeddings_cache is None:
             return None
         namespace = self.client.cache_namespace
-        if replaces(type(self), EmbeddingMethods, HOOKS):  # its vectors differ from ours
+        if self._replaces(hook):  # by a subclass, whose vectors differ from ours
             namespace += "-" + hashlib.sha256(str(self.to_dict()).encode()).hexdigest()[:16]
         collection = f"embeddings-{namespace}-{role}"
         return CachedVectors(self.embeddings_cache, collection, self.client.dimensions)
@@ -272,10 +269,12 @@ class EmbeddingMethods(EmbeddingFields):
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """Put a vector into each node; an error names the nodes, and the others keep theirs."""
+        nodes = listed(nodes)
         with name_nodes(nodes, self._finished):
             return super().__call__(nodes, **kwargs)
 
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """Put a vector into each node, like `__call__`."""
+        nodes = listed(nodes)
         with name_nodes(nodes, self._finished):
             return await super().acall(nodes, **kwargs)

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from llama_index.core.base.embeddings.base import Embedding
 from llama_index.core.schema import BaseNode
 
-from aimlapi_embeddings import AIMLAPIError
+from aimlapi_embeddings import BadRequestError, InvalidInputError
 
 _MOST_NODES_NAMED = 5
+# An index of the framework embeds the texts of its nodes, which an error cannot name then.
+_REMEDY = (
+    "Where these are texts of nodes: embed_model(nodes) names the nodes at fault and puts vectors "
+    "into the others, which an index then takes as they are."
+)
+
+
+def listed(nodes: Iterable[BaseNode]) -> Sequence[BaseNode]:
+    """Read an iterator of nodes, which the framework would read twice."""
+    return nodes if isinstance(nodes, Sequence) else [*nodes]
+
+
+def point_to_nodes(error: BaseException) -> None:
+    """Note how to learn which nodes an error concerns that names texts."""
+    if _refused_by(error):
+        error.add_note(_REMEDY)
+
+
+def _refused_by(error: BaseException) -> Iterable[int]:
+    """Return the positions of the texts at fault, not of those in a request that failed."""
+    return error.refused if isinstance(error, InvalidInputError | BadRequestError) else ()
 
 
 @contextmanager
@@ -33,9 +54,10 @@ def name_nodes(
         for node, vector in zip(nodes, arrived, strict=True):
             if vector is not None:
                 node.embedding = vector
-        indices = getattr(error, "indices", ()) if isinstance(error, AIMLAPIError) else ()
-        at_fault = [nodes[i] for i in indices]
+        at_fault = [nodes[i] for i in _refused_by(error)]
         if at_fault:
+            notes = getattr(error, "__notes__", ())
+            error.__notes__ = [note for note in notes if note != _REMEDY]
             shown = "; ".join(map(_name, at_fault[:_MOST_NODES_NAMED]))
             more = len(at_fault) - _MOST_NODES_NAMED
             rest = f"; and {more} more" if more > 0 else ""

@@ -7,14 +7,6 @@ from inspect import getattr_static
 
 from llama_index.core.base.embeddings.base import Embedding
 
-# What a subclass may replace to compute vectors itself.
-HOOKS = tuple(
-    f"_{mode}get_{what}"
-    for mode in ("", "a")
-    for what in ("query_embedding", "text_embedding", "text_embeddings")
-)
-BATCH_HOOKS = ("_get_text_embeddings", "_aget_text_embeddings")
-
 
 def replaces(subclass: type, ours: type, hooks: Sequence[str]) -> bool:
     """Tell whether a subclass has another method than ours under one of these names."""

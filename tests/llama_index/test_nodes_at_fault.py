@@ -6,12 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from llama_index.core import Document
+from llama_index.core import Document, VectorStoreIndex
 from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 
-from aimlapi_embeddings import AuthenticationError, BadRequestError, InvalidInputError, emulator
+from aimlapi_embeddings import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    InternalServerError,
+    InvalidInputError,
+    NotFoundError,
+    RateLimitError,
+    emulator,
+)
 from tests.support.entry_points import EntryPoint, FakeServer, Mode
 
 
@@ -63,10 +72,68 @@ def test_an_empty_node_is_named_before_anything_is_sent(llama_index: EntryPoint)
     assert llama_index.fake_server.requests == []
 
 
-def test_an_error_of_no_text_names_no_node(llama_index: EntryPoint) -> None:
-    llama_index.fake_server.will(None, emulator.Fault(401))
+# Texts of the request that failed are in `indices` of its error, and are not at fault.
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (401, AuthenticationError),
+        (404, NotFoundError),
+        (429, RateLimitError),
+        (500, InternalServerError),
+    ],
+)
+def test_an_error_of_the_request_names_no_node_and_others_keep_their_vectors(
+    llama_index: EntryPoint, status: int, kind: type[APIStatusError]
+) -> None:
+    llama_index.make(batch_size=1, max_concurrency=1, dimensions=8, max_retries=0)
+    llama_index.fake_server.will(None, emulator.Fault(status))
     given = nodes("a", "b", "c")
-    with pytest.raises(AuthenticationError) as caught:
+    with pytest.raises(kind) as caught:
         call(llama_index, given)
+    assert "node" not in str(caught.value)
     assert [node.embedding is not None for node in given] == [True, False, False]
-    assert "'n2'" not in str(caught.value)
+
+
+def insert(entry_point: EntryPoint, given: Sequence[Any]) -> VectorStoreIndex:
+    """Put nodes into an index as its user does."""
+    index = VectorStoreIndex([], embed_model=entry_point.embedder)
+    if entry_point.mode == "sync":
+        index.insert_nodes(given)
+    else:
+        entry_point.wait(index.ainsert_nodes(given))
+    return index
+
+
+def test_an_error_of_an_index_tells_how_to_learn_which_nodes_and_its_remedy_works(
+    llama_index: EntryPoint,
+) -> None:
+    given = nodes("good one", "bad", "good two")
+    with pytest.raises(BadRequestError) as caught:
+        insert(llama_index, given)
+    [remedy] = caught.value.__notes__
+    assert "embed_model(nodes)" in remedy
+    with pytest.raises(BadRequestError, match="node 'n1' of document 'd1'") as caught:
+        call(llama_index, given)
+    assert caught.value.__notes__ == [], "the remedy is not told to who has followed it"
+    sent = len(llama_index.fake_server.requests)
+    good = [node for node in given if node.embedding is not None]
+    assert len(insert(llama_index, good).index_struct.nodes_dict) == 2
+    assert len(llama_index.fake_server.requests) == sent, "the index embeds none of them again"
+
+
+def test_an_error_of_the_request_does_not_point_to_nodes(llama_index: EntryPoint) -> None:
+    llama_index.fake_server.will(emulator.Fault(401))
+    with pytest.raises(AuthenticationError) as caught:
+        insert(llama_index, nodes("a", "b"))
+    assert not hasattr(caught.value, "__notes__")
+
+
+@pytest.mark.parametrize("texts", [("good one", "good two"), ("good one", "bad")])
+def test_nodes_of_an_iterator_are_not_lost(llama_index: EntryPoint, texts: tuple[str, ...]) -> None:
+    given = nodes(*texts)
+    if "bad" in texts:
+        with pytest.raises(BadRequestError, match="node 'n1'"):
+            call(llama_index, (node for node in given))  # type: ignore[arg-type]
+    else:
+        assert call(llama_index, (node for node in given)) == given  # type: ignore[arg-type]
+    assert [node.embedding is not None for node in given] == ["good" in text for text in texts]

@@ -175,6 +175,46 @@ def test_a_subclass_and_its_class_never_share_vectors_of_a_store(
         assert stored.client.usage.requests == 2, "the second time they are in the store"
 
 
+class PrefixedBatches(AIMLAPIEmbedding):
+    """Replaces one method of several, so that the others embed as our class does."""
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return super()._get_text_embeddings(["a: " + text for text in texts])
+
+
+class PrefixedQueries(AIMLAPIEmbedding):
+    """Replaces the sync method of queries alone."""
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return super()._get_query_embedding("a: " + query)
+
+
+@pytest.mark.parametrize("cls", [PrefixedBatches, PrefixedQueries])
+def test_methods_of_a_subclass_that_embed_differently_never_share_vectors_of_a_store(
+    fake_server: FakeServer, cls: type[AIMLAPIEmbedding]
+) -> None:
+    def calls(**options: Any) -> list[list[float]]:
+        vectors = []
+        for mode in ("sync", "async"):
+            entry_point = EntryPoint("llama_index", mode, fake_server).make(OPENAI)
+            clients = {
+                n: getattr(entry_point.embedder, n) for n in ("http_client", "async_http_client")
+            }
+            embedder = cls(model_name=OPENAI, api_key="k" * 10, dimensions=8, **clients, **options)
+            entry_point.embedder = embedder
+            one = embedder.get_text_embedding if mode == "sync" else embedder.aget_text_embedding
+            vectors += [
+                entry_point.wait(one("a")),
+                *entry_point.documents(["a"]),
+                entry_point.query("a"),
+            ]
+        return vectors
+
+    expected = calls()
+    store = SimpleKVStore()
+    assert [calls(embeddings_cache=store) for _ in range(2)] == [expected] * 2
+
+
 def test_a_stream_warns_that_it_does_not_embed_in_the_way_of_a_subclass(
     make: Callable[..., EntryPoint],
 ) -> None:
