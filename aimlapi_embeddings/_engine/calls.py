@@ -290,10 +290,11 @@ def _warn_of_cut(runtime: Runtime, texts: int, first: int, tokens: int) -> None:
     model = runtime.options.model
     if runtime.once.first("cut texts"):
         warn_user(
-            f"{texts} of the texts are longer than {model.id} takes, and the provider "
-            f"cuts such texts without saying so: texts[{first}], the first, has about "
-            f"{tokens:,} tokens of {model.max_tokens_per_text:,}. What is behind the cut is "
-            'not in the vector. Choose too_long="error" to have such texts refused, or '
-            'too_long="truncate" to accept the cut; or split the texts. '
-            "client.embed(...).possibly_truncated lists them. This is said once."
+            f"{'1 text is' if texts == 1 else f'{texts} texts are'} longer than {model.id} takes, "
+            "by an estimate, and the provider cuts such texts without a message: "
+            f"texts[{first}]{', the first,' if texts > 1 else ''} has about {tokens:,} tokens of "
+            f"{model.max_tokens_per_text:,}. The part after the cut is not in the vector. "
+            'Choose too_long="error" to have such texts refused, or too_long="truncate" to accept '
+            "the cut; or split the texts. client.embed(...).possibly_truncated lists them. This "
+            "warning is given once."
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aimlapi_embeddings._errors import ConfigurationError, InvalidInputError
@@ -79,6 +79,8 @@ def _as_list(texts: object) -> str:
         return " Pass texts.to_list()."
     if hasattr(texts, "columns"):  # a table
         return " Pass one of its columns as a list: texts['...'].to_list()."
+    if isinstance(texts, Iterator):
+        return " Pass list(texts). embed_iter and embed_documents_iter take any iterable."
     return " Pass list(texts)." if isinstance(texts, Iterable) else ""
 
 

@@ -195,7 +195,7 @@ def _remedy(error: BaseException, what: str) -> str | None:
                 if re.search(pattern, str(getattr(link, "reason", ""))):
                     return remedy
         if isinstance(link, socket.gaierror) and link.errno in _NO_SUCH_HOST:
-            return "the host name does not exist; check base_url, or the proxy's name"
+            return "the host name was not found; check the network, base_url, and the proxy's name"
     if re.match(_REFUSED_BY_PROXY, what):
         return (
             "the proxy refuses the connection; check the user name and password in HTTPS_PROXY or "

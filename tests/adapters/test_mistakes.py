@@ -230,7 +230,7 @@ MISTAKES: Mapping[str, Mistake] = {
     ),
     "a Series": Mistake(documents(Series()), (REFUSED, "Pass texts.tolist().")),
     "a generator": Mistake(
-        documents(text for text in "ab"), (REFUSED, "a generator", "Pass list(texts).")
+        documents(text for text in "ab"), (REFUSED, "a generator", "Pass list(texts).", "_iter")
     ),
     "an over-long text": Mistake(
         documents(["word " * 20_000]),
@@ -239,7 +239,7 @@ MISTAKES: Mapping[str, Mistake] = {
     "refused": Mistake(
         served(httpx.ConnectError("refused")), ("refused", "check base_url, the network")
     ),
-    "DNS": Mistake(served(no_such_host()), ("the host name does not exist; check base_url",)),
+    "DNS": Mistake(served(no_such_host()), ("the host name was not found; check the network",)),
     "a timeout": Mistake(
         served(httpx.ReadTimeout("slow")), ("no reply from", "raise timeout, or lower batch_size")
     ),

@@ -17,7 +17,11 @@ NOT_LISTS: list[tuple[Any, str]] = [
     (None, "not a NoneType."),
     (7, "not an int."),
     ({"text"}, "not a set. Pass list(texts)."),
-    (iter(["text"]), "not a list_iterator. Pass list(texts)."),
+    (
+        iter(["text"]),
+        "not a list_iterator. Pass list(texts). embed_iter and embed_documents_iter take any "
+        "iterable.",
+    ),
 ]
 
 
