@@ -113,7 +113,7 @@ def test_what_no_proxy_names_goes_straight(
         entry_point = connected(
             package, mode, f"http://{ELSEWHERE}", allow_http=True, max_retries=0
         )
-        with pytest.raises(APIConnectionError, match="the host name does not exist"):
+        with pytest.raises(APIConnectionError, match="the host name was not found"):
             entry_point.query("q")
         entry_point.client.close()
     assert proxy.heads == []
