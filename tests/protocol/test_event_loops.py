@@ -178,7 +178,7 @@ def test_close_closes_all_connections_and_the_object_can_be_used_again(
             assert not ports_to(base_url)
             assert len(server.requests) == calls * REQUESTS
 
-    with serving(latency=0.02) as (server, base_url):
+    with serving(together=REQUESTS, latency=0.02) as (server, base_url):
         asyncio.run(use(connected(package, mode, base_url)))
 
 
@@ -233,7 +233,7 @@ def test_an_object_that_lives_until_the_loop_ends_leaves_no_socket(
         for _ in range(rounds):
             await asyncio.sleep(0)
 
-    with serving(latency=0.05) as (_, base_url):
+    with serving(together=REQUESTS, latency=0.05) as (_, base_url):
         run(main())
         assert not ports_to(base_url)
 
