@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -15,6 +16,11 @@ from aimlapi_embeddings.adapters import EmbeddingsModel, Integer, Options, Timeo
 
 # Texts in one event of the framework: more than most calls have, so that there is one event.
 _WINDOW = 100_000
+# Arguments that other methods take, and which do.
+_ELSEWHERE = {
+    "titles": "client.embed(texts, titles=...) takes them",
+    "role": "get_query_embedding embeds a query",
+}
 
 
 class EmbeddingOptions(Options, total=False):
@@ -121,6 +127,22 @@ class EmbeddingFields(EmbeddingsModel, BaseEmbedding):
         if given.pop("class_name", cls.class_name()) != cls.class_name():
             raise ConfigurationError(f"class_name is not {cls.class_name()!r}.")
         return typed
+
+    def _check_call(self, given: Iterable[str]) -> None:
+        """Refuse arguments of a call that should change its vectors and cannot.
+
+        Others are the framework's, which hands its own to every step of a pipeline.
+        """
+        decisive = {self._options.get(option, option) for option in self.client.identity}
+        known = {n for names in self._names() if names[0] in decisive for n in names}
+        for name in given:
+            if name in known:
+                raise ConfigurationError(
+                    f"a call takes no {name}: its vectors are made with that of the object. Use "
+                    f"another object for it: {type(self).__name__}(..., {name}=...)."
+                )
+            if name in _ELSEWHERE:
+                raise ConfigurationError(f"this method takes no {name}; {_ELSEWHERE[name]}.")
 
     @classmethod
     def class_name(cls) -> str:

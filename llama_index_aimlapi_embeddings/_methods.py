@@ -137,7 +137,8 @@ class EmbeddingMethods(EmbeddingFields):
         Args:
             texts: n strings, none empty.
             show_progress: Whether to show a bar that moves with each finished request.
-            **kwargs: For the framework.
+            **kwargs: Of the framework, which hands them to each step of a pipeline. An option that
+                would change the vectors is refused.
 
         Returns:
             n vectors of d floats, in the order of the texts.
@@ -145,6 +146,7 @@ class EmbeddingMethods(EmbeddingFields):
         Raises:
             AIMLAPIError: See `aimlapi_embeddings`; `.partial` holds what was finished.
         """
+        self._check_call(kwargs)
         with keeping_finished() as vectors, emit_events(self, texts, vectors):
             cache = self._find_cache("document", "_get_text_embeddings")
             known = cache.find(texts) if cache else {}
@@ -165,6 +167,7 @@ class EmbeddingMethods(EmbeddingFields):
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Embedding]:
         """Embed n texts, like `get_text_embedding_batch`, with the same requests."""
+        self._check_call(kwargs)
         with keeping_finished() as vectors, emit_events(self, texts, vectors, at_once=True):
             cache = self._find_cache("document", "_aget_text_embeddings")
             known = await cache.afind(texts) if cache else {}

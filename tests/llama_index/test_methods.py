@@ -9,6 +9,7 @@ from llama_index.core import Settings, VectorStoreIndex
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import MetadataMode, TextNode
 
+from aimlapi_embeddings import ConfigurationError
 from llama_index_aimlapi_embeddings import AIMLAPIEmbedding, NugenEmbedding
 from tests.support.entry_points import GOOGLE, EntryPoint, FakeServer, Mode
 
@@ -50,11 +51,11 @@ def test_class_name_is_the_name_of_the_class(cls: type[BaseEmbedding], name: str
 # Methods
 
 
-def call(entry_point: EntryPoint, name: str, *arguments: Any) -> Any:
+def call(entry_point: EntryPoint, name: str, *arguments: Any, **options: Any) -> Any:
     """Call a method by the name of its sync form."""
     twin = {"__call__": "acall"}.get(name, f"a{name}")
     method = getattr(entry_point.embedder, name if entry_point.mode == "sync" else twin)
-    return entry_point.wait(method(*arguments))
+    return entry_point.wait(method(*arguments, **options))
 
 
 @pytest.mark.parametrize(
@@ -76,6 +77,38 @@ def test_each_method_sends_its_role(
 ) -> None:
     call(llama_index.make(), name, argument)
     assert llama_index.fake_server.bodies == sent
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("task_type", r"AIMLAPIEmbedding\(..., task_type=...\)"),
+        ("dimensions", "dimensions=..."),
+        ("model", "model=..."),
+        ("model_name", "model_name=..."),
+        ("normalize", "normalize=..."),
+        ("additional_kwargs", "additional_kwargs=..."),
+        ("titles", r"client\.embed\(texts, titles=...\)"),
+        ("role", "get_query_embedding"),
+    ],
+)
+def test_an_argument_that_would_change_the_vectors_is_refused_and_not_swallowed(
+    llama_index: EntryPoint, name: str, remedy: str
+) -> None:
+    llama_index.make()
+    for method, argument in (("get_text_embedding_batch", ["a"]), ("__call__", nodes())):
+        with pytest.raises(ConfigurationError, match=f"takes no {name}.*{remedy}"):
+            call(llama_index, method, argument, **{name: 1})
+    assert llama_index.fake_server.requests == []
+
+
+def test_arguments_of_the_framework_are_left_to_it(llama_index: EntryPoint) -> None:
+    """It hands those of an index to every step of a pipeline."""
+    embedder = llama_index.make().embedder
+    options = {"embed_model": embedder, "insert_batch_size": 1, "use_async": False}
+    assert call(llama_index, "get_text_embedding_batch", ["a"], **options) == [
+        call(llama_index, "get_text_embedding", "a")
+    ]
 
 
 def test_an_aggregate_is_the_mean_or_the_result_of_the_given_function(
