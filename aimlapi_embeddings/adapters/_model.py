@@ -58,7 +58,7 @@ class EmbeddingsModel(DocumentStreams, OptionFields):
 
     @property
     def client(self) -> EmbeddingsClient:
-        """The shared client: `.usage` tells the cost so far, `.close()` closes connections."""
+        """The client of this object: `.usage` is the cost so far, `.close()` closes connections."""
         return self._find_client({})
 
     @property
