@@ -237,9 +237,9 @@ class EmbeddingsClient(TextStreams):
             titles: n titles or None, for families that take titles.
             progress: True shows a bar. A function is called as `progress(done, total)`, in texts,
                 at the start and with each finished request, in this thread (or event loop).
-            known: Vectors that are there already, by their place in the list, such as those of a
-                cache: lists of floats, or bytes of little-endian float32. Their texts are not
-                sent; result, errors and progress cover the whole list.
+            known: Vectors that you have already, by the position of their text: lists of floats,
+                or bytes of little-endian float32. Their texts are not sent. Result, errors and
+                progress cover the whole list.
 
         Returns:
             n vectors of d floats in the order of the texts, and what they cost.
@@ -247,11 +247,11 @@ class EmbeddingsClient(TextStreams):
         Raises:
             InvalidInputError: Texts that cannot be embedded; nothing was sent.
             ConfigurationError: A task type or titles that the model does not have.
-            APIStatusError: The server refused; its subclass tells why.
+            APIStatusError: The server refused; the subclass says why.
             APIConnectionError: The server cannot be reached.
-            ReplyError: The server's answer cannot be trusted.
+            ReplyError: The server's reply has wrong vectors.
             CacheError: The cache cannot be read; nothing was sent.
-            BudgetExceededError: `max_usd` or `max_tokens` leaves no room for all of it.
+            BudgetExceededError: The call could exceed `max_usd` or `max_tokens`.
         """
         runtime, caller = self._runtimes.current, ThreadCaller()
         trace = runtime.telemetry.begin(runtime.limits.encoding_format)
@@ -292,7 +292,7 @@ class EmbeddingsClient(TextStreams):
         task_type: TaskType | str | None = None,
         titles: Sequence[str | None] | None = None,
     ) -> Estimate:
-        """Tell what `embed` would send and cost for these texts; nothing is sent.
+        """Return what `embed` would send and cost for these texts. Nothing is sent.
 
         Args:
             texts: As for `embed`.
@@ -316,7 +316,7 @@ class EmbeddingsClient(TextStreams):
         task_type: TaskType | str | None = None,
         titles: Sequence[str | None] | None = None,
     ) -> Estimate:
-        """Tell what `aembed` would send and cost, like `estimate`."""
+        """Return what `aembed` would send and cost, like `estimate`."""
         runtime = self._runtimes.current
         with ShortTraceback():
             return await in_slices(estimating(runtime, texts, role, task_type, titles))
@@ -328,32 +328,33 @@ class EmbeddingsClient(TextStreams):
 
     @property
     def dimensions(self) -> int | None:
-        """Floats per vector, or None when only a reply can tell."""
+        """Size of the vectors, or None when it is not known before a reply."""
         return expected_size(self._settings.options)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The options that decide the vectors, in one spelling for all that send the same requests.
+        """The options that determine the vectors; equal for clients that send the same requests.
 
-        What can be left out without changing a request is None; the base URL is the one in force,
-        without its query.
+        An option that does not change a request is None. The base URL is the one in use, without
+        its query string.
         """
         return identity(self._settings.options, self._settings.url)
 
     @property
     def cache_namespace(self) -> str:
-        """A name for caches: clients that share it give the same text the same vectors.
+        """A name for caches, equal for all clients that send the same requests.
 
-        It covers endpoint, model, dimensions, task type, prefixes, format and extra fields, and can
-        stand in the name of a file. Documents and queries share it: keep them in separate caches.
+        It depends on endpoint, model, dimensions, task type, prefixes, format and extra fields,
+        and can be part of a file name. Documents and queries share it: keep them in separate
+        caches.
         """
         return cache_namespace(self._settings.options, self._settings.url)
 
     @property
     def usage(self) -> Usage:
-        """What all calls of this client have cost so far in this process, failed ones included.
+        """The usage of all calls of this client in this process, failed ones included.
 
-        It moves with each reply, during a call too.
+        It is updated with each reply, during a call too.
         """
         return self._runtimes.current.meter.usage
 
