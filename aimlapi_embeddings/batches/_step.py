@@ -98,8 +98,8 @@ class EmbedBatches:
             into logs and object stores.
         client_options: Options of `EmbeddingsClient` that are plain values. They apply to each
             worker separately, such as `max_concurrency`, `max_usd` and `max_tokens`. `cache` is a
-            path that the workers of one machine may share. Unless `max_retries` is given, `retry_for`
-            is 600 seconds.
+            path that the workers of one machine may share. Unless `max_retries` is given,
+            `retry_for` is 600 seconds.
 
     Attributes:
         size: Size of the vectors.
