@@ -58,59 +58,62 @@ _NOT_TRACED = nullcontext()
 class EmbeddingsClient(TextStreams):
     """Embeds texts with one model of the AI/ML API or of Nugen.
 
-    One client may be shared by threads, tasks and event loops; it pickles, and what a process
-    cannot share is made anew after a fork.
+    One client may be shared by threads, tasks and event loops. It can be pickled, and used after
+    a fork.
 
     Args:
         model: Id of the model. There is no default: vectors of different models cannot be compared.
-        provider: `"aimlapi"` or `"nugen"`; taken from the model when it is known, else the former.
-        api_key: A string, or anything with `get_secret_value()`; else `AIMLAPI_API_KEY` or
-            `NUGEN_API_KEY` is read from the environment.
-        base_url: Else `AIMLAPI_API_BASE` or `NUGEN_API_BASE`, else the provider's. A host alone
-            gets the provider's path.
-        dimensions: Floats per vector; the model's own size when None.
-        task_type: A `TaskType` or its name; the family's default pair when None.
-        family: Gives an id that is not known yet the rules of a known family.
-        query_prefix: Put in front of each query, instead of the family's own prefix.
+        provider: `"aimlapi"` or `"nugen"`. None means that of the model where it is known, else
+            `"aimlapi"`.
+        api_key: A string, or an object with `get_secret_value()`. None means the environment
+            variable `AIMLAPI_API_KEY` or `NUGEN_API_KEY`.
+        base_url: None means the environment variable `AIMLAPI_API_BASE` or `NUGEN_API_BASE`, else
+            the provider's URL. A host alone gets the provider's path.
+        dimensions: Size of the vectors. None means the model's own size.
+        task_type: A `TaskType` or its name. None means the default of the model family.
+        family: The model family whose rules apply to a model that this version does not know.
+        query_prefix: Put in front of each query, instead of the prefix of the model family.
         document_prefix: The same for documents.
-        too_long: What becomes of a text that is longer than the model takes: `"error"` refuses it,
-            `"truncate"` embeds its beginning; the server decides when None.
-        normalize: Whether vectors are scaled to length 1. Most models' have it as they come.
+        too_long: What happens to a text that is longer than the model takes: `"error"` refuses it,
+            `"truncate"` embeds its beginning. None means that the server decides.
+        normalize: Whether to scale vectors to length 1, for models whose vectors are longer.
         encoding_format: `"auto"` (base64 where the model documents it), `"float"` or `"base64"`.
-        batch_size: Most texts in a request; can only lower the model's own limit, and what keeps
-            replies in flight small (1,024 texts of 1,536 numbers at 8 requests in flight).
-        max_concurrency: Most requests in flight at a time, over all calls of this client. None
-            means 8 for calls of several requests and an adaptive bound that begins at 256 for
-            calls of one request of at most 16 texts, which never wait for the others. With a
-            number, these calls go first, but count too.
-        max_retries: Repeats of a request after its first attempt.
-        max_retry_wait: Longest wait in seconds that a server may ask for; a longer one raises.
-        retry_for: Seconds after its first failure for which a request is repeated, however often;
-            then `max_retries` does not matter. For jobs that nobody waits for.
-        timeout: Seconds that connecting, sending, and each wait for more of a reply may take; 60
-            when None. A pair `(connect, read)` or an `httpx.Timeout` tells them apart. An attempt
-            as a whole may take three times as long as one wait for a reply. A client of your own
-            keeps the timeout it was made with, unless one is given here.
-        requests_per_minute: Most requests a minute, over all calls of this client. They are spaced
-            evenly; a burst holds the requests of one second, at least 1.
-        tokens_per_minute: The same for tokens, estimated, and corrected by what replies tell.
-        max_usd: Most US dollars that all calls of this client may cost together. A request that
-            could exceed it is not sent, and the call raises a `BudgetExceededError`.
-        max_tokens: The same in tokens, for models without a known price too.
-        rate_limiter: Of LangChain or LlamaIndex, or an object with `acquire` and `aacquire`; asked
-            once for each request, with its estimated tokens where it takes them.
-        cache: A `VectorCache`, or the path of one: a file of vectors that are paid for. Texts whose
-            vectors it holds are not sent, and what is received is kept in it.
-        headers: Sent with each request, beside our own.
-        extra_body: Fields added to the body of each request, over our own.
-        http_client: An `httpx.Client` to use for sync calls; it is not closed by us.
-        async_http_client: An `httpx.AsyncClient` to use for async calls, in its own event loop.
-        allow_http: Whether the key may be sent unencrypted to a host that is not this machine.
+        batch_size: Maximum number of texts in a request. It can only lower the limits that hold
+            without it: that of the model, and one that keeps replies in flight small (1,024 texts
+            of 1,536 numbers at 8 requests in flight).
+        max_concurrency: Maximum number of requests in flight, over all calls of this client. None
+            means 8 for calls of several requests. Calls of one request of at most 16 texts then
+            have an adaptive limit of their own, which begins at 256. With a number, the limit
+            holds for all calls, and those small ones go first.
+        max_retries: Maximum number of repeats of a request.
+        max_retry_wait: Longest wait in seconds that a server may ask for. A longer one raises.
+        retry_for: Seconds after its first failure for which a request is repeated, instead of
+            `max_retries` times. For batch jobs.
+        timeout: Seconds for connecting, for sending, and for each wait for more of a reply. None
+            means 60, or the timeout of an HTTP client of your own. A pair `(connect, read)` or an
+            `httpx.Timeout` sets them separately. An attempt as a whole may take three times as
+            long as one wait for a reply.
+        requests_per_minute: Maximum rate of requests, over all calls of this client. Requests are
+            spaced evenly, after a burst of the requests of one second, at least 1.
+        tokens_per_minute: Maximum rate of tokens. They are estimated, and corrected by the replies.
+        max_usd: Maximum of US dollars that all calls of this client may cost together. A request
+            that could exceed it is not sent, and the call raises a `BudgetExceededError`.
+        max_tokens: The same in tokens, also for models without a published price.
+        rate_limiter: One of LangChain or LlamaIndex, or an object with `acquire` and `aacquire`. It
+            is asked once for each request, with the estimated tokens where it takes them.
+        cache: A `VectorCache`, or the path of its file. Texts whose vectors are in it are not sent.
+            Vectors that are received are written to it.
+        headers: Headers of each request, in addition to those of this package.
+        extra_body: Additional fields of the body of each request. They replace fields of the same
+            name.
+        http_client: An `httpx.Client` for sync calls. It is not closed by this client.
+        async_http_client: An `httpx.AsyncClient` for async calls, in its own event loop.
+        allow_http: Whether to send the key unencrypted to a host that is not this machine.
 
     Raises:
-        ConfigurationError: The key or the model is missing, there is no such option, or an option
-            cannot work for this model.
-        TypeError: An argument without a name.
+        ConfigurationError: The key or the model is missing, an option is not known, or it is not
+            possible for this model.
+        TypeError: A positional argument.
         CacheError: The file of the cache cannot be used.
 
     Example:
@@ -234,9 +237,9 @@ class EmbeddingsClient(TextStreams):
             titles: n titles or None, for families that take titles.
             progress: True shows a bar. A function is called as `progress(done, total)`, in texts,
                 at the start and with each finished request, in this thread (or event loop).
-            known: Vectors that are there already, by their place in the list, such as those of a
-                cache: lists of floats, or bytes of little-endian float32. Their texts are not
-                sent; result, errors and progress cover the whole list.
+            known: Vectors that you have already, by the position of their text: lists of floats,
+                or bytes of little-endian float32. Their texts are not sent. Result, errors and
+                progress cover the whole list.
 
         Returns:
             n vectors of d floats in the order of the texts, and what they cost.
@@ -244,11 +247,11 @@ class EmbeddingsClient(TextStreams):
         Raises:
             InvalidInputError: Texts that cannot be embedded; nothing was sent.
             ConfigurationError: A task type or titles that the model does not have.
-            APIStatusError: The server refused; its subclass tells why.
+            APIStatusError: The server refused; the subclass says why.
             APIConnectionError: The server cannot be reached.
-            ReplyError: The server's answer cannot be trusted.
+            ReplyError: The server's reply has wrong vectors.
             CacheError: The cache cannot be read; nothing was sent.
-            BudgetExceededError: `max_usd` or `max_tokens` leaves no room for all of it.
+            BudgetExceededError: The call could exceed `max_usd` or `max_tokens`.
         """
         runtime, caller = self._runtimes.current, ThreadCaller()
         trace = runtime.telemetry.begin(runtime.limits.encoding_format)
@@ -289,7 +292,7 @@ class EmbeddingsClient(TextStreams):
         task_type: TaskType | str | None = None,
         titles: Sequence[str | None] | None = None,
     ) -> Estimate:
-        """Tell what `embed` would send and cost for these texts; nothing is sent.
+        """Return what `embed` would send and cost for these texts. Nothing is sent.
 
         Args:
             texts: As for `embed`.
@@ -313,7 +316,7 @@ class EmbeddingsClient(TextStreams):
         task_type: TaskType | str | None = None,
         titles: Sequence[str | None] | None = None,
     ) -> Estimate:
-        """Tell what `aembed` would send and cost, like `estimate`."""
+        """Return what `aembed` would send and cost, like `estimate`."""
         runtime = self._runtimes.current
         with ShortTraceback():
             return await in_slices(estimating(runtime, texts, role, task_type, titles))
@@ -325,32 +328,33 @@ class EmbeddingsClient(TextStreams):
 
     @property
     def dimensions(self) -> int | None:
-        """Floats per vector, or None when only a reply can tell."""
+        """Size of the vectors, or None when it is not known before a reply."""
         return expected_size(self._settings.options)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The options that decide the vectors, in one spelling for all that send the same requests.
+        """The options that determine the vectors; equal for clients that send the same requests.
 
-        What can be left out without changing a request is None; the base URL is the one in force,
-        without its query.
+        An option that does not change a request is None. The base URL is the one in use, without
+        its query string.
         """
         return identity(self._settings.options, self._settings.url)
 
     @property
     def cache_namespace(self) -> str:
-        """A name for caches: clients that share it give the same text the same vectors.
+        """A name for caches, equal for all clients that send the same requests.
 
-        It covers endpoint, model, dimensions, task type, prefixes, format and extra fields, and can
-        stand in the name of a file. Documents and queries share it: keep them in separate caches.
+        It depends on endpoint, model, dimensions, task type, prefixes, format and extra fields,
+        and can be part of a file name. Documents and queries share it: keep them in separate
+        caches.
         """
         return cache_namespace(self._settings.options, self._settings.url)
 
     @property
     def usage(self) -> Usage:
-        """What all calls of this client have cost so far in this process, failed ones included.
+        """The usage of all calls of this client in this process, failed ones included.
 
-        It moves with each reply, during a call too.
+        It is updated with each reply, during a call too.
         """
         return self._runtimes.current.meter.usage
 

@@ -35,11 +35,10 @@ class AIMLAPIError(Exception):
     """Base of all errors of this package.
 
     Attributes:
-        partial: Vectors and usage of what was finished before the error; of an error that a call
-            raises before its first request, as many places without a vector as there are texts.
-            None only where no call was made: for an error of a constructor.
-        client_request_id: What the request that failed was called by us, in its header
-            `X-Client-Request-Id`; None where no request is to blame.
+        partial: Vectors and usage of what was finished before the error, with a place for each
+            text. None for an error of a constructor.
+        client_request_id: The value of the header `X-Client-Request-Id` of the request that
+            failed. None where no request failed.
     """
 
     partial: PartialResult | None = None
@@ -47,7 +46,7 @@ class AIMLAPIError(Exception):
 
 
 class ConfigurationError(AIMLAPIError, ValueError):
-    """Options that cannot work, alone or together. Raised before any request."""
+    """Options that are wrong, alone or together. Raised before any request."""
 
 
 class InvalidInputError(AIMLAPIError, ValueError):
@@ -100,7 +99,7 @@ class BudgetExceededError(AIMLAPIError):
 
 
 class CacheError(AIMLAPIError):
-    """The file of a `VectorCache` cannot be opened, read or pruned. Raised before any request.
+    """The file of a `VectorCache` cannot be opened, read or pruned. No request was sent.
 
     A write that fails is a `CacheWarning` instead, since the vectors are there and paid for.
     """
@@ -114,8 +113,8 @@ class APIConnectionError(AIMLAPIError):
     """The server could not be reached, or the connection broke; retries are used up.
 
     Attributes:
-        permanent: Whether repeating cannot help: a certificate that is not trusted, a proxy that
-            refuses, a host name that does not exist. Then there was one attempt.
+        permanent: Whether repeating cannot help, so that there was one attempt: a certificate that
+            is not trusted, a proxy that refuses, a host name that was not found.
         sent: Whether sending had begun, so that the server may have received the request.
     """
 
@@ -174,7 +173,7 @@ class BadRequestError(APIStatusError):
 
     Attributes:
         refused: The server's message for each text that was refused by itself, by its position;
-            empty when the request is at fault and not its texts.
+            empty when the request is wrong and not its texts.
     """
 
     refused: Mapping[int, str] = MappingProxyType({})
@@ -183,7 +182,8 @@ class BadRequestError(APIStatusError):
 class RequestTooLargeError(BadRequestError):
     """The request has too many texts, tokens or bytes; raised when a single text is too large.
 
-    Servers say so with 413, 400 or 422, some with another 4xx or a 5xx; `status_code` tells which.
+    Servers say so with 413, 400 or 422, some with another 4xx or a 5xx; `status_code` is that
+    status.
     """
 
 
@@ -215,12 +215,12 @@ class InternalServerError(APIStatusError):
 
 
 class ReplyError(AIMLAPIError):
-    """A reply with a 2xx status whose vectors cannot be trusted: wrong count, order or numbers.
+    """A reply with a 2xx status whose vectors are wrong, in number, order or values.
 
     Attributes:
         request_id: What to quote to the provider's support, or None.
-        indices: Positions of the texts concerned: of the one whose vector is at fault, else of all
-            that the request carried; empty where no single request is to blame.
+        indices: Positions of the texts concerned: of the one whose vector is wrong, else of all
+            texts of the request. Empty where no single request is concerned.
     """
 
     request_id: str | None = None

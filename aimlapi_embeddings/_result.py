@@ -24,24 +24,24 @@ _SHOWN_NUMBERS = 4
 class EmbeddingResult:
     """n texts -> n vectors of d floats, in the order of the texts.
 
-    It has a length, can be iterated and indexed (`result[0]`, `result[:10]`), and shows itself as a
+    It has a length, can be iterated and indexed (`result[0]`, `result[:10]`), and is shown as a
     small table in a notebook.
 
     Attributes:
         model: The id that was asked for.
         usage: What this call cost.
-        model_served: The model that answered, as the server names it; None when it does not tell.
+        model_served: The model that answered, as the server names it; None when it does not.
         provider_served: The vendor or host behind the gateway that answered, or None.
-        request_ids: The server's ids of the requests that brought the vectors, in the order in
-            which their replies came: what to quote to the provider's support. Empty where the
-            server tells none.
-        possibly_truncated: Positions of the texts of which the provider may have embedded only the
-            beginning: by our estimate they are longer than the model takes, and it cuts without
-            saying so. Only texts that were sent by this call; empty with `too_long="error"`.
-        truncated: Texts that this client cut, because of `too_long="truncate"`: how many characters
-            are in the vector, by position. So `texts[i][result.truncated[i]:]` is what is not. A
-            vector of a `VectorCache` tells it too, if the version that wrote it did; vectors that
-            were passed as `known` do not.
+        request_ids: The server's ids of the requests, in the order of their replies, for the
+            provider's support. Empty where the server sends none.
+        possibly_truncated: Positions of texts of which the provider may have embedded only the
+            beginning: by an estimate they are longer than the model takes, and the provider cuts
+            such texts without a message. Only texts that this call sent; empty with
+            `too_long="error"`.
+        truncated: How many characters of a text are in its vector, by position, for texts that
+            this client cut because of `too_long="truncate"`. So `texts[i][result.truncated[i]:]`
+            is not in the vector. Vectors of a `VectorCache` are included; vectors passed as
+            `known` are not.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class EmbeddingResult:
             return cast(list[Vector], self._buffer.vectors())
 
     async def avectors(self) -> list[Vector]:
-        """Return `vectors`, made in slices that give the event loop back every 5 ms.
+        """Return `vectors`, made in slices of 5 ms, between which the event loop runs.
 
         Making lists of 20,000 vectors of 1,536 numbers takes a second.
         """
@@ -129,7 +129,7 @@ class EmbeddingResult:
             raise
 
     def array(self) -> NDArray[np.float32]:
-        """Return n x d float32, made without the detour over Python floats.
+        """Return an array of n x d float32, made without Python floats.
 
         Vectors that came as base64 are not copied: the array is a view of the memory that
         `vectors` is made from. Copy it before you change it, if `vectors` is to be read later.
@@ -144,13 +144,13 @@ class EmbeddingResult:
 
 
 class PartialResult:
-    """What was finished before an error: n places, not all of them filled.
+    """What was finished before an error: a place for each of n texts, some without a vector.
 
     Attributes:
         usage: What was spent, on failed requests too.
-        truncated: Texts that were cut, as in `EmbeddingResult`; those that have a vector.
-        start: Of an error of a stream, the position in the stream of the first of these places:
-            those before it were handed over. 0 for an error of a call.
+        truncated: As in `EmbeddingResult`, for texts that have a vector.
+        start: For an error of a stream, the position in the stream of the first of these places;
+            all before it were yielded. 0 for an error of a call.
 
     Example:
         >>> error.partial.array()[error.partial.mask]  # doctest: +SKIP

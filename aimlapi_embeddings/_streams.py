@@ -69,9 +69,9 @@ class _Stream:
 class EmbeddingStream(_Stream, Iterator[T], Generic[T]):
     """Vectors, or results, in the order of the texts; see `EmbeddingsClient.embed_iter`.
 
-    It reads its source and sends requests only while it is asked for more; requests in flight go on
-    in between. It ends with its source, with an error, and with `close`; whoever leaves the loop
-    early closes it, by `with` or by dropping it.
+    It reads its source and sends requests only while the next vector is requested. Requests in
+    flight go on in between. It ends with its source, with an error, or by `close()`. Close it
+    where a loop ends early, with `with` or `close()`; deleting it closes it too.
     """
 
     _other_reader = "thread"
@@ -88,10 +88,10 @@ class EmbeddingStream(_Stream, Iterator[T], Generic[T]):
             raise
 
     def close(self) -> None:
-        """End it: nothing more is read or sent, and requests in flight are broken off.
+        """End the stream: nothing more is read or sent, and requests in flight are cancelled.
 
         Raises:
-            RuntimeError: It is being read, by another thread or by what called this.
+            RuntimeError: The stream is being read, by another thread or by the caller.
         """
         try:
             self._steps.close()
@@ -113,8 +113,8 @@ class EmbeddingStream(_Stream, Iterator[T], Generic[T]):
 class AsyncEmbeddingStream(_Stream, AsyncIterator[T], Generic[T]):
     """Vectors, or results, in the order of the texts; see `EmbeddingsClient.aembed_iter`.
 
-    Like `EmbeddingStream`. It belongs to the event loop in which its first vector was asked for.
-    Where a wait for a vector is cancelled, the stream ends.
+    Like `EmbeddingStream`. It belongs to the event loop in which its first vector was requested.
+    When a wait for a vector is cancelled, the stream ends.
     """
 
     _other_reader = "task"
@@ -137,10 +137,10 @@ class AsyncEmbeddingStream(_Stream, AsyncIterator[T], Generic[T]):
         return step
 
     async def aclose(self) -> None:
-        """End it: nothing more is read or sent, and requests in flight are cancelled.
+        """End the stream: nothing more is read or sent, and requests in flight are cancelled.
 
         Raises:
-            RuntimeError: It is being read, by another task or by what called this.
+            RuntimeError: The stream is being read, by another task or by the caller.
         """
         self._refuse_second_reader(is_read=self._steps.ag_running)
         self._window.is_closed = True

@@ -17,9 +17,9 @@ Progress: TypeAlias = Callable[[int, int], None]
 class TaskType(StrEnum):
     """What the vectors are for, as Google's models name it. Upper and lower case are the same.
 
-    The two `RETRIEVAL_*` names mean the same pair, which is also the default: documents are
-    embedded as `RETRIEVAL_DOCUMENT`, queries as `RETRIEVAL_QUERY`; the role decides the side.
-    `NONE` sends no role and no prefix, for indexes that were built without.
+    Both `RETRIEVAL_*` names mean the default: documents are embedded as `RETRIEVAL_DOCUMENT`,
+    queries as `RETRIEVAL_QUERY`. `NONE` sends no role and no prefix, for indexes that were built
+    without them.
 
     Source: https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/task-types
     """
@@ -47,7 +47,7 @@ class Reply(NamedTuple):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What a call cost. Sums with `+`; a figure the server did not tell counts as 0.
+    """What a call cost. `+` adds two. A figure that the server did not report counts as 0.
 
     Attributes:
         prompt_tokens: Tokens billed for the input, as counted by the server.
@@ -104,9 +104,9 @@ class Estimate(msgspec.Struct, frozen=True):
     Attributes:
         texts: Texts that were passed.
         to_send: Those that would be sent: each different text once, without those of the cache.
-        tokens: Of these, by our estimate. It is made without the model's tokenizer, and errs to the
-            high side: one token for three bytes of UTF-8.
-        requests: How many requests the call would begin with.
+        tokens: Estimated tokens of those, without the model's tokenizer: one for three bytes of
+            UTF-8, which is too many for most texts.
+        requests: Number of requests, if none is repeated or divided.
         usd: US dollars at the model's published price; None where none is published.
     """
 

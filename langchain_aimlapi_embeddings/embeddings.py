@@ -69,23 +69,24 @@ class _Embeddings(EmbeddingsModel, Embeddings):
     model: str
     """Id of the model. There is no default: vectors of different models cannot be compared."""
     chunk_size: Integer | None = Field(default=None, alias="batch_size")
-    """Most texts in a request (alias `batch_size`); can only lower the model's own limit."""
+    """Maximum number of texts in a request (alias `batch_size`). It can only lower the limits that
+    hold without it, such as that of the model."""
     request_timeout: Timeout | None = Field(default=None, alias="timeout")
-    """Seconds that connecting, sending, and each wait for more of a reply may take; 60 when None
-    (alias `timeout`). A pair `(connect, read)` or an `httpx.Timeout` tells them apart. An attempt
-    as a whole may take three times as long as one wait for a reply. A client of your own keeps the
-    timeout it was made with, unless one is given here."""
+    """Seconds for connecting, for sending, and for each wait for more of a reply (alias `timeout`).
+    None means 60, or the timeout of an HTTP client of your own. A pair `(connect, read)` or an
+    `httpx.Timeout` sets them separately. An attempt as a whole may take three times as long as one
+    wait for a reply."""
     show_progress_bar: bool = False
     """Whether `embed_documents` and `embed_documents_iter` show a bar."""
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Fields added to the body of each request, over our own."""
+    """Additional fields of the body of each request. They replace fields of the same name."""
     http_async_client: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
-    """An `httpx.AsyncClient` to use for async calls, in its own event loop; it is not closed by
-    us."""
+    """An `httpx.AsyncClient` for async calls, in its own event loop. It is not closed by this
+    client."""
 
     @property
     def cache_namespace(self) -> str:
-        """The `namespace` for a `CacheBackedEmbeddings`: another one for each kind of vectors.
+        """The `namespace` for a `CacheBackedEmbeddings`. It is different for each kind of vectors.
 
         Documents and queries share it, so `query_embedding_cache` must be a store of its own.
         """
@@ -167,15 +168,15 @@ class AIMLAPIEmbeddings(_Embeddings, defer_build=False):
 
     Key init args - embedding params:
         - `model`: Id of the model, such as `text-multilingual-embedding-002`.
-        - `dimensions`: Floats per vector, where the model lets one choose.
-        - `task_type`: What the vectors are for, where the model knows task types (Google's).
+        - `dimensions`: Size of the vectors, for models that offer several.
+        - `task_type`: The task that the vectors are for (Google's models).
 
     Key init args - client params:
-        - `api_key`: The key; else `AIMLAPI_API_KEY`.
-        - `base_url`: The host; else `AIMLAPI_API_BASE`, else the AI/ML API's own.
-        - `chunk_size`: Most texts in a request.
-        - `max_concurrency`: Most requests in flight at a time.
-        - `max_retries`: Repeats of a request after its first attempt.
+        - `api_key`: The key. None means the environment variable `AIMLAPI_API_KEY`.
+        - `base_url`: The host. None means `AIMLAPI_API_BASE`, else the URL of the AI/ML API.
+        - `chunk_size`: Maximum number of texts in a request.
+        - `max_concurrency`: Maximum number of requests in flight.
+        - `max_retries`: Maximum number of repeats of a request.
 
     See the fields below for all of them.
 
@@ -219,10 +220,11 @@ class AIMLAPIEmbeddings(_Embeddings, defer_build=False):
     }
 
     aimlapi_api_key: Key | None = Field(default=None, alias="api_key")
-    """The key (alias `api_key`); else `AIMLAPI_API_KEY`. It stays out of JSON."""
+    """The key (alias `api_key`). None means the environment variable `AIMLAPI_API_KEY`. It is not
+    part of JSON dumps."""
     aimlapi_api_base: BaseURL | None = Field(default=None, alias="base_url")
-    """The host (alias `base_url`); else `AIMLAPI_API_BASE`, else the AI/ML API's own. It is shown
-    and dumped without its query."""
+    """The host (alias `base_url`). None means the environment variable `AIMLAPI_API_BASE`, else the
+    URL of the AI/ML API. It is shown and dumped without its query string."""
 
     if TYPE_CHECKING:
 
@@ -242,11 +244,11 @@ class NugenEmbeddings(_Embeddings, defer_build=False):
 
     Key init args - embedding params:
         - `model`: Id of the model, such as `nugen-flash-embed`.
-        - `dimensions`: Floats per vector.
+        - `dimensions`: Size of the vectors.
 
     Key init args - client params:
-        - `api_key`: The key; else `NUGEN_API_KEY`.
-        - `base_url`: The host; else `NUGEN_API_BASE`, else Nugen's own.
+        - `api_key`: The key. None means the environment variable `NUGEN_API_KEY`.
+        - `base_url`: The host. None means `NUGEN_API_BASE`, else the URL of Nugen.
 
     See the fields below for all of them.
 
@@ -286,10 +288,11 @@ class NugenEmbeddings(_Embeddings, defer_build=False):
     }
 
     nugen_api_key: Key | None = Field(default=None, alias="api_key")
-    """The key (alias `api_key`); else `NUGEN_API_KEY`. It stays out of JSON."""
+    """The key (alias `api_key`). None means the environment variable `NUGEN_API_KEY`. It is not
+    part of JSON dumps."""
     nugen_api_base: BaseURL | None = Field(default=None, alias="base_url")
-    """The host (alias `base_url`); else `NUGEN_API_BASE`, else Nugen's own. It is shown
-    and dumped without its query."""
+    """The host (alias `base_url`). None means the environment variable `NUGEN_API_BASE`, else the
+    URL of Nugen. It is shown and dumped without its query string."""
 
     if TYPE_CHECKING:
 

@@ -72,39 +72,40 @@ class EmbeddingFields(EmbeddingsModel, BaseEmbedding):
     """Id of the model (`model` is accepted too). There is no default: vectors of different models
     cannot be compared."""
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
-    """The key; else `AIMLAPI_API_KEY` or `NUGEN_API_KEY`. It stays out of dumps."""
+    """The key. None means the environment variable `AIMLAPI_API_KEY` or `NUGEN_API_KEY`. It is not
+    part of dumps."""
     api_base: str | None = Field(
         default=None, validation_alias=AliasChoices("api_base", "base_url")
     )
-    """The host (`base_url` is accepted too); else `AIMLAPI_API_BASE` or `NUGEN_API_BASE`, else the
-    provider's own. It is shown and dumped without its query."""
+    """The host (`base_url` is accepted too). None means the environment variable `AIMLAPI_API_BASE`
+    or `NUGEN_API_BASE`, else the provider's URL. It is shown and dumped without its query
+    string."""
     additional_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Fields added to the body of each request, over our own."""
+    """Additional fields of the body of each request. They replace fields of the same name."""
     embed_batch_size: Integer = _WINDOW
-    """Most texts in a request, and in one event of the framework."""
+    """Maximum number of texts in a request, and in one event of the framework."""
     batch_size: Integer | None = None
-    """Most texts in a request; can only lower the model's own limit. The smaller of this and
-    `embed_batch_size` holds."""
+    """Maximum number of texts in a request. It can only lower the limits that hold without it, such
+    as that of the model. The smaller of this and `embed_batch_size` holds."""
     num_workers: Integer | None = None
-    """Most requests in flight at a time, over all calls of this object. The smaller of this and
+    """Maximum number of requests in flight, over all calls of this client. The smaller of this and
     `max_concurrency` holds."""
     timeout: Timeout | None = None
-    """Seconds that connecting, sending, and each wait for more of a reply may take; 60 when None. A
-    pair `(connect, read)` or an `httpx.Timeout` tells them apart. An attempt as a whole may take
-    three times as long as one wait for a reply. A client of your own keeps the timeout it was made
-    with, unless one is given here."""
+    """Seconds for connecting, for sending, and for each wait for more of a reply. None means 60, or
+    the timeout of an HTTP client of your own. A pair `(connect, read)` or an `httpx.Timeout` sets
+    them separately. An attempt as a whole may take three times as long as one wait for a reply."""
     show_progress: bool = False
     """Whether batches and streams show a bar, also inside an `IngestionPipeline`."""
     async_http_client: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
-    """An `httpx.AsyncClient` to use for async calls, in its own event loop; it is not closed by
-    us."""
+    """An `httpx.AsyncClient` for async calls, in its own event loop. It is not closed by this
+    client."""
     callback_manager: SkipJsonSchema[CallbackManager] = Field(
         default_factory=lambda: CallbackManager([]), exclude=True, repr=False
     )
-    """Of the framework. A pickle does without what cannot be pickled."""
+    """The framework's callbacks. A pickle leaves out those that cannot be pickled."""
     embeddings_cache: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
     """A `KVStore` of the framework. Vectors of another model, size, role or host are never taken
-    from it. Streams neither ask nor fill it: set `cache` for these."""
+    from it. Streams do not use it; they use `cache`."""
 
     def _fields(self) -> dict[str, str]:
         return {

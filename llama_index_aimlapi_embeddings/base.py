@@ -14,10 +14,10 @@ class AIMLAPIEmbedding(EmbeddingMethods, defer_build=False):
 
     Args:
         model_name (str): Id of the model (`model` is accepted too).
-        api_key (Optional[str]): The key; else `AIMLAPI_API_KEY`.
-        api_base (Optional[str]): The host (`base_url` is accepted too); else `AIMLAPI_API_BASE`.
-        dimensions (Optional[int]): Floats per vector, where the model lets one choose.
-        task_type (Optional[str]): What the vectors are for, where the model knows task types.
+        api_key (Optional[str]): The key. None means `AIMLAPI_API_KEY`.
+        api_base (Optional[str]): The host (or `base_url`). None means `AIMLAPI_API_BASE`.
+        dimensions (Optional[int]): Size of the vectors, for models that offer several.
+        task_type (Optional[str]): The task that the vectors are for (Google's models).
 
     See the fields below for all of them.
 
@@ -45,9 +45,9 @@ class NugenEmbedding(EmbeddingMethods, defer_build=False):
 
     Args:
         model_name (str): Id of the model (`model` is accepted too).
-        api_key (Optional[str]): The key; else `NUGEN_API_KEY`.
-        api_base (Optional[str]): The host (`base_url` is accepted too); else `NUGEN_API_BASE`.
-        dimensions (Optional[int]): Floats per vector.
+        api_key (Optional[str]): The key. None means `NUGEN_API_KEY`.
+        api_base (Optional[str]): The host (or `base_url`). None means `NUGEN_API_BASE`.
+        dimensions (Optional[int]): Size of the vectors.
 
     See the fields below for all of them.
 

@@ -64,7 +64,7 @@ class Family:
         name: As the `family` option spells it.
         provider: Key of `PROVIDERS`.
         role_field: JSON field that carries the role; None when roles are not sent.
-        tasks: What that field says, by task type (None: the default) and role. A missing role
+        tasks: The value of that field, by task type (None: the default) and role. A missing role
             sends nothing; a missing task type is refused.
         prefixes: Text put in front of inputs, by role.
         title_field: JSON field for the title of documents, or None.
@@ -72,10 +72,10 @@ class Family:
         auto_encoding_format: The value to send unless told otherwise, or None to send nothing.
         too_long: How each value of the `too_long` option is carried out. Without one, the server
             decides.
-        cuts_silently: Whether the server embeds only the beginning of a text that is too long, and
-            does not say so, unless it is told otherwise.
-        counts_characters: Whether the tokens that a reply tells, and the price is for, are its
-            characters without white space.
+        cuts_silently: Whether the server by default embeds only the beginning of a text that is
+            too long, without a message.
+        counts_characters: Whether the tokens of a reply and of the price are characters without
+            white space.
         max_chars_alone: Longest text that a string may be, in UTF-16 code units, or None.
         max_chars_in_array: Longest text that may share a request, in the same; longer ones are sent
             alone, as a string.

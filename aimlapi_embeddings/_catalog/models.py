@@ -52,7 +52,7 @@ def _shown(figure: int | None) -> str:
 
 
 def supported_models() -> Models:
-    """Tell which models are known, with their family, sizes and limits.
+    """Return the known models, with their family, sizes and limits.
 
     Other ids work too: they get a plain OpenAI-shaped request, or the rules of `family=`.
     """

@@ -34,7 +34,7 @@ _blocks: ContextVar[tuple[Meter, ...]] = ContextVar("aimlapi_embeddings_usage", 
 class TrackedUsage:
     """The usage of a block, as it is at the moment it is read.
 
-    It has the attributes of a `Usage`, and moves with each reply, in the block and after it.
+    It has the attributes of a `Usage`, and is updated with each reply, in the block and after it.
     """
 
     def __init__(self, meter: Meter) -> None:
@@ -44,7 +44,7 @@ class TrackedUsage:
         return f"TrackedUsage({self.snapshot()!r})"
 
     def snapshot(self) -> Usage:
-        """Return the figures of one moment, which move no more."""
+        """Return the current figures as a `Usage` that does not change."""
         return self._meter.usage
 
     @property
@@ -90,7 +90,7 @@ class TrackedUsage:
 
 @contextmanager
 def track_usage() -> Iterator[TrackedUsage]:
-    """Count what all calls in a block cost, of all clients and of both frameworks' objects.
+    """Count the usage of all calls in a block, of all clients and of both frameworks.
 
     Calls belong to the block by their context (`contextvars`): those of tasks that are started in
     it, of threads that carry the context (`asyncio.to_thread`, LangChain's executors), and of our

@@ -32,57 +32,59 @@ class OptionFields(BaseModel):
     """Fields that the framework names, by option of the client."""
 
     dimensions: Integer | None = None
-    """Floats per vector; the model's own size when None."""
+    """Size of the vectors. None means the model's own size."""
     task_type: TaskType | str | None = None
-    """A `TaskType` or its name; the family's default pair when None."""
+    """A `TaskType` or its name. None means the default of the model family."""
     family: str | None = None
-    """Gives an id that is not known yet the rules of a known family."""
+    """The model family whose rules apply to a model that this version does not know."""
     query_prefix: str | None = None
-    """Put in front of each query, instead of the family's own prefix."""
+    """Put in front of each query, instead of the prefix of the model family."""
     document_prefix: str | None = None
-    """Put in front of each document, instead of the family's own prefix."""
+    """Put in front of each document, instead of the prefix of the model family."""
     too_long: Literal["error", "truncate"] | None = None
-    """What becomes of a text that is longer than the model takes: `"error"` refuses it,
-    `"truncate"` embeds its beginning; the server decides when None."""
+    """What happens to a text that is longer than the model takes: `"error"` refuses it,
+    `"truncate"` embeds its beginning. None means that the server decides."""
     normalize: bool = False
-    """Whether vectors are scaled to length 1. Most models' have it as they come."""
+    """Whether to scale vectors to length 1, for models whose vectors are longer."""
     encoding_format: Literal["auto", "float", "base64"] = "auto"
     """`"auto"` (base64 where the model documents it), `"float"` or `"base64"`."""
     max_concurrency: Integer | None = None
-    """Most requests in flight at a time, over all calls of this client. None means 8 for calls of
-    several requests and an adaptive bound that begins at 256 for calls of one request of at most 16
-    texts, which never wait for the others. With a number, these calls go first, but count too."""
+    """Maximum number of requests in flight, over all calls of this client. None means 8 for calls
+    of several requests. Calls of one request of at most 16 texts then have an adaptive limit of
+    their own, which begins at 256. With a number, the limit holds for all calls, and those small
+    ones go first."""
     max_retries: Integer = 5
-    """Repeats of a request after its first attempt."""
+    """Maximum number of repeats of a request."""
     max_retry_wait: Seconds = 60.0
-    """Longest wait in seconds that a server may ask for; a longer one raises."""
+    """Longest wait in seconds that a server may ask for. A longer one raises."""
     retry_for: Seconds | None = None
-    """Seconds after its first failure for which a request is repeated, however often; then
-    `max_retries` does not matter. For jobs that nobody waits for."""
+    """Seconds after its first failure for which a request is repeated, instead of `max_retries`
+    times. For batch jobs."""
     requests_per_minute: Amount | None = None
-    """Most requests a minute, over all calls of this client. They are spaced evenly; a burst holds
-    the requests of one second, at least 1."""
+    """Maximum rate of requests, over all calls of this client. Requests are spaced evenly, after a
+    burst of the requests of one second, at least 1."""
     tokens_per_minute: Amount | None = None
-    """The same for tokens, estimated, and corrected by what replies tell."""
+    """Maximum rate of tokens. They are estimated, and corrected by the replies."""
     max_usd: Amount | None = None
-    """Most US dollars that all calls of this client may cost together. A request that could exceed
-    it is not sent, and the call raises a `BudgetExceededError`."""
+    """Maximum of US dollars that all calls of this client may cost together. A request that could
+    exceed it is not sent, and the call raises a `BudgetExceededError`."""
     max_tokens: Integer | None = None
-    """The same in tokens, for models without a known price too."""
+    """The same in tokens, also for models without a published price."""
     rate_limiter: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
-    """Of LangChain or LlamaIndex, or an object with `acquire` and `aacquire`; asked once for each
-    request, with its estimated tokens where it takes them."""
+    """One of LangChain or LlamaIndex, or an object with `acquire` and `aacquire`. It is asked once
+    for each request, with the estimated tokens where it takes them."""
     cache: SkipJsonSchema[Cache | None] = Field(default=None, exclude=True, repr=False)
-    """A `VectorCache`, or the path of one: a file of vectors that are paid for. Texts whose vectors
-    it holds are not sent, and what is received is kept in it."""
+    """A `VectorCache`, or the path of its file. Texts whose vectors are in it are not sent. Vectors
+    that are received are written to it."""
     default_headers: SkipJsonSchema[Mapping[str, str] | None] = Field(
         default=None, exclude=True, repr=False
     )
-    """Sent with each request, beside our own. They may hold secrets, and are kept out of dumps."""
+    """Headers of each request, in addition to those of this package. They may hold secrets, and are
+    not part of dumps."""
     http_client: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
-    """An `httpx.Client` to use for sync calls; it is not closed by us."""
+    """An `httpx.Client` for sync calls. It is not closed by this client."""
     allow_http: bool = False
-    """Whether the key may be sent unencrypted to a host that is not this machine."""
+    """Whether to send the key unencrypted to a host that is not this machine."""
 
     def _fields(self) -> dict[str, str]:
         """Tell which field each option of the client comes from."""

@@ -58,7 +58,7 @@ class EmbeddingsModel(DocumentStreams, OptionFields):
 
     @property
     def client(self) -> EmbeddingsClient:
-        """The shared client: `.usage` tells the cost so far, `.close()` closes connections."""
+        """The client of this object: `.usage` is the cost so far, `.close()` closes connections."""
         return self._find_client({})
 
     @property
@@ -74,7 +74,7 @@ class EmbeddingsModel(DocumentStreams, OptionFields):
         task_type: TaskType | str | None = None,
         titles: Sequence[str | None] | None = None,
     ) -> Estimate:
-        """Tell what embedding these texts would send and cost; nothing is sent.
+        """Return what embedding these texts would send and cost. Nothing is sent.
 
         Args:
             texts: n strings, none empty.
@@ -92,7 +92,7 @@ class EmbeddingsModel(DocumentStreams, OptionFields):
         task_type: TaskType | str | None = None,
         titles: Sequence[str | None] | None = None,
     ) -> Estimate:
-        """Tell what embedding these texts would send and cost, like `estimate`."""
+        """Return what embedding these texts would send and cost, like `estimate`."""
         return await self.client.aestimate(texts, role=role, task_type=task_type, titles=titles)
 
     def _find_client(self, typed: Mapping[str, str]) -> EmbeddingsClient:

@@ -62,10 +62,10 @@ class EmbedBatches:
     """Embeds a column of a table, batch by batch, inside an engine for large corpora.
 
     Call it with a batch: a Table or RecordBatch of PyArrow, a DataFrame of pandas or polars, or a
-    dict of columns. It returns a table of the same kind with a column of vectors; other columns and
-    the order of rows stay. It pickles to a few hundred bytes without a key, opens its connections
-    on first use in each process, and may be shared by threads. A batch without rows sends nothing
-    and needs no key, so `step(empty).schema` tells an engine what will come.
+    dict of columns. It returns a table of the same type with a column of vectors. Other columns
+    and the order of rows do not change. Its pickle has a few hundred bytes and no key. It opens
+    its connections on first use in each process, and may be shared by threads. A batch without
+    rows sends nothing and needs no key, so `step(empty).schema` is the schema for an engine.
 
     Args:
         model: Id of the model.
@@ -73,39 +73,39 @@ class EmbedBatches:
         title: The column of titles, for models that take them; null where a text has none.
         vector: The column of vectors: float32, d numbers each. A dict gets an array of n x d.
         role: `"document"` for texts that are stored and searched, `"query"` for questions.
-        on_error: What becomes of a row that gets no vector. `"raise"` raises, naming the rows.
-            `"keep"` gives it a null vector and a reason, where the text is at fault (null, empty,
-            refused), the service fails in a way that passes (429, 5xx, no connection) when all
-            retries are used up, or the worker's `max_usd` or `max_tokens` is reached. 401, 403,
-            404, wrong options, and replies that cannot be trusted are raised all the same. In a
-            dict such a row is NaN.
+        on_error: What happens to a row that gets no vector. `"raise"` raises an error that names
+            the rows. `"keep"` gives it a null vector and a reason, for a text that is null, empty
+            or refused, for a temporary failure of the service (429, 5xx, no connection) when all
+            retries are used up, and where `max_usd` or `max_tokens` of the worker is reached. 401,
+            403, 404, wrong options and wrong replies are raised in any case. In a dict such a row
+            is NaN.
         error: The column of reasons, null where there is a vector. Made with `on_error="keep"`.
         column: The Arrow type of the vectors: `"fixed"` for fixed-size lists, `"list"` for lists
             with offsets, as Spark needs. None means `"fixed"`, but `"list"` for `on_error="keep"`
             with PyArrow below 26, which cannot read fixed-size lists with nulls back from Parquet.
         size: d, for models whose size is not known; only there.
-        keep_existing: Whether rows that have a vector already are left alone. Thus a second pass
-            over a result of `on_error="keep"` sends only what is missing.
+        keep_existing: Whether rows that have a vector are not sent, so that a second pass over a
+            result of `on_error="keep"` sends only the others.
         requests_per_minute: For all workers together.
         workers: How many workers share `requests_per_minute` and `tokens_per_minute`; each keeps to
             its share. With `shared_limit`, how many machines share them.
-        shared_limit: A file through which all workers of one machine share `requests_per_minute`,
-            so that none of it is lost while a worker is idle; see `SharedLimit`. Or a function
-            that makes a limiter with `acquire` and `aacquire` in each process, for what is shared
-            in another way.
+        shared_limit: The path of a file through which all workers of one machine share
+            `requests_per_minute`, so that no part of it is unused while a worker is idle; see
+            `SharedLimit`. Or a function that returns a limiter with `acquire` and `aacquire`,
+            called in each process.
         api_key: A function that fetches the key, called once in each process. Without it the key
             comes from the environment of the worker. A string is refused: engines write arguments
             into logs and object stores.
-        client_options: Options of `EmbeddingsClient` that are plain values. They hold for each
-            worker by itself: `max_concurrency`, `max_usd` and `max_tokens` too. `cache` is a path
-            that the workers of one machine may share. Unless `max_retries` is given, `retry_for`
-            is 600 seconds.
+        client_options: Options of `EmbeddingsClient` that are plain values. They apply to each
+            worker separately, such as `max_concurrency`, `max_usd` and `max_tokens`. `cache` is a
+            path that the workers of one machine may share. Unless `max_retries` is given,
+            `retry_for` is 600 seconds.
 
     Attributes:
-        size: Numbers of each vector.
+        size: Size of the vectors.
 
     Raises:
-        ConfigurationError: Options that cannot work, or cannot be sent to other processes.
+        ConfigurationError: Options that are wrong, or cannot be sent to other processes.
 
     Example:
         >>> step = EmbedBatches(model="text-embedding-3-small")  # doctest: +SKIP
@@ -170,7 +170,7 @@ class EmbedBatches:
             return rows.with_columns(columns)
 
     def over(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """Embed one batch after the other, as they are asked for.
+        """Embed one batch after the other, as the results are requested.
 
         Raises:
             InvalidInputError: It is one batch, and not an iterable of them.
@@ -180,7 +180,7 @@ class EmbedBatches:
         return map(self, batches)
 
     def schema(self, schema: Any) -> Any:
-        """Return the Arrow schema of what comes out for batches of a given Arrow schema."""
+        """Return the Arrow schema of the results for batches of an Arrow schema."""
         made = {self._vector: vector_type(self._layout, self.size)}
         if self._keep:
             made[self._error] = pa.string()
@@ -193,7 +193,7 @@ class EmbedBatches:
 
     @property
     def client(self) -> EmbeddingsClient:
-        """The client of this process, made on first use; its `usage` tells what was spent here."""
+        """The client of this process, made on first use. Its `usage` is that of this process."""
         if "_made" not in self.__dict__:
             # One step, so that threads which come at the same moment get the same one.
             self.__dict__.setdefault("_made", self._new_client())

@@ -67,24 +67,24 @@ class Found(dict[int, Row]):
 
 
 class VectorCache:
-    """A file of vectors that are paid for, so that no text is paid for twice.
+    """A file of vectors, so that no text is paid for twice.
 
     Threads, processes, clients and both adapters may share one file on a local disk. A vector is
-    found only for the very request that would have bought it: same address, model, size, role, task
-    type, prefix, title and extra fields. It is the same number, bit for bit, that came from the
-    server. A batch is on the disk before the progress moves, and survives a kill.
+    found only for an equal request: the same text, address, model, size, role, task type, prefix,
+    title and extra fields. It equals, bit for bit, the one that came from the server. The vectors
+    of a request are written before the progress bar moves, and stay when the process is killed.
 
-    What cannot be opened or read is an error, before any request. What cannot be written is a
-    `CacheWarning`, said once, and the job goes on.
+    A file that cannot be opened or read is an error before any request. A write that fails is a
+    `CacheWarning`, given once, and the call goes on.
 
-    It pickles as its path. `len(cache)` counts its vectors.
+    It is pickled as its path. `len(cache)` is the number of its vectors.
 
     Args:
-        path: Of the file, which is made when there is none. Its folder has to exist.
+        path: Path of the file, which is made when there is none. Its folder has to exist.
         timeout: Seconds to wait while another process holds the file.
 
     Raises:
-        CacheError: The file cannot be opened, or is none of ours.
+        CacheError: The file cannot be opened, or is a file of another kind.
 
     Example:
         >>> with VectorCache("vectors.db") as cache:  # doctest: +SKIP
@@ -191,7 +191,7 @@ class VectorCache:
             self._warn(rows, error)
 
     def contents(self) -> list[Contents]:
-        """Tell what the file holds, by model.
+        """Return what the file holds, by model.
 
         Raises:
             CacheError: The file cannot be read.
@@ -212,11 +212,10 @@ class VectorCache:
         older_than: timedelta | None = None,
         max_bytes: int | None = None,
     ) -> int:
-        """Delete vectors by the age of their writing, and make the file smaller.
+        """Delete old vectors, and make the file smaller.
 
         Args:
-            older_than: Delete what was written longer ago than this, as a `timedelta`: a bare
-                number would not say whether it means days or seconds.
+            older_than: Delete vectors that were written longer ago than this `timedelta`.
             max_bytes: Then delete the oldest ones until the file has at most so many bytes.
 
         Returns:
