@@ -175,8 +175,13 @@ class EmbeddingsModel(DocumentStreams, OptionFields):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in type(self).model_fields:
-            super().__setattr__(name, value)
-            return
+            aliased = [known[0] for known in self._names() if name in known[1:]]
+            if not aliased:
+                super().__setattr__(name, value)
+                return
+            del value
+            said = f"{name!r} is an argument only; the field is called {aliased[0]!r}."
+            raise refusal(type(self).__name__, ConfigurationError(said))
         # On a copy first: pydantic assigns before it checks the whole, and leaves a refused value.
         trial = BaseModel.__copy__(self)
         before = {**trial.__dict__}, {**(trial.__pydantic_private__ or {})}
