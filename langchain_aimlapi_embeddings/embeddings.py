@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Required, Unpack
@@ -23,6 +24,9 @@ from aimlapi_embeddings.adapters import (
     TimeoutLike,
     warn_user,
 )
+
+# What a subclass may replace to embed in a way of its own; each has an async twin.
+_REPLACEABLE = ("embed_documents", "embed_query")
 
 
 class LangChainOptions(Options, total=False):
@@ -90,7 +94,7 @@ class _Embeddings(EmbeddingsModel, Embeddings):
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
         super().__pydantic_init_subclass__(**options)
-        for name in ("embed_documents", "embed_query"):
+        for name in _REPLACEABLE:
             if cls._replaces(name) and not cls._replaces(f"a{name}"):
                 setattr(cls, f"a{name}", _calling(name))
 
@@ -111,9 +115,16 @@ class _Embeddings(EmbeddingsModel, Embeddings):
     def cache_namespace(self) -> str:
         """The `namespace` for a `CacheBackedEmbeddings`: another one for each kind of vectors.
 
-        Documents and queries share it, so `query_embedding_cache` must be a store of its own.
+        Documents and queries share it, so `query_embedding_cache` must be a store of its own. A
+        subclass that embeds in a way of its own has another one, by its name and its fields.
         """
-        return self.client.cache_namespace
+        namespace = self.client.cache_namespace
+        if not any(self._replaces(f"a{name}") for name in _REPLACEABLE):
+            return namespace
+        ours = {*_Embeddings.model_fields, *self._fields().values()}
+        own = self.model_dump(include=type(self).model_fields.keys() - ours)
+        way = hashlib.sha256(f"{type(self).__name__} {own}".encode()).hexdigest()
+        return f"{namespace}-{way[:16]}"
 
     def embed_documents(
         self,

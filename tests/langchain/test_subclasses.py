@@ -26,6 +26,12 @@ class Prefixed(AIMLAPIEmbeddings):
         return super().embed_query(f"query: {text}", **options)
 
 
+class Marked(Prefixed):
+    """Has a field that its vectors depend on."""
+
+    mark: str = "a"
+
+
 class Shouting(Prefixed):
     """Replaces a sync method of a class that replaces it too."""
 
@@ -106,3 +112,19 @@ def test_a_stream_that_leaves_out_what_a_subclass_does_warns(make: Make) -> None
     point = make(Prefixed)
     with pytest.warns(UserWarning, match="does not call the embed_documents that Prefixed"):
         read(point.embedder, point.mode, ["a"], method="embed_documents_iter")
+
+
+def test_vectors_of_a_subclass_have_a_namespace_of_their_own() -> None:
+    options: dict[str, Any] = {"model": OPENAI, "api_key": KEY}
+    namespaces = [
+        AIMLAPIEmbeddings(**options).cache_namespace,
+        Prefixed(**options).cache_namespace,
+        Prefixed(**options, dimensions=8).cache_namespace,
+        Marked(**options).cache_namespace,
+        Marked(**{**options, "mark": "b"}).cache_namespace,
+    ]
+    assert len({*namespaces}) == len(namespaces)
+    again = Marked(**{**options, "mark": "b", "timeout": 3, "show_progress_bar": True})
+    assert again.cache_namespace == namespaces[-1], "what changes no vector changes no namespace"
+    unchanged = type("Unchanged", (AIMLAPIEmbeddings,), {"__module__": __name__})
+    assert unchanged(**options).cache_namespace == namespaces[0]
