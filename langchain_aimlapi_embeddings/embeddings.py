@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Required, Unpack
 
 from langchain_core.embeddings import Embeddings
+from langchain_core.runnables import run_in_executor
 from pydantic import Field, SecretStr
 from pydantic.json_schema import SkipJsonSchema
 
@@ -16,9 +19,14 @@ from aimlapi_embeddings.adapters import (
     Integer,
     Key,
     Options,
+    ProgressFactory,
     Timeout,
     TimeoutLike,
+    warn_user,
 )
+
+# What a subclass may replace to embed in a way of its own; each has an async twin.
+_REPLACEABLE = ("embed_documents", "embed_query")
 
 
 class LangChainOptions(Options, total=False):
@@ -84,13 +92,40 @@ class _Embeddings(EmbeddingsModel, Embeddings):
     """An `httpx.AsyncClient` for async calls, in its own event loop. It is not closed by this
     client."""
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        for name in _REPLACEABLE:
+            if cls._replaces(name) and not cls._replaces(f"a{name}"):
+                setattr(cls, f"a{name}", _calling(name))
+
+    @classmethod
+    def _replaces(cls, name: str) -> bool:
+        """Whether a subclass has a method of its own under this name."""
+        return getattr(cls, name) is not getattr(_Embeddings, name)
+
+    def _progress_factory(self, method: str) -> ProgressFactory:
+        if self._replaces("embed_documents"):
+            warn_user(
+                f"a stream does not call the embed_documents that {type(self).__name__} replaces, "
+                "so its vectors may differ from those of lists."
+            )
+        return super()._progress_factory(method)
+
     @property
     def cache_namespace(self) -> str:
         """The `namespace` for a `CacheBackedEmbeddings`. It is different for each kind of vectors.
 
-        Documents and queries share it, so `query_embedding_cache` must be a store of its own.
+        Documents and queries share it, so `query_embedding_cache` must be a store of its own. A
+        subclass that embeds in a way of its own has another one, by its name and its fields.
         """
-        return self.client.cache_namespace
+        namespace = self.client.cache_namespace
+        if not any(self._replaces(f"a{name}") for name in _REPLACEABLE):
+            return namespace
+        ours = {*_Embeddings.model_fields, *self._fields().values()}
+        own = self.model_dump(include=type(self).model_fields.keys() - ours)
+        way = hashlib.sha256(f"{type(self).__name__} {own}".encode()).hexdigest()
+        return f"{namespace}-{way[:16]}"
 
     def embed_documents(
         self,
@@ -152,6 +187,20 @@ class _Embeddings(EmbeddingsModel, Embeddings):
         """Embed a query, like `embed_query`, with the same request."""
         result = await self.client.aembed([text], role="query", task_type=task_type)
         return result[0]
+
+
+def _calling(name: str) -> Callable[..., Awaitable[Any]]:
+    """Return the async twin of a method that a subclass replaces without replacing the twin.
+
+    As in the framework's base class, it calls the sync method in a thread. The native twin would
+    leave out what the subclass does with each text.
+    """
+
+    @wraps(getattr(_Embeddings, f"a{name}"))
+    async def twin(self: _Embeddings, *args: Any, **kwargs: Any) -> Any:
+        return await run_in_executor(None, getattr(self, name), *args, **kwargs)
+
+    return twin
 
 
 class AIMLAPIEmbeddings(_Embeddings, defer_build=False):

@@ -36,6 +36,9 @@ from aimlapi_embeddings.adapters._pickles import pack, unpack
 from aimlapi_embeddings.adapters._streams import DocumentStreams
 from aimlapi_embeddings.adapters._validation import as_typed, hidden, refusal, without_inputs
 
+# Of the names that an option has in an adapter, those in the documentation.
+_PREFERRED = ("api_key", "base_url")
+
 
 class EmbeddingsModel(DocumentStreams, OptionFields):
     """Fields that have a client.
@@ -172,8 +175,13 @@ class EmbeddingsModel(DocumentStreams, OptionFields):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in type(self).model_fields:
-            super().__setattr__(name, value)
-            return
+            aliased = [known[0] for known in self._names() if name in known[1:]]
+            if not aliased:
+                super().__setattr__(name, value)
+                return
+            del value
+            said = f"{name!r} is an argument only; the field is called {aliased[0]!r}."
+            raise refusal(type(self).__name__, ConfigurationError(said))
         # On a copy first: pydantic assigns before it checks the whole, and leaves a refused value.
         trial = BaseModel.__copy__(self)
         before = {**trial.__dict__}, {**(trial.__pydantic_private__ or {})}
@@ -204,7 +212,11 @@ class EmbeddingsModel(DocumentStreams, OptionFields):
         """
         names = cls._names()
         hide_arguments(given, names, cls._key_names(), hidden)
-        options = {**SHARED, **cls._options, **SHORT, "base_url": "base_url"}
+        if cls.model_config["extra"] == "ignore":  # of a subclass
+            for name in given.keys() - {name for known in names for name in known}:
+                del given[name]
+        short = {name: name for known in names for name in known if name in _PREFERRED}
+        options = {**SHARED, **cls._options, **short}
         has_model = not cls.model_fields[cls._options["model"]].is_required()
         check_arguments(cls.__name__, given, names, options, has_model=has_model)
         typed = {known[0]: name for known in names for name in known if name in given}
@@ -215,7 +227,9 @@ class EmbeddingsModel(DocumentStreams, OptionFields):
         )
         for field, variable, wrap in read:
             name, value = typed.get(field, field), os.environ.get(variable)
-            if value and given.get(name) in (None, "", SecretStr("")):
+            info = cls.model_fields[field]  # a subclass may have a default, which stands
+            default = None if info.is_required() else info.default_factory or info.default
+            if value and given.get(name, default) in (None, "", SecretStr("")):
                 given[name] = wrap(value)
         return typed
 

@@ -49,6 +49,13 @@ def test_assigning_to_a_name_that_is_no_field_is_refused(embedder: Any, name: st
         setattr(embedder, name, "http://127.0.0.1:9")
 
 
+def test_the_refusal_of_an_alias_names_its_field(adapter: EntryPoint, embedder: Any) -> None:
+    for alias, field in FIELDS[adapter.name].items():
+        with pytest.raises(ValidationError, match=f"the field is called '{field}'") as caught:
+            setattr(embedder, alias, "a secret value")
+        assert "secret" not in str(caught.value)
+
+
 class NoLimit:
     """A limiter that lets everything through."""
 

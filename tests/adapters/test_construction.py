@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import ConfigDict, Field, SecretStr, ValidationError
 
 from langchain_aimlapi_embeddings import AIMLAPIEmbeddings, NugenEmbeddings
 from llama_index_aimlapi_embeddings import AIMLAPIEmbedding, NugenEmbedding
-from tests.support.adapter_classes import NUGEN
+from tests.support.adapter_classes import ADAPTERS, NUGEN
 from tests.support.entry_points import GOOGLE, KEY
 
 ELSEWHERE = "http://127.0.0.1:9"
@@ -103,3 +103,46 @@ def test_a_subclass_may_name_its_model(base: type[Any], field: str) -> None:
     assert ours(api_key=KEY, **{field: other}).client.model.id == other
     with pytest.raises(ValidationError, match="is missing"):
         base(api_key=KEY)
+
+
+def subclass(base: type[Any], **fields: Any) -> type[Any]:
+    """Make a subclass that declares these fields anew, each with a default."""
+    annotations = dict.fromkeys(fields, Any)
+    return type("Ours", (base,), {"__annotations__": annotations, "__module__": __name__, **fields})
+
+
+@pytest.mark.parametrize("factory", [False, True], ids=["default", "default_factory"])
+@pytest.mark.parametrize("base", ADAPTERS, ids=lambda cls: cls.__name__)
+def test_a_default_of_a_subclass_stands_before_a_variable(
+    base: type[Any], factory: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its key would go to another host, or another account pay."""
+    key, url = base._options["api_key"], base._options["base_url"]
+    provider = base._provider.upper()
+    monkeypatch.setenv(f"{provider}_API_KEY", "of-the-variable")
+    monkeypatch.setenv(f"{provider}_API_BASE", "https://variable.example/v1")
+    defaults = {key: SecretStr(KEY), url: "https://subclass.example/v1"}
+    made = {name: Field(default_factory=lambda v=v: v) for name, v in defaults.items()}
+    model = {base._options["model"]: NUGEN if provider == "NUGEN" else GOOGLE}
+    ours = subclass(base, **(made if factory else defaults))(**model)
+    assert getattr(ours, key).get_secret_value() == KEY
+    assert getattr(ours, url) == "https://subclass.example/v1"
+    without = subclass(base, **{key: None, url: None})(**model)
+    assert getattr(without, key).get_secret_value() == "of-the-variable"
+    assert getattr(without, url) == "https://variable.example/v1"
+
+
+def test_an_alias_that_a_subclass_lost_is_not_suggested() -> None:
+    ours = subclass(AIMLAPIEmbeddings, aimlapi_api_key=SecretStr(KEY))
+    with pytest.raises(ValidationError, match="'api_key'; it is called 'aimlapi_api_key' here"):
+        ours(model=GOOGLE, api_key=KEY)
+
+
+@pytest.mark.parametrize("base", ADAPTERS, ids=lambda cls: cls.__name__)
+def test_a_subclass_may_ignore_arguments_that_are_not_known(base: type[Any]) -> None:
+    tolerant = type("Ours", (base,), {"model_config": ConfigDict(extra="ignore")})
+    model = {base._options["model"]: NUGEN if base._provider == "nugen" else GOOGLE}
+    given = {**model, "api_key": KEY, "tenant": "x"}
+    assert tolerant(**given) == tolerant.model_validate(given) == tolerant(**model, api_key=KEY)
+    with pytest.raises(ValidationError, match="has no argument 'tenant'"):
+        base(**given)

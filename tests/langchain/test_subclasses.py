@@ -1,0 +1,130 @@
+"""What a subclass does with texts happens in both modes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from aimlapi_embeddings import track_usage
+from langchain_aimlapi_embeddings import AIMLAPIEmbeddings
+from tests.support.entry_points import KEY, OPENAI, EntryPoint, FakeServer, Mode
+from tests.support.streams import read
+
+Make = Callable[[type[AIMLAPIEmbeddings]], EntryPoint]
+
+
+class Prefixed(AIMLAPIEmbeddings):
+    """Replaces the sync methods alone."""
+
+    def embed_documents(self, texts: list[str], **options: Any) -> list[list[float]]:
+        return super().embed_documents([f"passage: {text}" for text in texts], **options)
+
+    def embed_query(self, text: str, **options: Any) -> list[float]:
+        return super().embed_query(f"query: {text}", **options)
+
+
+class Marked(Prefixed):
+    """Has a field that its vectors depend on."""
+
+    mark: str = "a"
+
+
+class Shouting(Prefixed):
+    """Replaces a sync method of a class that replaces it too."""
+
+    def embed_query(self, text: str, **options: Any) -> list[float]:
+        return super().embed_query(text.upper(), **options)
+
+
+class Both(AIMLAPIEmbeddings):
+    """Replaces both twins, each with a call of its own base."""
+
+    def embed_query(self, text: str, **options: Any) -> list[float]:
+        return super().embed_query(f"query: {text}", **options)
+
+    async def aembed_query(self, text: str, **options: Any) -> list[float]:
+        return await super().aembed_query(f"query: {text}", **options)
+
+
+class Prefixing:
+    """Replaces a method from beside our class."""
+
+    def embed_query(self, text: str) -> list[float]:
+        vector: list[float] = super().embed_query(f"query: {text}")  # type: ignore[misc]
+        return vector
+
+
+class Mixed(Prefixing, AIMLAPIEmbeddings):
+    """Has its method from a mixin."""
+
+
+class Renamed(Prefixed):
+    """Replaces nothing itself."""
+
+
+@pytest.fixture
+def make(fake_server: FakeServer, mode: Mode) -> Make:
+    def build(cls: type[AIMLAPIEmbeddings]) -> EntryPoint:
+        transport = httpx.MockTransport(fake_server)
+        point = EntryPoint("langchain", mode, fake_server)
+        point.embedder = cls(
+            model=OPENAI,
+            api_key=KEY,
+            http_client=httpx.Client(transport=transport),
+            http_async_client=httpx.AsyncClient(transport=transport),
+        )
+        return point
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("cls", "sent"),
+    [
+        (Prefixed, "query: q"),
+        (Shouting, "query: Q"),
+        (Both, "query: q"),
+        (Mixed, "query: q"),
+        (Renamed, "query: q"),
+    ],
+)
+def test_a_query_is_embedded_as_the_subclass_says(
+    make: Make, cls: type[AIMLAPIEmbeddings], sent: str
+) -> None:
+    point = make(cls)
+    with track_usage() as usage:
+        point.query("q")
+    assert point.fake_server.inputs == [[sent]]
+    assert usage.requests == 1
+
+
+def test_documents_are_embedded_as_the_subclass_says(make: Make) -> None:
+    point = make(Prefixed)
+    vectors = point.documents(["a", "b"])
+    assert point.fake_server.inputs == [["passage: a", "passage: b"]]
+    assert vectors == make(AIMLAPIEmbeddings).documents(["passage: a", "passage: b"])
+
+
+def test_a_stream_that_leaves_out_what_a_subclass_does_warns(make: Make) -> None:
+    point = make(Prefixed)
+    with pytest.warns(UserWarning, match="does not call the embed_documents that Prefixed"):
+        read(point.embedder, point.mode, ["a"], method="embed_documents_iter")
+
+
+def test_vectors_of_a_subclass_have_a_namespace_of_their_own() -> None:
+    options: dict[str, Any] = {"model": OPENAI, "api_key": KEY}
+    namespaces = [
+        AIMLAPIEmbeddings(**options).cache_namespace,
+        Prefixed(**options).cache_namespace,
+        Prefixed(**options, dimensions=8).cache_namespace,
+        Marked(**options).cache_namespace,
+        Marked(**{**options, "mark": "b"}).cache_namespace,
+    ]
+    assert len({*namespaces}) == len(namespaces)
+    again = Marked(**{**options, "mark": "b", "timeout": 3, "show_progress_bar": True})
+    assert again.cache_namespace == namespaces[-1], "what changes no vector changes no namespace"
+    unchanged = type("Unchanged", (AIMLAPIEmbeddings,), {"__module__": __name__})
+    assert unchanged(**options).cache_namespace == namespaces[0]
