@@ -22,8 +22,8 @@ from aimlapi_embeddings.cache._rows import stored
 if TYPE_CHECKING:
     import sqlite3
 
-# More do not make a statement faster. It has less than the 999 values that an old SQLite takes.
-_ROWS_PER_STATEMENT = 25
+# It has less than the 999 values that an old SQLite takes.
+_ROWS_PER_STATEMENT = 50
 _VALUES_PER_ROW = 4
 # Seconds that writes wait for the file after one has timed out, until one succeeds.
 _PATIENCE_AFTER_FAILURE = 1.0
