@@ -12,7 +12,9 @@ from aimlapi_embeddings.cache import VectorCache
 
 # So few take some 0.1 ms: an event loop is held up by less than it costs to change threads.
 _AT_ONCE = 32
-_PER_SLICE = 500
+# Changing threads costs 0.2 ms, and placing so many vectors 1 ms.
+_PER_THREAD = 2_000
+_PLACED_AT_ONCE = 500
 _KEYS_PER_STEP = 64
 
 
@@ -50,15 +52,17 @@ def looking_up(
     """
     places = [*keys]
     found: list[int] = []
-    for start in range(0, len(places), _PER_SLICE):
-        some = places[start : start + _PER_SLICE]
+    for start in range(0, len(places), _PER_THREAD):
+        some = places[start : start + _PER_THREAD]
         asked = [keys[i] for i in some]
         rows = cache.find_now(asked) if len(places) <= _AT_ONCE else None
         if rows is None:
             rows = yield partial(cache.find, asked)
-        if rows:
-            there = [some[i] for i in rows]
-            place(there, [*rows.values()])
-            found += there
-            kept.update((some[i], characters) for i, characters in rows.kept.items())
+        there, vectors = [some[i] for i in rows], [*rows.values()]
+        for first in range(0, len(there), _PLACED_AT_ONCE):
+            now = slice(first, first + _PLACED_AT_ONCE)
+            place(there[now], vectors[now])
+            yield
+        found += there
+        kept.update((some[i], characters) for i, characters in rows.kept.items())
     return found

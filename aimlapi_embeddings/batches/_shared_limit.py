@@ -4,6 +4,9 @@ The file holds the time at which the next request may leave. A request locks it 
 microseconds, takes that time for itself, and moves it on by the distance of two requests. So the
 requests of all processes leave evenly spaced, and a process that dies takes nothing with it but the
 times that it had taken.
+
+Times are those of the machine's monotonic clock, which begins anew with the machine. So the file
+holds when it began, too, and a time of an earlier start counts for nothing.
 """
 
 from __future__ import annotations
@@ -18,9 +21,11 @@ from threading import Event
 from aimlapi_embeddings._engine.waiting import Clock
 from aimlapi_embeddings._errors import ConfigurationError
 
-_TIME = struct.Struct("<d")
-# Seconds. A time farther ahead is one of an earlier start of the machine: its clock began anew.
-_FARTHEST = 3600.0
+# The next free time, and the wall clock's time at which the monotonic clock began.
+_STATE = struct.Struct("<dd")
+# Seconds by which that may change while the machine runs, since its wall clock is corrected.
+_SAME_START = 10.0
+_FARTHEST = 3600.0  # seconds; what is farther ahead is no queue
 # Seconds that a process may hold the lock, which takes microseconds unless it was stopped.
 _LONGEST_HOLD = 30.0
 _TRY_AGAIN = 0.001  # seconds
@@ -32,7 +37,7 @@ class SharedLimit:
     It belongs to POSIX systems and to a local disk. Waits end: none is longer than an hour.
 
     Args:
-        path: A file that all of them name. It is created, and holds 8 bytes.
+        path: A file that all of them name. It is created, and holds 16 bytes.
         requests_per_minute: For all of them together.
 
     Raises:
@@ -97,11 +102,15 @@ class SharedLimit:
 
     def _take(self, file: int) -> float:
         """Take the next free time; return the seconds until then."""
-        now, stored = self._clock.monotonic(), os.pread(file, _TIME.size, 0)
-        free = _TIME.unpack(stored)[0] if len(stored) == _TIME.size else now
-        mine: float = max(now, free) if free - now <= _FARTHEST else now
-        os.pwrite(file, _TIME.pack(mine + self._distance), 0)
-        return mine - now
+        now = self._clock.monotonic()
+        began, stored = self._clock.time() - now, os.pread(file, _STATE.size, 0)
+        free = now
+        if len(stored) == _STATE.size:
+            found, found_began = _STATE.unpack(stored)
+            if abs(found_began - began) <= _SAME_START and found - now <= _FARTHEST:
+                free = max(now, found)
+        os.pwrite(file, _STATE.pack(free + self._distance, began), 0)
+        return free - now
 
     def _open(self) -> int:
         return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -38,6 +38,7 @@ class File:
         self._timeout = timeout
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._opened: tuple[int, int] | None = None
         self._process = os.getpid()
         self._inherited: list[object] = []
         with _CHANGING:
@@ -112,15 +113,34 @@ class File:
                 connection.rollback()
             if isinstance(error, sqlite3.OperationalError) and is_held(error):
                 raise Held from error
+            if isinstance(error, sqlite3.DatabaseError):
+                self._close()  # whatever it is: the next use looks anew at what is there
             raise
 
     def _open(self) -> sqlite3.Connection:
         if self._process != os.getpid():  # forked; closing another process's would break its locks
             self._inherited.append(self._connection)
             self._connection, self._process = None, os.getpid()
+        if self._connection is not None and self._is_moved():
+            self._close()
         if self._connection is None:
             self._connection = connect(self._path)
+            self._opened = self._file_there()
         return self._connection
+
+    def _is_moved(self) -> bool:
+        """Tell whether the file was deleted, renamed or replaced while it was open.
+
+        SQLite would read on from what has no name any more, and refuse to write.
+        """
+        return self._file_there() != self._opened
+
+    def _file_there(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
 
 # A fork in the middle of SQLite's own work would leave its locks locked in the child. So no

@@ -36,7 +36,7 @@ def stored(key: bytes, row: Row, kept: int = 0) -> tuple[int, int, bytes]:
         exact = narrow.tolist() == row
         size, numbers = (FLOAT32, _bytes(narrow)) if exact else (_FLOAT64, _wide(row))
     else:
-        size, numbers = FLOAT32, bytes(row)
+        size, numbers = FLOAT32, row
     bytes_each = size | kept << _KEPT
     return bytes_each, _checksum(key, bytes_each, numbers), numbers
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache, partial
+from typing import TYPE_CHECKING
 
-from aimlapi_embeddings._protocol.request import KEY_BYTES
 from aimlapi_embeddings._types import Row
 from aimlapi_embeddings.cache._file import File, commit
 from aimlapi_embeddings.cache._opening import Held
@@ -23,38 +22,11 @@ from aimlapi_embeddings.cache._rows import stored
 if TYPE_CHECKING:
     import sqlite3
 
-_ROWS_PER_STATEMENT = 100
-_CHECKSUM, _DIGITS = b"%10d", 10  # of 32 bits
-# One statement for any number of rows of one width, each column of which is handed over as one
-# blob. With a statement for each row it takes 1.3 times as long, and each gives up Python's lock
-# and has to wait for it again while other threads read replies. A row that is there already is
-# replaced: it may be damaged.
-_KEEP = f"""
-    WITH RECURSIVE given(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM given WHERE i + 1 < ?1)
-    INSERT OR REPLACE INTO vectors (key, checksum, numbers, bytes_each, model, made)
-    SELECT
-        substr(?2, i * {KEY_BYTES} + 1, {KEY_BYTES}),
-        CAST(substr(?3, i * {_DIGITS} + 1, {_DIGITS}) AS INTEGER),
-        substr(?4, i * ?6 + 1, ?6),
-        ?5,
-        ?7,
-        ?8
-    FROM given
-"""
+# It has less than the 999 values that an old SQLite takes.
+_ROWS_PER_STATEMENT = 50
+_VALUES_PER_ROW = 4
 # Seconds that writes wait for the file after one has timed out, until one succeeds.
 _PATIENCE_AFTER_FAILURE = 1.0
-
-
-class _Alike(NamedTuple):
-    """Vectors of a batch that differ in nothing else, column by column.
-
-    Lists of bytes and integers: were there a tuple for each vector, the garbage collector would
-    run more often, and walk all lists of floats of the process.
-    """
-
-    keys: list[bytes]
-    checksums: list[int]
-    numbers: list[bytes]
 
 
 class Batch:
@@ -77,37 +49,48 @@ class Batch:
         self._model = model
         self._kept = kept
         self._made = int(time.time())
-        self._prepared: dict[tuple[int, int], _Alike] | None = None
+        self._values: list[bytes | int] | None = None
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def prepare(self) -> dict[tuple[int, int], _Alike]:
-        """Make what is written, which takes a while: by `bytes_each`, and bytes of a vector."""
-        if self._prepared is None:
-            prepared: dict[tuple[int, int], _Alike] = {}
+    def prepare(self) -> list[bytes | int]:
+        """Make what is written, which takes a while: four values for each vector, in one list.
+
+        Were there a tuple for each vector, the garbage collector would run more often, and walk all
+        lists of floats of the process.
+        """
+        if self._values is None:
+            values: list[bytes | int] = []
             for i, (key, row) in enumerate(zip(self._keys, self._rows, strict=True)):
-                bytes_each, checksum, numbers = stored(key, row, self._kept.get(i, 0))
-                kind = bytes_each, len(numbers)
-                if kind not in prepared:
-                    prepared[kind] = _Alike([], [], [])
-                alike = prepared[kind]
-                alike.keys.append(key)
-                alike.checksums.append(checksum)
-                alike.numbers.append(numbers)
-            self._prepared = prepared
-        return self._prepared
+                values += (key, *stored(key, row, self._kept.get(i, 0)))
+            self._values = values
+        return self._values
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Write them, in a transaction that is begun and ended by the caller."""
-        model = _number_of(connection, self._model)
-        for (bytes_each, width), alike in self.prepare().items():
-            for start in range(0, len(alike.keys), _ROWS_PER_STATEMENT):
-                some = slice(start, start + _ROWS_PER_STATEMENT)
-                keys = alike.keys[some]
-                checksums = _CHECKSUM * len(keys) % tuple(alike.checksums[some])
-                columns = (len(keys), b"".join(keys), checksums, b"".join(alike.numbers[some]))
-                connection.execute(_KEEP, (*columns, bytes_each, width, model, self._made))
+        common, values = (_number_of(connection, self._model), self._made), self.prepare()
+        step = _ROWS_PER_STATEMENT * _VALUES_PER_ROW
+        for start in range(0, len(values), step):
+            some = values[start : start + step]
+            rows = len(some) // _VALUES_PER_ROW
+            if connection.execute(_insert("IGNORE", rows), (*common, *some)).rowcount < rows:
+                # Some are there already, and may be damaged. To ask for this at once takes twice as
+                # long, since SQLite would keep what it needs to take back each statement.
+                connection.execute(_insert("REPLACE", rows), (*common, *some))
+
+
+@cache
+def _insert(those_there: str, rows: int) -> str:
+    """Make the statement for so many rows.
+
+    With one for each row it takes longer, and each gives up Python's lock and has to wait for it
+    again while other threads read replies.
+    """
+    return (
+        f"INSERT OR {those_there} INTO vectors (model, made, key, bytes_each, checksum, numbers) "
+        f"SELECT ?, ?, * FROM (VALUES {', '.join(['(?, ?, ?, ?)'] * rows)})"
+    )
 
 
 class Writer:

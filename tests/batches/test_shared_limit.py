@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import struct
 import threading
 import time
 from pathlib import Path
@@ -60,7 +61,27 @@ def test_unused_time_is_not_saved_up(path: Path, time_stands: Clock, mode: Mode)
     assert time_stands.waits == [1.0]
 
 
+class RestartedClock(Clock):
+    """The clock of a machine that was started anew: only its wall clock went on."""
+
+    def time(self) -> float:
+        return super().time() + 1_000.0
+
+
 def test_a_time_of_an_earlier_start_of_the_machine_is_forgotten(
+    path: Path, time_stands: Clock, monkeypatch: pytest.MonkeyPatch, mode: Mode
+) -> None:
+    acquire(SharedLimit(path, 0.1), mode)  # the next one in 10 minutes
+    restarted = RestartedClock()
+    monkeypatch.setattr(SharedLimit, "_clock", restarted)
+    restarted.now -= 960.0
+    limit = SharedLimit(path, 60)
+    acquire(limit, mode)
+    acquire(limit, mode)
+    assert restarted.waits == [1.0]
+
+
+def test_a_time_that_is_too_far_ahead_is_forgotten(
     path: Path, time_stands: Clock, mode: Mode
 ) -> None:
     limit = SharedLimit(path, 60)
@@ -97,7 +118,13 @@ def test_a_file_that_is_locked_for_a_moment_is_waited_for(path: Path, mode: Mode
 
 
 def test_whatever_the_file_holds_waits_end(path: Path, time_stands: Clock, mode: Mode) -> None:
-    for garbage in (b"", b"short", b"\xff" * 8, b"\x00" * 6 + b"\xf0\x7f", os.urandom(64)):
+    for garbage in (
+        *(b"", b"short", b"\xff" * 8, b"\xff" * 16, b"\x00" * 6 + b"\xf0\x7f"),
+        struct.pack("<dd", math.inf, 1_790_000_000.0),
+        struct.pack("<dd", math.nan, 1_790_000_000.0),
+        struct.pack("<dd", -math.inf, 1_790_000_000.0),
+        os.urandom(64),
+    ):
         path.write_bytes(garbage)
         limit = SharedLimit(path, 60)
         before = time_stands.now

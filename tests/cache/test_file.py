@@ -116,6 +116,64 @@ def test_a_name_with_characters_of_urls_is_a_name(tmp_path: Path) -> None:
     assert path.exists()
 
 
+# It is another file than before, or none
+
+
+def deleted(path: Path) -> None:
+    path.unlink()
+
+
+def renamed(path: Path) -> None:
+    path.rename(path.with_suffix(".old"))
+
+
+def replaced_by_another_program(path: Path) -> None:
+    path.unlink()
+    with VectorCache(path) as other:
+        fill(other, ["of the other"])
+
+
+def replaced_by_a_backup(path: Path) -> None:
+    with VectorCache(path.with_suffix(".backup")) as other:
+        fill(other, ["of the other"])
+    path.with_suffix(".backup").replace(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "there"),
+    [
+        (deleted, set()),
+        (renamed, set()),
+        (replaced_by_another_program, {"of the other"}),
+        (replaced_by_a_backup, {"of the other"}),
+    ],
+)
+def test_a_file_that_is_taken_away_while_it_is_open_is_made_or_opened_anew(
+    cache: VectorCache, change: Callable[[Path], None], there: set[str]
+) -> None:
+    fill(cache, ["before"])
+    assert found_of(cache, ["before"]) == {"before"}
+    change(cache.path)
+    assert found_of(cache, ["before", "of the other"]) == there
+    change(cache.path)  # and once more, so that a write is what finds it
+    fill(cache, ["after"])
+    assert found_of(cache, ["before", "of the other", "after"]) == {*there, "after"}
+    with VectorCache(cache.path) as other:
+        assert found_of(other, ["after"]) == {"after"}
+
+
+def test_a_file_that_was_emptied_is_an_error_once_and_then_a_cache_again(
+    cache: VectorCache,
+) -> None:
+    fill(cache, ["before"])
+    os.truncate(cache.path, 0)
+    with pytest.raises(CacheError, match="cannot be read"):
+        cache.find([key_of("before")])
+    assert found_of(cache, ["before"]) == set()
+    fill(cache, ["after"])
+    assert found_of(cache, ["before", "after"]) == {"after"}
+
+
 # Another process holds it
 
 
