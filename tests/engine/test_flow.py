@@ -1,8 +1,9 @@
-"""The way of one part of a call: leave, request, reply, and what follows. Driven by hand."""
+"""The way of one part of a call: permit, request, reply, and what follows. Driven by hand."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,14 @@ from aimlapi_embeddings import (
     APITimeoutError,
     AuthenticationError,
     BadRequestError,
+    BudgetExceededError,
     InternalServerError,
     RateLimitError,
     ReplyError,
     RequestTooLargeError,
     Usage,
 )
+from aimlapi_embeddings._engine.budget import Limits
 from aimlapi_embeddings._engine.flow import embed_part
 from aimlapi_embeddings._engine.steps import Deliver, Send, Sleep, Wait
 from aimlapi_embeddings._protocol.attempt import IdleConnectionClosed
@@ -308,6 +311,31 @@ def test_a_reply_that_cannot_be_trusted_is_counted_and_not_repeated() -> None:
     with pytest.raises(ReplyError, match=r"\[4 texts from 0 to 3 of 4; model text-"):
         rig.run(lambda numbers: good(numbers[:-1]))
     assert rig.usage == Usage(requests=1)
+
+
+class InterruptedWhenRead(dict[str, str]):
+    """The headers of a reply that is being read when Ctrl-C is pressed."""
+
+    def __init__(self) -> None:
+        super().__init__({"x-aimlapi-credits-used": "3"})
+        self._ends = iter([KeyboardInterrupt])
+
+    def get(self, name: str, default: Any = None) -> Any:
+        for end in self._ends:
+            raise end
+        return super().get(name, default)
+
+
+def test_a_reply_that_is_being_read_at_ctrl_c_is_counted_with_its_cost() -> None:
+    rig = Rig(2, limits=Limits(max_tokens=100))
+    usage = {"prompt_tokens": 60, "total_tokens": 60}
+    interrupted = good([0, 1], usage=usage)._replace(headers=InterruptedWhenRead())
+    with pytest.raises(KeyboardInterrupt):
+        rig.run(always(interrupted))
+    assert (rig.usage.requests, rig.usage.total_tokens, rig.usage.credits_used) == (1, 60, 3)
+    with pytest.raises(BudgetExceededError) as caught:
+        rig.runtime.budget.reserve(41)
+    assert (caught.value.spent, caught.value.in_flight) == (60, 0)
 
 
 # Refusals
