@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import gc
+import threading
 import time
 from collections.abc import Callable, Generator
 from typing import Any, TypeAlias, TypeVar
@@ -60,16 +61,27 @@ async def in_thread(function: Callable[[], T]) -> T:
     """Call what may block in a thread, or in this one where no thread can be started.
 
     None can at the end of the interpreter, and where the system allows no more. The executor may
-    have queued the call even so, and make it a second time: it has to bear that.
+    have queued the call even so: whoever comes first makes it.
     """
     import asyncio  # which takes 20 ms that sync callers need not wait
+    from concurrent.futures import Future
 
     context = contextvars.copy_context()
+    outcome: Future[T] = Future()
+    claim = threading.Lock()
+
+    def call() -> None:
+        if claim.acquire(blocking=False) and outcome.set_running_or_notify_cancel():
+            try:
+                outcome.set_result(context.run(function))
+            except BaseException as error:
+                outcome.set_exception(error)
+
     try:
-        future = asyncio.get_running_loop().run_in_executor(None, context.run, function)
+        asyncio.get_running_loop().run_in_executor(None, call)
     except RuntimeError:
-        return function()
-    return await future
+        call()
+    return await asyncio.wrap_future(outcome)
 
 
 async def in_slices(work: Work[T], *, collect: bool = False) -> T:

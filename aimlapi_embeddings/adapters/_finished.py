@@ -36,14 +36,19 @@ def keeping_finished() -> Iterator[list[Vector]]:
 def storing_before(error: BaseException, store: str) -> Iterator[None]:
     """Let what is finished be stored before an error is raised; a store that fails becomes a note.
 
+    A store that takes long is ended by a second Ctrl-C. Then the first one is raised, which carries
+    what was finished.
+
     Args:
         error: That ends the call.
         store: What the user calls it.
     """
     try:
         yield
-    except Exception as failure:
-        said = f"{type(failure).__name__}: {failure}"
+    except BaseException as failure:
+        if not isinstance(failure, Exception | type(error)):
+            raise
+        said = f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
         error.add_note(f"{store} did not take all that was finished: {said}")
 
 

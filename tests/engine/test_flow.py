@@ -1,4 +1,4 @@
-"""The way of one part of a call: leave, request, reply, and what follows. Driven by hand."""
+"""The way of one part of a call: permit, request, reply, and what follows. Driven by hand."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ import pytest
 from aimlapi_embeddings import EmbeddingsClient
 from aimlapi_embeddings._slices import Work, at_once, in_slices
 from tests.support.entry_points import KEY, OPENAI
+from tests.support.sockets import SOON
 
 TEXTS = 12_000
 DIMENSIONS = 1536
@@ -204,3 +206,68 @@ def test_an_error_that_work_does_not_catch_ends_it() -> None:
 
 def test_work_that_is_done_at_once_gives_the_same_result() -> None:
     assert at_once(steps(3, 0.0)) == "done"
+
+
+class Queues(ThreadPoolExecutor):
+    """Puts a call into its queue, and cannot start a thread for it; another thread may take it."""
+
+    def submit(self, *call: Any) -> Any:  # type: ignore[override]
+        super().submit(*call)
+        if self.takes_it:
+            time.sleep(0.05)
+        raise RuntimeError("can't start new thread")
+
+    takes_it = True
+
+
+class KeepsForLater(Queues):
+    """The same, but its thread is busy meanwhile."""
+
+    takes_it = False
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.busy = threading.Event()
+        ThreadPoolExecutor.submit(self, self.busy.wait, SOON)
+
+
+@pytest.mark.parametrize("executor", [Queues, KeepsForLater])
+def test_what_may_block_is_called_once_also_where_no_thread_can_be_started(executor: Any) -> None:
+    calls: list[str] = []
+
+    def ask() -> str:
+        calls.append(threading.current_thread().name)
+        return "answer"
+
+    def work() -> Work[str]:
+        return (yield ask)
+
+    async def run() -> str:
+        pool = executor()
+        asyncio.get_running_loop().set_default_executor(pool)
+        try:
+            return await in_slices(work())
+        finally:
+            getattr(pool, "busy", threading.Event()).set()
+
+    assert asyncio.run(run()) == "answer"  # which waits for the threads of the executor
+    assert len(calls) == 1
+
+
+def test_what_may_block_is_not_begun_after_its_caller_was_cancelled() -> None:
+    calls: list[str] = []
+
+    def work() -> Work[None]:
+        yield lambda: calls.append("begun")
+
+    async def run() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            busy = threading.Event()
+            pool.submit(busy.wait, SOON)
+            asyncio.get_running_loop().set_default_executor(pool)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(in_slices(work()), 0.02)
+            busy.set()
+
+    asyncio.run(run())
+    assert calls == []

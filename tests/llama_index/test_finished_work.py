@@ -20,6 +20,7 @@ from aimlapi_embeddings import AIMLAPIError, BadRequestError, emulator
 from aimlapi_embeddings._result import attach_partial, nothing_finished
 from llama_index_aimlapi_embeddings import EmbeddingUsageEvent
 from tests.support.entry_points import OPENAI, EntryPoint, FakeServer, Mode
+from tests.support.sockets import SOON
 
 TEXTS = [f"text {i}" for i in range(6)]
 
@@ -112,8 +113,8 @@ def test_a_store_that_fails_does_not_hide_the_error_of_the_call(
     assert "ConnectionError: the store is down" in caught.value.__notes__[0]
 
 
-def interrupt(llama_index: EntryPoint, method: str, given: Any) -> None:
-    """End a call in its fourth request: by Ctrl-C, or by a cancellation."""
+def interrupt(llama_index: EntryPoint, method: str, given: Any) -> BaseException:
+    """End a call in its fourth request, by Ctrl-C or by a cancellation; return what it raised."""
     embedder, answer = llama_index.embedder, llama_index.fake_server.answer
     end: Callable[[], Any] = _thread.interrupt_main
 
@@ -122,20 +123,23 @@ def interrupt(llama_index: EntryPoint, method: str, given: Any) -> None:
             end()
         return answer(request)
 
-    async def in_task() -> None:
+    async def in_task() -> BaseException:
         nonlocal end
         task = asyncio.ensure_future(getattr(embedder, method)(given))
         end = task.cancel
-        await task
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+        return caught.value
 
     llama_index.fake_server.answer = answering
     if llama_index.mode == "sync":
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as caught:
             getattr(embedder, method)(given)
+        error: BaseException = caught.value
     else:
-        with pytest.raises(asyncio.CancelledError):
-            asyncio.run(in_task())
+        error = asyncio.run(in_task())
     llama_index.fake_server.answer = answer
+    return error
 
 
 @pytest.fixture
@@ -166,6 +170,28 @@ def test_what_an_interrupted_call_finished_is_in_the_store_and_in_an_event(
     llama_index.fake_server.requests.clear()
     llama_index.documents(TEXTS[:3])
     assert llama_index.fake_server.requests == []
+
+
+class Interrupted(SimpleKVStore):
+    """A store that takes long, so that Ctrl-C is pressed again, or the task is cancelled again."""
+
+    def put(self, *_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    async def aput(self, *_: Any, **__: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(SOON)
+
+
+def test_what_was_finished_survives_a_second_interruption(llama_index: EntryPoint) -> None:
+    sync = llama_index.mode == "sync"
+    beside = 1 if sync else 2  # a task that is alone would be cancelled after its last request
+    llama_index.make(OPENAI, batch_size=1, max_concurrency=beside, embeddings_cache=Interrupted())
+    error: Any = interrupt(llama_index, f"{'' if sync else 'a'}get_text_embedding_batch", TEXTS)
+    assert sum(vector is not None for vector in error.partial.vectors) >= 2
+    assert "embeddings_cache did not take all" in error.__notes__[0]
 
 
 def test_the_nodes_of_an_interrupted_call_keep_their_vectors(llama_index: EntryPoint) -> None:
