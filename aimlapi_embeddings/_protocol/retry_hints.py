@@ -20,12 +20,12 @@ from aimlapi_embeddings._protocol.error_body import find_message
 
 # Formats seen: "6m0s", "1h30m", "20s", "1.5s", "250ms", as Go and OpenAI write durations; "30
 # seconds"; "PT30S" of ISO 8601.
-_UNIT = r"(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)(?![a-z])"
+_UNIT = r"(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)(?![a-z])"
 _AMOUNT = rf"(\d{{1,9}}(?:\.\d{{1,9}})?|\b(?:an?|one)\b)\s*{_UNIT}"
 _DURATION = r"(?i)(?:pt)?((?:\d+(?:\.\d+)?\s*[a-z]+\s*)+)"
 _PART = r"(?i)(\d+(?:\.\d+)?)\s*([a-z]+)"
 _WHOLE_UNIT = rf"(?i){_UNIT}"
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _WORDS = (
     r"(?i)"
     r"(?:try (?:your request |it )?again|retry(?: your request| the request)?|retrying|wait|"
@@ -34,12 +34,16 @@ _WORDS = (
     r"(?:about |approximately |around )?"
     rf"((?:{_AMOUNT}[\s,]*(?:and )?)+)"
 )
-# Chinese and Japanese: "after 20 seconds".
-_HAN_WORDS = r"(\d{1,9}(?:\.\d{1,9})?)\s*(秒|分|小时|小時|時)[钟鐘間]?(?:之|以)?[后後]"
-_HAN_UNITS = {"秒": 1.0, "分": 60.0, "小时": 3600.0, "小時": 3600.0, "時": 3600.0}
-_RETRY_DELAY = r'"retryDelay"\s*:\s*"(\d{1,9}(?:\.\d{1,9})?)s"'
+# Chinese and Japanese, "after 20 seconds": seconds, minutes, hours; after.
+_HAN_WORDS = (
+    r"(\d{1,9}(?:\.\d{1,9})?)\s*(\u79d2|\u5206|\u5c0f\u65f6|\u5c0f\u6642|\u6642)"
+    r"[\u949f\u9418\u95f4\u9593]?(?:\u4e4b|\u4ee5)?[\u540e\u5f8c]"
+)
+_HAN_UNITS = {"\u79d2": 1.0, "\u5206": 60.0}  # else hours
+# `retryDelay` of Google, and fields that others named after the header.
 _RETRY_FIELD = (
-    r'(?i)"retry_?after(?:_?(ms|milliseconds|s|seconds?))?"\s*:\s*"?(\d{1,12}(?:\.\d{1,9})?)[",}\s]'
+    r'(?i)"retry[_-]?(?:after|delay)(?:[_-]?(ms|milliseconds|s|sec|seconds?))?"\s*:\s*'
+    r'"?([^"{}\[\],]{1,40})'
 )
 # Only the beginning of an error page can hold the words; the rest of a large one is not searched.
 _SEARCHED = 8192  # characters
@@ -90,24 +94,25 @@ def read_retry_hint(
     text = bytes(body[:_SEARCHED]).decode(errors="replace")
     if "\\u" in text:  # JSON in ASCII
         text += find_message(bytes(body))
-    if (seconds := _wait_in(text)) is not None:
+    text = text.replace("\\", "")  # JSON of a vendor inside a message has its quotes escaped
+    if (seconds := _wait_in(text, now)) is not None:
         return RetryHint(seconds, binding=True)
     resets = [_reset(headers, *names, now) for names in _BUDGETS]
     known = [seconds for seconds in resets if seconds is not None]
     return RetryHint(max(known), binding=False) if known else None
 
 
-def _wait_in(text: str) -> float | None:
+def _wait_in(text: str, now: float) -> float | None:
     """Read the wait that a body asks for, in a field or in words."""
-    if match := re.search(_RETRY_DELAY, text):
-        return float(match[1])
     if match := re.search(_RETRY_FIELD, text):
-        return float(match[2]) * (0.001 if (match[1] or "").startswith("m") else 1.0)
+        wait = _until(match[2].strip(), now)
+        if wait is not None:
+            return wait * _seconds_of(match[1] or "s")
     if match := re.search(_WORDS, text):
         parts = re.findall(_AMOUNT, match[1], re.I)
         return sum((float(n) if n[0].isdigit() else 1.0) * _seconds_of(unit) for n, unit in parts)
     if match := re.search(_HAN_WORDS, text):
-        return float(match[1]) * _HAN_UNITS[match[2]]
+        return float(match[1]) * _HAN_UNITS.get(match[2], _UNITS["h"])
     return None
 
 
@@ -118,8 +123,7 @@ def _retry_after(value: str, now: float) -> float | None:
     counts, whose values HTTP libraries put together with a comma and a blank.
     """
     value = value.strip().strip("\"'")
-    moment = _moment(value)
-    seconds = _until(value, now) if moment is None else moment - now
+    seconds = _until(value, now)
     if seconds is None and ", " in value:
         waits = [_retry_after(each, now) for each in value.split(", ", 8) if ", " not in each]
         return max((each for each in waits if each is not None), default=None)
@@ -128,7 +132,8 @@ def _retry_after(value: str, now: float) -> float | None:
 
 def _reset(headers: Mapping[str, str], remaining: str, reset: str, now: float) -> float | None:
     """Read when a budget that is used up is full again."""
-    if _number(headers.get(remaining, "")) != 0:
+    left = _number(headers.get(remaining, ""))
+    if left is None or left > 0:
         return None
     return _until(headers.get(reset, "").strip(), now)
 
@@ -143,11 +148,8 @@ def _until(value: str, now: float) -> float | None:
         parts = re.findall(_PART, match[1])
         if all(re.fullmatch(_WHOLE_UNIT, unit) for _, unit in parts):
             return sum(float(number) * _seconds_of(unit) for number, unit in parts)
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now
+    moment = _moment(value)
+    return None if moment is None else moment - now
 
 
 def _seconds_of(unit: str) -> float:
@@ -164,10 +166,12 @@ def _number(value: str) -> float | None:
 
 
 def _moment(value: str) -> float | None:
-    """Read an HTTP date as seconds since 1970."""
-    try:
-        moment = parsedate_to_datetime(value.strip())
-        # The oldest form of a date names no zone; RFC 9110, 5.6.7: it is GMT too.
-        return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
-    except (ValueError, OverflowError, OSError, IndexError, TypeError):
-        return None
+    """Read a date of ISO 8601 or of HTTP as seconds since 1970."""
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            moment = read(value.strip())
+            # The oldest form of an HTTP date names no zone; RFC 9110, 5.6.7: it is GMT too.
+            return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+        except (ValueError, OverflowError, OSError, IndexError, TypeError):
+            continue
+    return None

@@ -148,13 +148,26 @@ def test_googles_retry_delay_is_binding(value: str, seconds: float) -> None:
     assert read(body=body.replace(b'": "', b'":"')) == binding(seconds)
 
 
+def test_a_vendors_wait_is_found_in_json_inside_a_message() -> None:
+    """Gateways quote the whole error of the vendor behind them."""
+    info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"}
+    vendor = json.dumps({"error": {"code": 429, "details": [info]}})
+    assert said(f"VertexAIException - {vendor}") == binding(34.0)
+    assert said(json.dumps({"message": vendor})) == binding(34.0)
+
+
 @pytest.mark.parametrize(
     ("field", "seconds"),
     [({"retry_after": 20}, 20.0), ({"retryAfter": "20"}, 20.0), ({"retry_after": 0.5}, 0.5),
-     ({"retry_after_ms": 1500}, 1.5), ({"retry_after_seconds": 20}, 20.0)],
+     ({"retry_after_ms": 1500}, 1.5), ({"retry_after_seconds": 20}, 20.0),
+     ({"retryAfterMs": 1500}, 1.5), ({"Retry-After": "20"}, 20.0), ({"retryDelay": 20}, 20.0),
+     ({"retry_after": "20s"}, 20.0), ({"retry_after": int(NOW) + 20}, 20.0),
+     ({"retry_after": datetime.fromtimestamp(NOW + 20, UTC).isoformat()}, 20.0),
+     ({"retry_after": formatdate(NOW + 20, usegmt=True)[5:]}, 20.0)],
 )  # fmt: skip
 def test_a_field_of_the_body_is_binding(field: dict[str, Any], seconds: float) -> None:
-    for body in (field, {"error": {"message": "slow down", **field}}):
+    inside = {"message": json.dumps({"error": field})}
+    for body in (field, {"error": {"message": "slow down", **field}}, inside):
         assert read(body=json.dumps(body).encode()) == binding(seconds)
         assert read(body=json.dumps(body, separators=(",", ":")).encode()) == binding(seconds)
 
@@ -174,6 +187,7 @@ def test_a_field_of_the_body_is_binding(field: dict[str, Any], seconds: float) -
         ("Please try again after about 1 min", 60.0),
         ("retry in 12.345s", 12.345),
         ("try again in 1 hour", 3600.0),
+        ("try again in 1 day", 86400.0),
         ("try again in 100 milliseconds", 0.1),
         ("try again in a minute", 60.0),
         ("try again in one hour", 3600.0),
@@ -193,6 +207,13 @@ def test_the_words_of_the_message_are_binding(message: str, seconds: float) -> N
     hint = said(message)
     assert hint is not None
     assert (hint.seconds, hint.binding) == (pytest.approx(seconds), True)
+
+
+@pytest.mark.parametrize("field", [None, "soon", "", True, {}, [5]])
+def test_a_field_that_cannot_be_read_leaves_the_words(field: Any) -> None:
+    assert read(body=json.dumps({"retry_after": field}).encode()) is None
+    body = json.dumps({"message": "try again in 3s", "retry_after": field}).encode()
+    assert read(body=body) == binding(3.0)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +245,9 @@ def test_a_body_that_is_no_text_is_no_hint() -> None:
     assert read(body=bytearray(b"\xff try again in 3s")) == binding(3.0)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("piece", [b"try again in ", b"retry ", b"1", b"1s", b"<", b"wait 1m "])
+@pytest.mark.parametrize(
+    "piece", [b"try again in ", b"retry ", b"1", b"1s", b"<", b"wait 1m ", b"\\"]
+)
 def test_a_body_is_read_in_linear_time(piece: bytes) -> None:
     started = time.perf_counter()
     read(body=piece * 100_000)
@@ -250,6 +273,7 @@ def test_a_body_is_read_in_linear_time(piece: bytes) -> None:
         (f"{NOW + 40:.0f}", 40.0),
         (f"{(NOW + 40) * 1000:.0f}", 40.0),
         (f"{NOW - 40:.0f}", -40.0),
+        (formatdate(NOW + 40, usegmt=True), 40.0),
         (datetime.fromtimestamp(NOW + 40, UTC).isoformat(), 40.0),
         (datetime.fromtimestamp(NOW + 40, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), 40.0),
         (datetime.fromtimestamp(NOW + 40, UTC).strftime("%Y-%m-%dT%H:%M:%S"), 40.0),
@@ -273,6 +297,10 @@ def test_a_reset_that_cannot_be_read_is_no_hint(value: str) -> None:
 def test_a_reset_is_read_only_for_a_budget_that_is_used_up(remaining: str) -> None:
     assert reset("20", remaining=remaining) is None
     assert read({"x-ratelimit-reset-requests": "20"}) is None
+
+
+def test_a_budget_of_which_more_is_used_than_there_is_is_used_up() -> None:
+    assert reset("20", remaining="-3") == RetryHint(20.0, binding=False)
 
 
 def test_a_budget_as_drafts_of_the_ietf_have_it_is_read() -> None:
