@@ -134,7 +134,8 @@ class APIStatusError(AIMLAPIError):
         status_code: The HTTP status; 0 when it is not known. `status` is the same.
         message: The server's message alone, in one line of at most 500 characters; "" when it
             gave none. `str(error)` adds the status, the texts concerned and the next step.
-        content: The reply's body as it came, at most its first 4,096 bytes.
+        content: The reply's body as it came, or in UTF-8 where it names another charset; at most
+            its first 4,096 bytes.
         body: The reply's body as decoded JSON, as in the OpenAI SDK; None when it is not JSON, or
             larger than 64 KiB, or nested deeper than 32 levels.
         request_id: What to quote to the provider's support, or None.

@@ -37,8 +37,8 @@ from aimlapi_embeddings._protocol.wording import reason
 # fault: in the same words, or in any words (some servers put an id or the text into them).
 _ENOUGH_ALIKE = 4
 _ENOUGH = 8
-_SPEAKS_OF_TOKENS = re.compile(r"tokens?\b", re.I)
-_SPEAKS_OF_TEXTS = re.compile(r"\b(?:inputs?|items?|elements?|texts|batch|array|instance)", re.I)
+_SPEAKS_OF_TOKENS = r"(?i)tokens?\b"
+_SPEAKS_OF_TEXTS = r"(?i)\b(?:inputs?|items?|elements?|texts|batch|array|instance)"
 
 
 class _Cut(msgspec.Struct):
@@ -239,8 +239,8 @@ class Worklist:
 
     def _cut(self, part: Part, message: str, *, believe: bool) -> None:
         self._limits.refused(trial=part.trial)
-        of_texts = _SPEAKS_OF_TEXTS.search(message) is not None
-        of_tokens = _SPEAKS_OF_TOKENS.search(message) is not None
+        of_texts = re.search(_SPEAKS_OF_TEXTS, message) is not None
+        of_tokens = re.search(_SPEAKS_OF_TOKENS, message) is not None
         cut = _Cut(
             texts_left=len(part),
             of_texts=of_texts or not of_tokens,

@@ -18,15 +18,22 @@ import msgspec
 
 from aimlapi_embeddings._types import Reply
 
+# Patterns are strings, which `re` compiles at the first error that is read.
 # Keys under which servers put their message, the most specific first.
 _MESSAGE_KEYS = ("message", "error", "detail", "errors", "msg", "description", "title", "data")
 _SHOWN_MESSAGE = 500  # characters
 # The gateway answers an unknown model with the list of all it has, before what it was asked for.
-_MANY_VALUES = re.compile(r"'[^']*'(?: \| '[^']*'){9,}")
+_MANY_VALUES = r"'[^']*'(?: \| '[^']*'){9,}"
 # Of ASCII and of Latin-1; and those that turn the direction of what follows.
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")
-_KEY_OF_MESSAGES = re.compile(r"msg|message|reason|text|detail|error", re.I)
+_CONTROLS = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+"
+_KEY_OF_MESSAGES = r"(?i)msg|message|reason|text|detail|error"
+# What is under these repeats the request, and with it texts of the user's.
+_KEY_OF_REQUESTS = (
+    r"(?i)(?:request|body|payload|(?:input|request|original)_?\w*|inputs|texts?|contents?|prompts?|"
+    r"query|queries|documents?|instances?|values?)"
+)
 _MOST_KEYS = 20
+_GZIP = b"\x1f\x8b"
 _KEPT_DEPTH = 32  # levels; deeper JSON cannot be copied or pickled at the usual recursion limit
 _READ_DEPTH = 16  # levels of JSON, or of JSON inside strings, that a message is looked for in
 # Bytes. A larger reply is no error message: its JSON is not kept, of a page only this much is read,
@@ -44,6 +51,43 @@ class ErrorBody(NamedTuple):
 
     message: str
     data: Any
+
+
+# Charsets beside UTF-8 that error pages are written in. Other codecs of Python's may take quadratic
+# time, or are no charsets at all.
+_CHARSETS = r"(?i)gb|big5|shift_?jis|euc-|iso-8859-|iso-2022-|windows-|koi8-|utf-(?:16|32)"
+_CHARSET_NAMED = r"(?i)charset\s*=\s*[\"']?([\w-]{1,40})"
+_HEAD = 1024  # bytes in which a page names its charset
+
+
+def as_utf8(body: bytes, content_type: str) -> bytes:
+    """Write an error body in UTF-8, where it names another charset; all others as they came.
+
+    Args:
+        body: Of a reply with an error status.
+        content_type: Of the same reply; "" where it has none.
+    """
+    if len(body) > READ_BODY or is_utf8(body):
+        return body
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return body.decode("utf-16", "replace").encode()
+    for place in (content_type, body[:_HEAD].decode("latin-1")):
+        found = re.search(_CHARSET_NAMED, place)
+        if found and re.match(_CHARSETS, name := found[1]):
+            # Pages that name the oldest standard of China have characters of the newest.
+            name = "gb18030" if name.lower().startswith("gb") else name
+            with suppress(LookupError):
+                return body.decode(name, "replace").encode()
+    return body
+
+
+def is_utf8(body: bytes) -> bool:
+    """Tell whether a body is text in UTF-8."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def decode_json(body: bytes | bytearray) -> Any:
@@ -72,8 +116,8 @@ def read_error(body: bytes) -> ErrorBody:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         message = _message_in_page(body[:READ_BODY].decode(errors="replace"))
     # Control characters could change what a terminal or a log shows.
-    message = " ".join(_CONTROLS.sub(" ", message).split())
-    message = _MANY_VALUES.sub(_count_values, message)
+    message = " ".join(re.sub(_CONTROLS, " ", message).split())
+    message = re.sub(_MANY_VALUES, _count_values, message)
     if len(message) > _SHOWN_MESSAGE:
         message = message[: _SHOWN_MESSAGE - 1] + "\u2026"
     return ErrorBody(message, data)
@@ -108,12 +152,14 @@ def _message_in(data: Any, depth: int) -> str:
 
 def _words_in(data: Any, depth: int, key: str) -> str:
     """Read what looks like a message under keys that are not known."""
+    if re.fullmatch(_KEY_OF_REQUESTS, key):
+        return ""
+    is_message = re.search(_KEY_OF_MESSAGES, key)
     if isinstance(data, str):
-        return data if _KEY_OF_MESSAGES.search(key) or len(data.split()) > 1 else ""
+        return data if is_message or len(data.split()) > 1 else ""
     if depth == 0 or not isinstance(data, dict | list):
         return ""
     named = data.items() if isinstance(data, dict) else ((key, each) for each in data)
-    is_message = _KEY_OF_MESSAGES.search(key)
     found = (
         _words_in(each, depth - 1, key if is_message else name)
         for name, each in islice(named, _MOST_KEYS)
@@ -159,10 +205,12 @@ def is_shallow(data: Any) -> bool:
 
 
 def content_encoding(reply: Reply) -> str:
-    """Name the content-encoding of a reply where it is one that we may not have asked for, or "".
+    """Say why the body of a reply may still be compressed; "" where nothing speaks for it.
 
     What an HTTP client asks for it also decodes, and leaves the header as it was.
     """
+    if reply.body.startswith(_GZIP):
+        return "its body is compressed once more than its content-encoding says"
     encoding = reply.headers.get("content-encoding", "").strip()
     if encoding.lower() in ("", "identity", "gzip", "deflate"):
         return ""

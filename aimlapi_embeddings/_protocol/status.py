@@ -22,6 +22,7 @@ from aimlapi_embeddings._protocol.error_body import (
     READ_BODY,
     ErrorBody,
     content_encoding,
+    is_utf8,
     read_error,
 )
 from aimlapi_embeddings._protocol.wording import is_too_large, quota_exhausted
@@ -69,7 +70,7 @@ _QUOTA_STEP = (
     "up the balance or change the plan, see {keys_page}."
 )
 
-_SPEAKS_OF_THE_MODEL = re.compile(r"\bmodel\b", re.I)
+_SPEAKS_OF_THE_MODEL = r"(?i)\bmodel\b"
 _SHOWN_PLACES = 10
 _KEPT_CONTENT = 4096  # bytes
 
@@ -133,7 +134,7 @@ def error_of(
         step = _NEXT_STEPS[413] + (_TRUNCATE_STEP if may_truncate else "")
     elif advice:
         told = advice
-    elif unknown_model and (status == 404 or _SPEAKS_OF_THE_MODEL.search(found.message)):
+    elif unknown_model and (status == 404 or re.search(_SPEAKS_OF_THE_MODEL, found.message)):
         told = unknown_model
     step = told or step.format(
         key=key,
@@ -145,7 +146,7 @@ def error_of(
     context = f"{where}; request id {quoted or 'not told'}"
     shown = found.message or "the server gave no reason"
     encoding = content_encoding(reply)
-    if encoding and not _is_text(content):
+    if encoding and not is_utf8(content):
         shown = f"the message cannot be read, since {encoding}"
     return kind(
         f"{status} {_phrase(status)}: {shown} [{context}] {step}",
@@ -197,14 +198,6 @@ def several_refused(errors: Mapping[int, BadRequestError], total: int) -> BadReq
     error.refused = {i: errors[i].message for i in places}
     error.client_request_id = first.client_request_id
     return error
-
-
-def _is_text(content: bytes) -> bool:
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _phrase(status: int) -> str:

@@ -24,7 +24,7 @@ from aimlapi_embeddings._protocol.attempt import Attempt, Watchdog
 from aimlapi_embeddings._protocol.connections import AsyncConnection, Maker, Response, Stack
 from aimlapi_embeddings._protocol.correlation import CLIENT_REQUEST_ID, own_request_id
 from aimlapi_embeddings._protocol.endpoint import shown_url
-from aimlapi_embeddings._protocol.error_body import READ_BODY
+from aimlapi_embeddings._protocol.error_body import READ_BODY, as_utf8
 from aimlapi_embeddings._protocol.failures import known_failure
 from aimlapi_embeddings._protocol.options import Timeouts
 from aimlapi_embeddings._protocol.secrets import SecretLike, hide
@@ -260,9 +260,11 @@ class HTTPTransport:
 
     def _reply(self, status: int, found: Mapping[str, str], content: bytes | bytearray) -> Reply:
         # Some servers repeat the key they refuse. Of a good reply only the start is ever shown.
-        shown = bytes(content if status >= 400 else content[:READ_BODY])
-        repeated = hide(self._key, shown) != shown
-        body = hide(self._key, bytes(content)) if repeated else content
+        body = content
+        if status >= 400:
+            body = hide(self._key, as_utf8(bytes(content), found.get("content-type", "")))
+        elif hide(self._key, shown := bytes(content[:READ_BODY])) != shown:
+            body = hide(self._key, bytes(content))
         headers = {name: hide(self._key, found[name]) for name in _READ_HEADERS if name in found}
         return Reply(status, headers, body)
 

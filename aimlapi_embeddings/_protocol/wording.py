@@ -18,9 +18,16 @@ _SIZE = (
     r"tokens?|inputs?|items?|elements?|texts?|batch|array|characters?|length|size|content|payload|"
     r"body|entity|instances?|request (?:is )?too (?:large|long|big)"
 )
-_SPEAKS_OF_SIZE = rf"(?is)(?=.*\b(?:{_TOO}))(?=.*\b(?:{_SIZE})\b)"
-# These can be of the wrong size too, but a smaller batch does not cure them.
-_SPEAKS_OF_A_FIELD = r"(?i)dimension|encoding_format|task_type|input_type|\btitle\b"
+# Chinese: too long, too large, too many, exceeds, at most; length, batch, texts, input.
+_SIZE_IN_CHINESE = (
+    r"(?=.*(?:\u8fc7[\u957f\u5927\u591a]|\u8d85[\u8fc7\u51fa\u9650\u957f]|\u6700[\u5927\u591a]|\u4e0a\u9650))"
+    r"(?=.*(?:\u957f\u5ea6|\u6279|\u6587\u672c|\u8f93\u5165|\u6570\u7ec4|\u5b57\u7b26|tokens?))"
+)
+_SPEAKS_OF_SIZE = rf"(?is)(?=.*\b(?:{_TOO}))(?=.*\b(?:{_SIZE})\b)|{_SIZE_IN_CHINESE}"
+# These can be of the wrong size too, but a smaller batch does not cure them. Chinese: dimension.
+_SPEAKS_OF_A_FIELD = (
+    r"(?i)dimension|encoding_format|task_type|input_type|\btitle\b|\u7ef4[\u5ea6\u6570]"
+)
 
 # A 5xx is one of size only when it names the request's own size. Its other limits (of time,
 # connections, requests, memory) are the server's, and repeating may help.
@@ -33,10 +40,7 @@ _OWN_SIZE = (
     r"limit(?:ed)? (?:is|of|to)|(?:larger|greater|more|longer|less|fewer) than|"
     r"(?:length|size|count) (?:of )?\d+ ?>))"
     r"(?=.*\b(?:tokens?|inputs?|texts?|batch|array|characters?|length|sequence|prompt|payload|body|"
-    r"content|entity|request (?:is )?too (?:large|long|big))\b)|"
-    # Chinese: too long, too large, too many, exceeds, at most; length, batch, texts, input.
-    r"(?=.*(?:\u8fc7[\u957f\u5927\u591a]|\u8d85[\u8fc7\u51fa\u9650\u957f]|\u6700[\u5927\u591a]|\u4e0a\u9650))"
-    r"(?=.*(?:\u957f\u5ea6|\u6279|\u6587\u672c|\u8f93\u5165|\u6570\u7ec4|\u5b57\u7b26|tokens?))"
+    r"content|entity|request (?:is )?too (?:large|long|big))\b)|" + _SIZE_IN_CHINESE
 )
 _SERVER_LIMIT = (
     r"(?i)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import gzip
 import json
 import struct
 from typing import Any
@@ -138,6 +139,13 @@ def test_the_refusal_of_a_web_page_shows_its_title() -> None:
 def test_an_encoding_that_was_not_requested_is_named(encoding: str) -> None:
     answer = Reply(200, {"content-encoding": encoding}, b"\x0b\x02\x80hello\x03")
     assert f"its content-encoding is {encoding!r}" in refused(answer)
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-encoding": "gzip"}])
+def test_a_body_that_is_compressed_unsaid_is_told(headers: dict[str, str]) -> None:
+    """Or twice, and decompressed once."""
+    answer = Reply(200, headers, gzip.compress(b"{}"))
+    assert "its body is compressed once more than its content-encoding says" in refused(answer)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity", "GZIP", ""])

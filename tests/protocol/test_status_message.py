@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimlapi_embeddings._protocol.error_body import find_message
+from aimlapi_embeddings import BadRequestError
+from aimlapi_embeddings._protocol.error_body import as_utf8, find_message
+from aimlapi_embeddings.emulator import Fault
+from tests.support.entry_points import KEY, EntryPoint
 
 
 def said(value: Any) -> str:
@@ -108,6 +111,85 @@ def test_a_body_that_is_no_json_gives_its_text_or_html_title(
     body: bytes | str, message: str
 ) -> None:
     assert find_message(body.encode() if isinstance(body, str) else body) == message
+
+
+TEXT = "My diagnosis is private"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"code": 77, "input": TEXT},
+        {"code": 77, "input": [TEXT, TEXT]},
+        {"model": "m", "input": {"text": TEXT}},
+        {"ok": False, "request": {"model": "m", "input": [TEXT]}},
+        {"status": "failed", "body": json.dumps({"input": [TEXT]})},
+        {"texts": [TEXT], "embeddings": []},
+        {"requestBody": {"prompt": TEXT}},
+        {"original_input": TEXT},
+        {"param": "input", "value": TEXT},
+    ],
+)
+def test_what_repeats_the_request_is_no_message(value: Any) -> None:
+    """It holds texts of the user's customers, and errors go to logs."""
+    assert said(value) == ""
+    assert said({**value, "why": "not today"}) == "not today"
+
+
+FULL = "\u8f93\u5165\u8fc7\u957f"  # "the input is too long"
+
+
+@pytest.mark.parametrize(
+    ("charset", "message"),
+    [
+        ("gbk", FULL),
+        ("GB2312", FULL),
+        ("gb18030", FULL),
+        ("big5", "\u8f38\u5165\u904e\u9577"),
+        ("Shift_JIS", "\u30a8\u30e9\u30fc"),
+        ("euc-kr", "\uc624\ub958"),
+        ("iso-8859-1", "cl\xe9 invalide"),
+        ("windows-1252", "cl\xe9 \u201cx\u201d invalide"),
+        ("koi8-r", "\u043e\u0448\u0438\u0431\u043a\u0430"),
+        ("utf-16", "cl\xe9 invalide"),
+    ],
+)
+def test_a_message_in_a_charset_that_is_named_is_read(charset: str, message: str) -> None:
+    packed = json.dumps({"message": message}, ensure_ascii=False).encode(charset)
+    for content_type in (f"application/json; charset={charset}", f'text/html;charset="{charset}"'):
+        assert find_message(as_utf8(packed, content_type)) == message
+    page = f'<html><head><meta charset="{charset}"><title>{message}</title></head></html>'
+    assert find_message(as_utf8(page.encode(charset), "text/html")) == message
+
+
+@pytest.mark.parametrize("charset", ["latin-9-x", "punycode", "hex", "utf-7", "idna", "", "rot13"])
+def test_a_charset_that_is_none_or_is_slow_to_read_is_not_believed(charset: str) -> None:
+    body = b"caf\xe9" * 1000
+    assert as_utf8(body, f"text/plain; charset={charset}") is body
+
+
+def test_a_body_in_utf_8_is_kept_whatever_charset_it_names() -> None:
+    body = "caf\xe9".encode()
+    assert as_utf8(body, "text/plain; charset=iso-8859-1") is body
+
+
+@given(st.binary(), st.text())
+def test_any_body_in_any_charset_can_be_read(body: bytes, content_type: str) -> None:
+    find_message(as_utf8(body, content_type))
+
+
+def test_a_message_in_another_charset_reaches_the_caller_and_hides_the_key(
+    entry_point: EntryPoint,
+) -> None:
+    body = json.dumps({"error": {"message": f"{FULL} {KEY}"}}, ensure_ascii=False)
+    for charset in ("gbk", "utf-16"):
+        headers = {"content-type": f"application/json; charset={charset}"}
+        entry_point.make()
+        entry_point.fake_server.will(Fault(400, headers, body=body.encode(charset)))
+        with pytest.raises(BadRequestError) as caught:
+            entry_point.documents(["a"])
+        assert caught.value.message == f"{FULL} **********"
+        assert KEY.encode() not in caught.value.content.replace(b"\0", b"")
 
 
 def test_a_long_message_is_cut() -> None:

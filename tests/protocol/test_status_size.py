@@ -38,6 +38,8 @@ TOO_LARGE = [
      "dimension 1"),
     (500, "\u6279\u91cf\u5927\u5c0f\u8d85\u8fc7\u6700\u5927\u9650\u523610"),  # the batch exceeds 10
     (503, "\u8f93\u5165\u8fc7\u957f"),  # the input is too long
+    (400, "\u8f93\u5165\u8fc7\u957f"),
+    (422, "\u6279\u91cf\u5927\u5c0f\u8d85\u8fc7\u6700\u5927\u9650\u523610"),
     (406, "too many inputs"),
     (412, "batch too large"),
     (424, "batch size 40 exceeds 10"),
@@ -48,6 +50,7 @@ TOO_LARGE = [
 NOT_TOO_LARGE = [
     (400, "Bad Request"),
     (400, "dimensions must be less than or equal to 1536"),
+    (400, "\u7ef4\u5ea6\u8d85\u8fc7\u6700\u5927\u957f\u5ea6"),  # dimensions exceed the maximum
     (429, ""),
     (429, "Rate limit reached for text-embedding-3-small on tokens per min (TPM): Limit 1000000, "
      "Used 990000, Requested 20000. Please try again in 600ms."),
