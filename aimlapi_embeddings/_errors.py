@@ -15,7 +15,7 @@ AIMLAPIError                          .partial: what was finished    .client_req
 │  ├─ NotFoundError                   404
 │  ├─ RateLimitError                  429    .retry_after
 │  └─ InternalServerError             5xx
-└─ ReplyError                         a 2xx status, but a body that breaks the contract
+└─ ReplyError                         a 2xx status, but a body that breaks the contract    .indices
 
 Names follow the OpenAI SDK where the meaning is the same. Every error pickles: `args` holds the
 text alone, and everything else is an attribute, which Python's own protocol restores.
@@ -219,9 +219,12 @@ class ReplyError(AIMLAPIError):
 
     Attributes:
         request_id: What to quote to the provider's support, or None.
+        indices: Positions of the texts concerned: of the one whose vector is at fault, else of all
+            that the request carried; empty where no single request is to blame.
     """
 
     request_id: str | None = None
+    indices: tuple[int, ...] = ()
 
 
 class ShortTraceback:

@@ -3,6 +3,7 @@
 How this works: one msgspec type decodes and checks both forms of a vector, base64 and numbers, at
 the speed of the faster libraries for either. A body that it refuses is decoded a second time by
 rules that accept harmless differences: a byte order mark, `index: 0.0`, other spellings of base64.
+They also read null or NaN for a number, and null for a vector, to tell whose it is.
 Vectors are placed by `index`. Whatever could put a vector on the wrong text, or a wrong number
 into an index, is a ReplyError: a short, long, doubled or ragged reply, another size than the
 model has, NaN, infinity, vectors of zeros alone. `usage` and `meta` are read leniently instead,
@@ -14,6 +15,7 @@ from __future__ import annotations
 import binascii
 import codecs
 import math
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -46,7 +48,7 @@ class _Bill(msgspec.Struct):
 
 
 class _LenientItem(msgspec.Struct, gc=False):
-    embedding: str | list[float]
+    embedding: str | list[float | None] | None
     index: int | float | None = None
 
 
@@ -65,6 +67,10 @@ _SHOWN_BODY = 80  # bytes
 _LONGEST_NAME = 200  # characters; a longer one names no model
 # RFC 4648, 5: the URL-safe alphabet. Line breaks come from encoders made for mail.
 _TO_STANDARD_BASE64 = str.maketrans("-_", "+/", "\r\n")
+
+
+# As Python writes them, among numbers; no JSON.
+_NO_NUMBER = rb"(?<=[\[,\s])(?:NaN|-?Infinity)(?=\s*[,\]])"
 
 
 class ParsedReply(NamedTuple):
@@ -100,7 +106,8 @@ def parse_reply(
         `expected` vectors of one size in the order of the texts, what they cost, who answered.
 
     Raises:
-        ReplyError: The body does not hold exactly that.
+        ReplyError: The body does not hold exactly that. `indices` is the place of a vector that is
+            at fault, among those of this reply; empty where the reply as a whole is.
     """
     body = _decode_body(reply)
     rows = _in_order(body.data, expected, reply)
@@ -108,11 +115,12 @@ def parse_reply(
     _check_sizes(rows, size, served)
     for i, row in enumerate(rows):
         if not is_finite(row):
-            raise ReplyError(f"vector {i} of the reply holds NaN or infinity.")
+            raise _unusable(i, "holds NaN, infinity or null")
         if is_zero(row):
-            raise ReplyError(
-                f"vector {i} of the reply is all zeros, which no search can rank; the server "
-                "seems to have failed without saying so."
+            raise _unusable(
+                i,
+                "is all zeros, which no search can rank; the server seems to have failed without "
+                "saying so",
             )
     usage = read_usage(body.usage, body.meta, reply.headers, credits_per_usd)
     return ParsedReply(rows, usage, served)
@@ -135,17 +143,22 @@ def _decode_body(reply: Reply) -> _Body:
 
 
 def _forgiving(content: bytes | bytearray) -> _Body:
-    body = _decode_leniently(content.removeprefix(codecs.BOM_UTF8))
+    content = re.sub(_NO_NUMBER, b"null", content.removeprefix(codecs.BOM_UTF8))
+    body = _decode_leniently(content)
     items = []
     for item in body.data:
         index = item.index
-        if isinstance(index, float):
-            if not index.is_integer():
-                raise ValueError("an index is not a whole number")
-            index = int(index)
-        row = item.embedding
-        items.append(_Item(_from_base64(row) if isinstance(row, str) else row, index))
+        if isinstance(index, float) and not index.is_integer():
+            raise ValueError("an index is not a whole number")
+        items.append(_Item(_row(item.embedding), None if index is None else int(index)))
     return _Body(items, body.usage, body.meta, body.model)
+
+
+def _row(embedding: str | list[float | None] | None) -> Row:
+    """Read a vector; null stands for an empty one, and inside for NaN, as many servers write it."""
+    if isinstance(embedding, str):
+        return _from_base64(embedding)
+    return [math.nan if number is None else number for number in embedding or ()]
 
 
 def _from_base64(text: str) -> bytes:
@@ -172,11 +185,12 @@ def _in_order(data: Sequence[_Item], expected: int, reply: Reply) -> list[Row]:
         return [item.embedding for item in data]
     rows: list[Row | None] = [None] * expected
     for item in data:
-        i = item.index
-        if i is None or not 0 <= i < expected or rows[i] is not None:
+        i = item.index or 0  # Google's, as all of protobuf's, leave a 0 out
+        if not 0 <= i < expected or rows[i] is not None:
             found = [item.index for item in data]
             raise ReplyError(
-                f"the vectors' indexes are not 0 to {expected - 1}, each once: {str(found)[:120]}."
+                f"the vectors' indexes are not 0 to {expected - 1}, each once: {str(found)[:120]}. "
+                "Ask the provider, or set batch_size=1, where the order does not matter."
             )
         rows[i] = item.embedding
     return rows  # type: ignore[return-value]  # n distinct places were filled
@@ -187,10 +201,12 @@ def _check_sizes(rows: Sequence[Row], size: int | None, served: Served) -> None:
         return
     wanted = size if size is not None else size_of(rows[0])
     for i, row in enumerate(rows):
-        broken = not isinstance(row, list) and len(row) % FLOAT32
-        if broken or not row:
-            what = f"{len(row)} bytes long, not four for each number" if row else "empty"
-            raise ReplyError(f"vector {i} of the reply is {what}.")
+        if not row:
+            raise _unusable(i, "is empty or null")
+        if not isinstance(row, list) and len(row) % FLOAT32:
+            raise ReplyError(
+                f"vector {i} of the reply is {len(row)} bytes long, not four for each number."
+            )
         if (found := size_of(row)) != wanted:
             raise ReplyError(
                 f"vector {i} of the reply has {found} numbers, but "
@@ -200,6 +216,13 @@ def _check_sizes(rows: Sequence[Row], size: int | None, served: Served) -> None:
                     else f"{wanted} were expected{_why_another_size(row, wanted, served)}."
                 )
             )
+
+
+def _unusable(i: int, what: str) -> ReplyError:
+    """Make the error of a vector that only its own text can be the cause of."""
+    error = ReplyError(f"vector {i} of the reply {what}.")
+    error.indices = (i,)
+    return error
 
 
 def _why_another_size(row: Row, wanted: int, served: Served) -> str:

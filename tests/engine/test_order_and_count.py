@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from aimlapi_embeddings import ReplyError
-from aimlapi_embeddings.emulator import Fault, faults
+from aimlapi_embeddings.emulator import Fault, Reply, faults
 from tests.support.entry_points import GOOGLE, OPENAI, EntryPoint
 
 TEXTS = ["first text", "second text", "third text", "fourth text"]
@@ -55,7 +57,7 @@ def test_a_reply_that_breaks_the_contract_raises(
 ) -> None:
     entry_point.make(model, dimensions=16)
     entry_point.fake_server.will(Fault(reshape=reshape))
-    with pytest.raises(ReplyError, match="4 texts from 0 to 3 of 4; model text-"):
+    with pytest.raises(ReplyError, match=r"\[(?:4 texts from 0 to|text) 3 of 4.*; model text-"):
         entry_point.documents(TEXTS)
     assert len(entry_point.fake_server.requests) == 1
 
@@ -90,3 +92,24 @@ def test_vectors_are_lists_of_python_floats(entry_point: EntryPoint) -> None:
 def _reply(vectors: list[list[float]]) -> bytes:
     data = [{"index": i, "embedding": vector} for i, vector in enumerate(vectors)]
     return json.dumps({"data": data}).encode()
+
+
+@pytest.mark.parametrize("spoil", [faults.null_embedding, faults.with_nan])
+def test_a_vector_that_cannot_be_used_names_its_text(
+    entry_point: EntryPoint, spoil: Callable[[Reply], Reply]
+) -> None:
+    """Two texts are the same, so a place in the reply is not a place in the call."""
+    entry_point.make(OPENAI, batch_size=3, max_concurrency=1)
+    entry_point.fake_server.will(None, Fault(reshape=spoil))
+    with pytest.raises(ReplyError, match=r"\[text 6 of 8, 'f'; model") as caught:
+        entry_point.documents(["a", "a", "b", "c", "d", "e", "f", "g"])
+    assert caught.value.indices == (6,)
+    assert pickle.loads(pickle.dumps(caught.value)).indices == (6,)
+
+
+def test_a_reply_that_cannot_be_used_names_all_its_texts(entry_point: EntryPoint) -> None:
+    entry_point.make(OPENAI, batch_size=3, max_concurrency=1)
+    entry_point.fake_server.will(None, Fault(reshape=faults.one_short))
+    with pytest.raises(ReplyError) as caught:
+        entry_point.documents(["a", "a", "b", "c", "d", "e", "f", "g"])
+    assert caught.value.indices == (4, 5, 6)

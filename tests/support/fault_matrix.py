@@ -60,17 +60,28 @@ WORDS: Mapping[str, bytes] = {
     "plain text": WORD.encode(),
     "a web page": f"<html><title>{WORD}</title><body>x</body></html>".encode(),
 }
+WHOLE = ".*2 texts from 2 to 3 of 8"
+UNUSABLE = r"vector 1 of the reply holds NaN, infinity or null\. \[text 3 of 8, "
 BROKEN: Mapping[str, tuple[Callable[[Reply], Reply], str]] = {
-    "one too few": (faults.one_short, "2 texts were sent, but 1 vectors came back"),
-    "one too many": (faults.one_long, "2 texts were sent, but 3 vectors came back"),
-    "one index twice": (faults.doubled_index, "indexes are not 0 to 1, each once"),
-    "null": (faults.null_embedding, "is not a list of embeddings"),
-    "one shorter than the others": (faults.ragged, "has 7 numbers, but 8 were expected"),
-    "all shorter than asked for": (faults.narrower, "has 7 numbers, but 8 were expected"),
-    "NaN": (faults.with_nan, "holds NaN|is not a list of embeddings"),
-    "infinity": (faults.with_infinity, "holds NaN or infinity|is not a list of embeddings"),
+    "one too few": (faults.one_short, f"but 1 vectors came back{WHOLE}"),
+    "one too many": (faults.one_long, f"but 3 vectors came back{WHOLE}"),
+    "one index twice": (faults.doubled_index, f"indexes are not 0 to 1, each once{WHOLE}"),
+    "null": (faults.null_embedding, r"vector 1 of the reply is empty or null\. \[text 3 of 8, "),
+    "one shorter than the others": (
+        faults.ragged,
+        f"has 7 numbers, but 8 were expected{WHOLE}",
+    ),
+    "all shorter than asked for": (
+        faults.narrower,
+        f"has 7 numbers, but 8 were expected{WHOLE}",
+    ),
+    "NaN": (faults.with_nan, UNUSABLE),
+    "infinity": (faults.with_infinity, UNUSABLE),
 }
-ODD_BASE64 = (faults.odd_base64, "is 5 bytes long, not four for each number")
+ODD_BASE64 = (
+    faults.odd_base64,
+    f"is 5 bytes long, not four for each number{WHOLE}",
+)
 UNREADABLE = {
     "a web page": faults.html,
     "nothing": faults.empty,
@@ -246,7 +257,7 @@ MATRIX: tuple[Row, ...] = (
             faults=[None, Fault(reshape=reshape)],
             options={"model": model},
             error=ReplyError,
-            says=f"({says}).*2 texts from 2 to 3 of 8",
+            says=says,
             requests=2,
             kept=FIRST_TWO,
         )
