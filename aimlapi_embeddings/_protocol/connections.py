@@ -6,9 +6,6 @@ closed. This has three reasons. httpx's pool walks all of its connections for ea
 requests at once took 2 to 5 s over one pool, 0.25 s over small ones. A transport costs 70 % of what
 a client costs a request, since nothing of a client is needed here. And a connection can be shut
 down for the one call that has ended, and be closed by the last one who uses it.
-
-Where the environment names a proxy, httpx's clients take the place of transports, since they know
-the rules by which proxies are chosen.
 """
 
 from __future__ import annotations
@@ -18,7 +15,6 @@ import select
 import socket
 import ssl
 import time
-import urllib.request
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -31,8 +27,8 @@ import msgspec
 from aimlapi_embeddings._errors import ConfigurationError
 from aimlapi_embeddings._protocol.attempt import Attempt
 from aimlapi_embeddings._protocol.correlation import CLIENT_REQUEST_ID
-from aimlapi_embeddings._protocol.endpoint import is_loopback
 from aimlapi_embeddings._protocol.options import Timeouts
+from aimlapi_embeddings._protocol.proxies import proxy_for
 from aimlapi_embeddings._protocol.secrets import SecretLike
 
 # Seconds after which an idle connection is closed; httpx does the same.
@@ -81,23 +77,21 @@ class Maker(msgspec.Struct):
     _timeouts: Mapping[str, float | None] = {}
     _defaults: Sequence[tuple[bytes, bytes]] = ()
     _certificates: ssl.SSLContext | None = None
-    _proxied: bool = False
+    _proxy: httpx.Proxy | None = None
 
     def connection(self) -> Connection:
         """Make a connection for threads; it is opened by its first request."""
-        return Connection(self, self._carrier(httpx.Client, httpx.HTTPTransport))
+        return Connection(self, self._carrier(httpx.HTTPTransport))
 
     def async_connection(self) -> AsyncConnection:
         """Make a connection for tasks of one event loop."""
-        return AsyncConnection(self, self._carrier(httpx.AsyncClient, httpx.AsyncHTTPTransport))
+        return AsyncConnection(self, self._carrier(httpx.AsyncHTTPTransport))
 
-    def _carrier(self, client: Any, transport: Any) -> Any:
+    def _carrier(self, transport: Any) -> Any:
         try:
             if self._certificates is None:
                 self._prepare()
-            if self._proxied:
-                return client(verify=self._certificates, limits=_ONE)
-            return transport(verify=self._certificates, limits=_ONE)
+            return transport(verify=self._certificates, limits=_ONE, proxy=self._proxy)
         except (ConfigurationError, TimeoutError):
             raise  # a timeout is of a signal handler: making a connection waits for nothing
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
@@ -111,9 +105,8 @@ class Maker(msgspec.Struct):
         """Do once what takes long: loading certificates takes 20 ms."""
         certificates = httpx.create_ssl_context()
         self._timeouts = self.timeout._asdict()
-        # Requests to this machine do not go through the environment's proxies.
-        proxies = {} if is_loopback(self.url) else urllib.request.getproxies()
-        self._proxied = not proxies.keys().isdisjoint(("http", "https", "all"))
+        if proxy := proxy_for(self.url):
+            self._proxy = httpx.Proxy(proxy)
         # The headers that httpx sends by itself, and ours over them.
         with httpx.Client(verify=certificates, trust_env=False) as client:
             try:
@@ -251,10 +244,9 @@ class Connection(_Base):
 
     def _start(self, body: bytes, attempt: Attempt) -> httpx.Response:
         trace = self._begin(attempt, self._note)
-        request = partial(self._maker.request, body, attempt, trace)
-        if isinstance(self._carrier, httpx.Client):
-            return self._carrier.send(request(), stream=True)
-        return self._carrier.handle_request(request())  # type: ignore[no-any-return]
+        return self._carrier.handle_request(  # type: ignore[no-any-return]
+            self._maker.request(body, attempt, trace)
+        )
 
     def close(self) -> None:
         """Close it, once it is not in use any more."""
@@ -286,10 +278,9 @@ class AsyncConnection(_Base):
 
     async def _start(self, body: bytes, attempt: Attempt) -> httpx.Response:
         trace = self._begin(attempt, self._note_async)
-        request = partial(self._maker.request, body, attempt, trace)
-        if isinstance(self._carrier, httpx.AsyncClient):
-            return await self._carrier.send(request(), stream=True)
-        return await self._carrier.handle_async_request(request())  # type: ignore[no-any-return]
+        return await self._carrier.handle_async_request(  # type: ignore[no-any-return]
+            self._maker.request(body, attempt, trace)
+        )
 
     async def aclose(self) -> None:
         """Close it, once it is not in use any more."""

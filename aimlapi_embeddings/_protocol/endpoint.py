@@ -12,7 +12,7 @@ from aimlapi_embeddings._errors import ConfigurationError
 _PATH = "/embeddings"
 # Parts of 63 characters at most (RFC 1035, 2.3.4), none empty; colons are of IPv6.
 _HOST = re.compile(r"[\w:%-]{1,63}(?:\.[\w:%-]{1,63})*\.?")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def endpoint(provider: Provider, base_url: str, *, allow_http: bool) -> str:
@@ -58,7 +58,7 @@ def _without_secrets(url: object) -> object:
 def location(url: str) -> str:
     """Write a valid URL in one spelling: no query, the host in lower case, no default port."""
     parts = urlsplit(shown_url(url))
-    host = parts.netloc.lower().removesuffix(f":{_DEFAULT_PORTS[parts.scheme]}")
+    host = parts.netloc.lower().removesuffix(f":{DEFAULT_PORTS[parts.scheme]}")
     return parts._replace(netloc=host).geturl()
 
 

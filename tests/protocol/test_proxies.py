@@ -22,6 +22,7 @@ from aimlapi_embeddings import (
     ConfigurationError,
     NotFoundError,
 )
+from aimlapi_embeddings._protocol.proxies import proxy_for
 from aimlapi_embeddings.emulator import Fault
 from tests.support.emulator_server import calls_of, connected, serving
 from tests.support.entry_points import KEY, Mode, Package
@@ -84,6 +85,103 @@ def test_requests_to_this_machine_bypass_the_proxy(
         entry_point.client.close()
     assert len(server.requests) == REQUESTS
     assert proxy.heads == []
+
+
+DOCKER = "localhost,127.0.0.0/8,::1/128"  # as Docker Desktop and OrbStack write it
+
+
+def test_a_network_of_ipv6_among_the_exceptions_leaves_the_proxy(
+    package: Package, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving() as (server, base_url), relaying({ELSEWHERE: base_url}) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", DOCKER)
+        entry_point = connected(package, mode, f"http://{ELSEWHERE}/v1", allow_http=True)
+        assert len(entry_point.documents(TEXTS)) == len(TEXTS)
+        entry_point.client.close()
+    assert len(server.requests) == len(proxy.heads) == REQUESTS
+
+
+def test_what_no_proxy_names_goes_straight(
+    package: Package, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with relaying({}) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", f"{DOCKER},*.example")
+        entry_point = connected(
+            package, mode, f"http://{ELSEWHERE}", allow_http=True, max_retries=0
+        )
+        with pytest.raises(APIConnectionError, match="the host name does not exist"):
+            entry_point.query("q")
+        entry_point.client.close()
+    assert proxy.heads == []
+
+
+NAME = "https://api.corp.example/v1/embeddings"
+ADDRESS = "https://10.1.2.3/v1/embeddings"
+IPV6 = "https://[fd00::5]:8443/v1/embeddings"
+
+
+@pytest.mark.parametrize(
+    ("exceptions", "url", "straight"),
+    [
+        ("", NAME, False),
+        (" , ,", NAME, False),
+        ("*", NAME, True),
+        ("other.example, *", NAME, True),
+        ("api.corp.example", NAME, True),
+        ("API.Corp.Example", NAME, True),
+        ("api.corp.example.", NAME, True),
+        ("corp.example", NAME, True),
+        (".corp.example", NAME, True),
+        ("*.corp.example", NAME, True),
+        ("*corp.example", NAME, True),
+        ("localhost corp.example", NAME, True),
+        ("orp.example", NAME, False),
+        (".api.corp.example", NAME, False),
+        ("*.api.corp.example", NAME, False),
+        ("api.corp", NAME, False),
+        (".", NAME, False),
+        ("corp.example:443", NAME, True),
+        ("corp.example:8443", NAME, False),
+        ("https://corp.example", NAME, True),
+        ("all://corp.example", NAME, True),
+        ("http://corp.example", NAME, False),
+        ("10.0.0.0/8", NAME, False),
+        ("10.0.0.0/8", ADDRESS, True),
+        ("10.1.2.3", ADDRESS, True),
+        ("10.1.2.3:443", ADDRESS, True),
+        ("10.1.2.3:80", ADDRESS, False),
+        ("10.1.2.7/24", ADDRESS, True),
+        ("192.168.0.0/16,fd00::/8", ADDRESS, False),
+        ("fd00::/8", IPV6, True),
+        ("fd00::5", IPV6, True),
+        ("FD00:0::5", IPV6, True),
+        ("[fd00::5]", IPV6, True),
+        ("[fd00::]/8", IPV6, True),
+        ("[fd00::5]:8443", IPV6, True),
+        ("[fd00::5]:443", IPV6, False),
+        ("10.0.0.0/8,::1/128", IPV6, False),
+        ("10.0.0.0/99,::::,[,]:5,://,:5,/", NAME, False),
+        ("localhost", "https://127.0.0.1/v1/embeddings", True),
+    ],
+)
+def test_no_proxy_names_hosts_addresses_and_networks(
+    exceptions: str, url: str, straight: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "proxy.corp.example:3128")
+    monkeypatch.setenv("NO_PROXY", exceptions)
+    assert proxy_for(url) == (None if straight else "http://proxy.corp.example:3128")
+
+
+def test_the_proxy_of_the_scheme_comes_before_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://proxy:1080")
+    assert proxy_for(NAME) == "socks5://proxy:1080"
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy:3128")
+    assert proxy_for(NAME) == "socks5://proxy:1080"
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    assert proxy_for(NAME) == "http://proxy:3128"
+    assert proxy_for("http://localhost:8000/v1/embeddings") is None
 
 
 def test_a_proxy_for_https_does_not_see_the_key(
