@@ -266,11 +266,13 @@ def _deliver(
             size=expected_size(options),
             credits_per_usd=options.provider.credits_per_usd,
         )
-    except ReplyError as error:
+    except BaseException as error:  # Ctrl-C too: the reply is paid for all the same
         reported = cost_of(reply, options.provider.credits_per_usd)
         reserved.charge(reported)
         yield Deliver(reported + cost)
-        raise _placed(error, outcome, call) from error.__cause__
+        if isinstance(error, ReplyError):
+            raise _placed(error, outcome, call) from error.__cause__
+        raise
     reserved.charge(usage)
     if not options.model.family.counts_characters:
         runtime.pacer.correct_tokens(part.tokens, usage.total_tokens)

@@ -9,6 +9,7 @@ from aimlapi_embeddings._engine.runtime import Call
 from aimlapi_embeddings._errors import BadRequestError, RequestTooLargeError
 from aimlapi_embeddings._protocol.options import Options
 from aimlapi_embeddings._protocol.request import fits_in_array
+from aimlapi_embeddings._protocol.wording import speaks_of_the_encoding
 
 
 def take_other_form(
@@ -26,7 +27,7 @@ def take_other_form(
         Whether there is such a form; then the part is sent once more.
     """
     runtime = call.runtime
-    if encoding_format is not None and "encoding_format" in failure.message:
+    if encoding_format is not None and speaks_of_the_encoding(failure.message):
         runtime.limits.encoding_format = None  # it refuses base64: ask for numbers
         return True
     if isinstance(failure, RequestTooLargeError) and _has_string_form(part, runtime.options):

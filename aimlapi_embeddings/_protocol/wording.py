@@ -105,6 +105,11 @@ def speaks_of_size(message: str) -> bool:
     return bool(re.search(_SPEAKS_OF_SIZE, message)) and not re.search(_SPEAKS_OF_A_FIELD, message)
 
 
+def speaks_of_the_encoding(message: str) -> bool:
+    """Tell whether a refusal of the request is about the form in which vectors were asked for."""
+    return re.search(r"(?i)encoding[ _-]?format|base-?64", message) is not None
+
+
 def _exceeds_its_limit(message: str) -> bool:
     """Tell whether a 429 refuses a request that is larger than the whole budget.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,14 @@ from aimlapi_embeddings import (
     APITimeoutError,
     AuthenticationError,
     BadRequestError,
+    BudgetExceededError,
     InternalServerError,
     RateLimitError,
     ReplyError,
     RequestTooLargeError,
     Usage,
 )
+from aimlapi_embeddings._engine.budget import Limits
 from aimlapi_embeddings._engine.flow import embed_part
 from aimlapi_embeddings._engine.steps import Deliver, Send, Sleep, Wait
 from aimlapi_embeddings._protocol.attempt import IdleConnectionClosed
@@ -28,6 +31,15 @@ from tests.support.flows import Rig, Server, bad, good
 from tests.support.waiting import Request
 
 FORMAT = "Unrecognized key(s) in object: 'encoding_format'"
+# Of gateways and servers of models.
+FORMATS = (
+    FORMAT,
+    "gemini does not support parameters: {'encoding_format': 'base64'}",
+    "Setting user/encoding format is not supported by gemini.",
+    "encodingFormat must be one of: float",
+    "base64 is not supported",
+    "Unsupported embedding type: BASE64",
+)
 REPEATED = [408, 409, 425, 429, 500, 502, 503, 504, 520]
 NOT_REPEATED = [301, 401, 402, 403, 404, 405, 410, 418, 501, 505, 511]
 
@@ -310,6 +322,28 @@ def test_a_reply_that_cannot_be_trusted_is_counted_and_not_repeated() -> None:
     assert rig.usage == Usage(requests=1)
 
 
+class _InterruptedWhenRead(dict[str, str]):
+    """Headers at which Ctrl-C strikes once, while the reply is parsed."""
+
+    struck = False
+
+    def get(self, name: str, default: Any = None, /) -> Any:
+        if name == "x-aimlapi-model" and not self.struck:
+            self.struck = True
+            raise KeyboardInterrupt
+        return super().get(name, default)
+
+
+def test_a_reply_that_was_being_parsed_at_ctrl_c_is_counted() -> None:
+    rig = Rig(4, limits=Limits(max_tokens=1000))
+    usage = {"prompt_tokens": 990, "total_tokens": 990}
+    with pytest.raises(KeyboardInterrupt):
+        rig.run(lambda numbers: good(numbers, usage=usage)._replace(headers=_InterruptedWhenRead()))
+    assert rig.usage == Usage(requests=1, prompt_tokens=990, total_tokens=990)
+    assert rig.run(good).sent == []
+    assert isinstance(rig.call.work.stopped, BudgetExceededError)
+
+
 # Refusals
 
 
@@ -356,13 +390,14 @@ def test_a_text_that_is_refused_in_an_array_is_sent_once_more_as_a_string() -> N
 
 
 @pytest.mark.parametrize("status", [400, 422])
-def test_a_refused_encoding_format_is_left_out_from_then_on(status: int) -> None:
+@pytest.mark.parametrize("message", FORMATS)
+def test_a_refused_encoding_format_is_left_out_from_then_on(status: int, message: str) -> None:
     rig = Rig(4, max_retries=0, encoding_format="base64")
     asked: list[bool] = []
 
     def server(numbers: list[int]) -> Reply:
         asked.append("encoding_format" in rig.bodies[-1])
-        return bad(status, FORMAT) if asked[-1] else good(numbers)
+        return bad(status, message) if asked[-1] else good(numbers)
 
     rig.run(server).run(server)
     assert asked == [True, False, False]
