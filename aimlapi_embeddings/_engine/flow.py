@@ -266,7 +266,7 @@ def _deliver(
             size=expected_size(options),
             credits_per_usd=options.provider.credits_per_usd,
         )
-    except BaseException as error:  # Ctrl-C too: it is paid for all the same
+    except BaseException as error:  # Ctrl-C too: the reply is paid for all the same
         reported = cost_of(reply, options.provider.credits_per_usd)
         reserved.charge(reported)
         yield Deliver(reported + cost)

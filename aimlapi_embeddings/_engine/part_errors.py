@@ -63,7 +63,7 @@ def connection_error(
 
 def reply_error(error: ReplyError, part: Part, call: Call, reply: Reply | None) -> ReplyError:
     """Add to an error about a reply which texts it concerns, and the server's id of the request."""
-    for i in error.indices:  # of the one text at fault within the part, if it is known
+    for i in error.indices:  # of one vector, by its place in the reply
         part = Part(part.batch.part(i, i + 1))
     placed = ReplyError(f"{error} [{place_of(part, call)}]")
     placed.indices = tuple(part.batch.indices)
