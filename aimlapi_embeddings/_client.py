@@ -279,7 +279,7 @@ class EmbeddingsClient(TextStreams):
         with ShortTraceback(), trace or _NOT_TRACED, progress_context(progress) as callback:
             known = known or {}
             work = lay_out(runtime, caller, texts, role, task_type, titles, callback, known, trace)
-            call, collector = await in_slices(work)
+            call, collector = await in_slices(work, collect=bool(known))
             with collector:
                 await run_tasks(call, collector)
                 return await in_slices(collector.result(runtime.options.id, call.work))

@@ -11,7 +11,7 @@ import contextvars
 import gc
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from typing import Any, TypeAlias, TypeVar
 
 # Seconds of our own code before the event loop is given back.
@@ -55,6 +55,19 @@ async def give_back(*, collect: bool) -> None:
     if collect and gc.isenabled():
         gc.collect(1)
     await asyncio.sleep(0)
+
+
+async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
+    """Hand items over, and give the event loop back where what is done with them took long.
+
+    For steps that are awaited and may never wait, such as those of a store in memory.
+    """
+    ends = time.perf_counter() + _SLICE
+    for item in items:
+        yield item
+        if time.perf_counter() > ends:
+            await give_back(collect=True)
+            ends = time.perf_counter() + _SLICE
 
 
 async def in_thread(function: Callable[[], T]) -> T:

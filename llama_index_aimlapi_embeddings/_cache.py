@@ -14,6 +14,8 @@ from typing import Any
 from llama_index.core.base.embeddings.base import Embedding
 from llama_index.core.storage.kvstore.types import BaseKVStore
 
+from aimlapi_embeddings.adapters import in_turns
+
 
 class CachedVectors:
     """One collection of a store: the vectors of one model, for documents or for queries.
@@ -38,7 +40,7 @@ class CachedVectors:
     async def afind(self, texts: object) -> dict[int, Embedding]:
         """Return vectors by the place of their text."""
         found: dict[int, Embedding] = {}
-        for text, places in _places(texts).items():
+        async for text, places in in_turns(_places(texts).items()):
             entry = await self._store.aget(text, collection=self._collection)
             found.update(self._read(entry, places))
         return found
@@ -54,7 +56,7 @@ class CachedVectors:
         self, texts: Sequence[str], vectors: Sequence[Embedding | None], known: Mapping[int, Any]
     ) -> None:
         """Store each vector that is there and was not known."""
-        for text, entry in _entries(texts, vectors, known):
+        async for text, entry in in_turns(_entries(texts, vectors, known)):
             await self._store.aput(text, entry, collection=self._collection)
 
     def _read(self, entry: object, places: list[int]) -> dict[int, Embedding]:

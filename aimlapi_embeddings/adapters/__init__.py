@@ -3,6 +3,7 @@
 from aimlapi_embeddings._errors import ShortTraceback
 from aimlapi_embeddings._protocol.options import TimeoutLike
 from aimlapi_embeddings._result import partial_of
+from aimlapi_embeddings._slices import in_turns
 from aimlapi_embeddings._text_streams import ProgressFactory
 from aimlapi_embeddings._warn import warn_user
 from aimlapi_embeddings.adapters._field_types import BaseURL, Integer, Key, Seconds, Timeout
@@ -22,6 +23,7 @@ __all__ = [
     "Timeout",
     "TimeoutLike",
     "astoring_before",
+    "in_turns",
     "keeping_finished",
     "partial_of",
     "storing_before",

@@ -23,6 +23,7 @@ from aimlapi_embeddings import (
     CacheWarning,
     ConfigurationError,
     EmbeddingsClient,
+    InvalidInputError,
     ReplyError,
     Usage,
     VectorCache,
@@ -130,6 +131,17 @@ def test_vectors_that_are_known_are_neither_looked_up_nor_counted(
     assert result.vectors[3] == [6.0, 6.0]
     assert result.usage.cached == 1
     assert len(cache) == 3
+
+
+@pytest.mark.parametrize(
+    "known", [{1: [5.0, 5.0], 2: [6.0]}, {1: b"eightbyt", 2: b"four"}, {1: [5.0, 5.0], 2: b"four"}]
+)
+def test_vectors_of_several_sizes_cannot_be_known(core: EntryPoint, known: dict[int, Any]) -> None:
+    core.make(dimensions=2)
+    with pytest.raises(InvalidInputError, match=r"known\[2\] has 1 .*known\[1\] has 2") as caught:
+        embed(core, TEXTS[:4], known=known)
+    assert caught.value.indices == (2,)
+    assert core.fake_server.requests == []
 
 
 @pytest.mark.parametrize("texts", [1, 32, 33, 700])

@@ -8,7 +8,7 @@ import gc
 import json
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,6 +19,7 @@ from aimlapi_embeddings import EmbeddingsClient
 from aimlapi_embeddings._slices import Work, at_once, in_slices
 from tests.support.entry_points import KEY, OPENAI
 from tests.support.sockets import SOON
+from tests.support.stalls import longest_gap
 
 TEXTS = 12_000
 DIMENSIONS = 1536
@@ -30,30 +31,6 @@ async def answer(request: httpx.Request) -> httpx.Response:
     texts = json.loads(request.content)["input"]
     items = ",".join(f'{{"index":{i},"embedding":"{VECTOR}"}}' for i in range(len(texts)))
     return httpx.Response(200, content=f'{{"data":[{items}]}}'.encode())
-
-
-async def longest_gap(work: Callable[[], Awaitable[Any]]) -> tuple[float, float]:
-    """Tell for how long other tasks could not run while it was done, and how long it took."""
-    gaps: list[float] = []
-    gc.collect()  # what was left over before would be collected in one of the gaps
-
-    async def beat() -> None:
-        last = time.perf_counter()
-        while True:
-            await asyncio.sleep(0.001)
-            gaps.append(time.perf_counter() - last)
-            last = time.perf_counter()
-
-    heart = asyncio.create_task(beat())
-    await asyncio.sleep(0.01)
-    gaps.clear()
-    begun = time.perf_counter()
-    kept = await work()
-    took = time.perf_counter() - begun
-    await asyncio.sleep(0.01)
-    heart.cancel()
-    del kept  # freeing so many floats takes long, and nobody can slice it
-    return max(gaps), took
 
 
 def test_other_tasks_run_while_lists_of_many_vectors_are_made() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from llama_index.core.storage.kvstore import SimpleKVStore
 from aimlapi_embeddings import BadRequestError, InvalidInputError, emulator
 from tests.support import progress_bars
 from tests.support.entry_points import GOOGLE, OPENAI, EntryPoint, FakeServer, Mode
+from tests.support.stalls import longest_gap
 from tests.support.streams import read
 
 TEXTS = [f"text {i}" for i in range(6)]
@@ -202,6 +205,43 @@ def test_a_subclass_may_still_replace_the_method_that_embeds(
     assert len(stripping.get_text_embedding_batch([" a ", "b"])) == 2
     stripping.get_text_embedding_batch([" a ", " c "])
     assert fake_server.inputs == [["a", "b"], ["c"]]
+
+
+class Busy(SimpleKVStore):
+    """A store in memory, whose methods take some time and never wait, as all of them do."""
+
+    def __init__(self, *, is_full: bool) -> None:
+        super().__init__()
+        self.is_full = is_full
+
+    async def aget(self, key: str, collection: str = "") -> dict[str, Any] | None:
+        return {"id": self.vector()} if self.is_full else None
+
+    async def aput(self, key: str, val: dict[str, Any], collection: str = "") -> None:
+        self.vector()
+
+    def vector(self) -> list[float]:
+        ends = time.perf_counter() + 0.0005
+        while time.perf_counter() < ends:
+            pass
+        return [0.25] * 8
+
+
+@pytest.mark.parametrize("is_full", [True, False], ids=["found", "stored"])
+def test_other_tasks_run_while_many_vectors_are_looked_up_and_stored(
+    fake_server: FakeServer, is_full: bool
+) -> None:
+    texts = [f"text {i}" for i in range(1000)]
+
+    async def main() -> float:
+        entry_point = EntryPoint("llama_index", "async", fake_server)
+        store = Busy(is_full=is_full)
+        embedder = entry_point.make(OPENAI, dimensions=8, embeddings_cache=store).embedder
+        gap, _ = await longest_gap(lambda: embedder.aget_text_embedding_batch(texts))
+        return gap
+
+    # The store alone takes half a second. The best of three, on a busy machine.
+    assert min(asyncio.run(main()) for _ in range(3)) < 0.25
 
 
 def test_a_stream_warns_that_it_does_without_the_store(
