@@ -320,10 +320,9 @@ def as_cache(cache: object) -> VectorCache | None:
     return cache if isinstance(cache, VectorCache | None) else VectorCache(cache)  # type: ignore[arg-type]
 
 
-def check_cache(cache: object) -> None:
-    """Raise unless it is a cache, names the file of one, or is None; nothing is opened."""
-    if not isinstance(cache, VectorCache | None):
-        absolute(cache)
+def as_cache_of_workers(cache: object) -> VectorCache | str | None:
+    """Return what names the same file in processes that work in other folders; open nothing."""
+    return cache if isinstance(cache, VectorCache | None) else str(absolute(cache))
 
 
 def _nothing(connection: sqlite3.Connection) -> None:
