@@ -18,6 +18,8 @@ CATALOG = logging.getLogger("aimlapi_embeddings.catalog")
 """Models: unknown and retired ones, texts that a provider may have cut."""
 CACHE = logging.getLogger("aimlapi_embeddings.cache")
 """Files of vectors: rows that were damaged, writes that failed."""
+TELEMETRY = logging.getLogger("aimlapi_embeddings.telemetry")
+"""OpenTelemetry: what it could not be told."""
 
 
 class Once:

@@ -13,19 +13,25 @@ Spans: https://github.com/open-telemetry/semantic-conventions/blob/v1.41.0/docs/
 Metrics: https://github.com/open-telemetry/semantic-conventions/blob/v1.41.0/docs/gen-ai/gen-ai-metrics.md
 
 No text, title, vector or key is told, and no message of an error, since it may quote a text.
+
+OpenTelemetry's SDK passes on what a processor or sampler of the program raises
+(https://github.com/open-telemetry/opentelemetry-python/issues/5624). That is logged here, and no
+call fails of it: its vectors may be paid for already.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
 from urllib.parse import urlsplit
 
 from aimlapi_embeddings._errors import APIStatusError
+from aimlapi_embeddings._log import TELEMETRY
 from aimlapi_embeddings._types import Served, Usage
 from aimlapi_embeddings._version import __version__
 
@@ -38,6 +44,24 @@ _SECONDS = tuple(0.01 * 2**i for i in range(14))
 _TOKENS = tuple(4**i for i in range(14))
 # Most ids of replies on the span of a call. Each request's own span has its id in any case.
 _MOST_IDS = 100
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _harmless(tell: Callable[P, T]) -> Callable[P, T | None]:
+    """Log what a function raises, and return None in its place."""
+
+    @wraps(tell)
+    def told(*args: P.args, **options: P.kwargs) -> T | None:
+        try:
+            return tell(*args, **options)
+        except Exception as error:
+            kind = type(error).__name__
+            TELEMETRY.warning("OpenTelemetry failed in %s: %s: %s", tell.__name__, kind, error)
+            return None
+
+    return told
 
 
 class _Spans(NamedTuple):
@@ -83,6 +107,10 @@ class Telemetry:
             self._metrics = _find_metrics()
         if self._spans is None and self._metrics is None:
             return None
+        return self._begin(encoding_format)
+
+    @_harmless
+    def _begin(self, encoding_format: str | None) -> Trace:
         parts = urlsplit(self._url)
         common = {
             "gen_ai.operation.name": "embeddings",
@@ -199,6 +227,7 @@ class Trace:
         self._block.__exit__(kind, error, traceback)
         self.end(error)
 
+    @_harmless
     def request(
         self, texts: int, tokens: int, client_request_id: str, resent: int
     ) -> RequestTrace | None:
@@ -225,6 +254,7 @@ class Trace:
         )
         return RequestTrace(self._spans, span)
 
+    @_harmless
     def waits(self, why: str, seconds: float, counted: int) -> None:
         """Note that a request will be repeated.
 
@@ -243,6 +273,7 @@ class Trace:
             }
             self._span.add_event("aimlapi_embeddings.retry", attributes)
 
+    @_harmless
     def sum_up(self, texts: int, usage: Usage, served: Served, request_ids: Sequence[str]) -> None:
         """Note what the call has brought so far.
 
@@ -289,12 +320,16 @@ class Trace:
         if self._spans is not None and self._span is not None:
             _end(self._spans, self._span, failed)
         if self._metrics is not None:
-            about = {**self._common, **self._served}
-            self._metrics.duration.record(seconds, {**about, **failed}, self._context)
-            # What a failed call has spent counts too. No count at all means that none was told.
-            if self._tokens:
-                about["gen_ai.token.type"] = "input"
-                self._metrics.tokens.record(self._tokens, about, self._context)
+            self._record(self._metrics, seconds, failed)
+
+    @_harmless
+    def _record(self, metrics: _Metrics, seconds: float, failed: Mapping[str, str]) -> None:
+        about = {**self._common, **self._served}
+        metrics.duration.record(seconds, {**about, **failed}, self._context)
+        # What a failed call has spent counts too. No count at all means that none was told.
+        if self._tokens:
+            about["gen_ai.token.type"] = "input"
+            metrics.tokens.record(self._tokens, about, self._context)
 
 
 class RequestTrace(NamedTuple):
@@ -303,6 +338,7 @@ class RequestTrace(NamedTuple):
     spans: _Spans
     span: Any
 
+    @_harmless
     def end(
         self, status: int | None, request_id: str | None, error: BaseException | str | None
     ) -> None:
@@ -321,6 +357,7 @@ class RequestTrace(NamedTuple):
         _end(self.spans, self.span, {} if kind is None else {"error.type": kind})
 
 
+@_harmless
 def _end(spans: _Spans, span: Any, failed: Mapping[str, str]) -> None:
     if failed:
         span.set_attributes(failed)

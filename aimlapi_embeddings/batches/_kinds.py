@@ -164,7 +164,8 @@ def _rows_of(columns: Mapping[str, Any]) -> int:
             kind = type(column).__name__
             raise InvalidInputError(
                 f"{name!r} is no column of the batch, but of the type {kind}. In a dict, a column "
-                "is a list or an array with one value for each row."
+                "is a list or an array with one value for each row. Where an engine hands over one "
+                "row at a time, have it hand over batches, for example with batched=True."
             )
     if len({*rows.values()}) > 1:
         raise InvalidInputError(
@@ -174,6 +175,9 @@ def _rows_of(columns: Mapping[str, Any]) -> int:
 
 
 def _as_list(column: Any) -> list[Any]:
+    if isinstance(column, pa.Array | pa.ChunkedArray):
+        values: list[Any] = column.to_pylist()
+        return values
     return column.tolist() if isinstance(column, np.ndarray) else list(column)
 
 

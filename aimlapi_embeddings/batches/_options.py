@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 from aimlapi_embeddings._errors import ConfigurationError
 from aimlapi_embeddings._protocol.options import check_integer
 from aimlapi_embeddings._protocol.secrets import SecretLike
-from aimlapi_embeddings.batches._shared_limit import SharedLimit, check_rate
-from aimlapi_embeddings.cache._vector_cache import check_cache
+from aimlapi_embeddings.batches._shared_limit import SharedLimit, absolute, check_rate
+from aimlapi_embeddings.cache._vector_cache import as_cache_of_workers
 
 # Seconds for which a request is repeated: a job goes on through minutes of refusals.
 _RETRY_FOR = 600.0
@@ -59,9 +58,9 @@ def options_of_clients(model: str, given: dict[str, Any]) -> dict[str, Any]:
     for name in given:
         if name in _OF_ONE_PROCESS:
             raise ConfigurationError(f"a step cannot carry {name}: {_OF_ONE_PROCESS[name]}.")
-    check_cache(given.get("cache"))  # each worker opens it by itself
+    cache = {"cache": as_cache_of_workers(given["cache"])} if "cache" in given else {}
     patience = {} if "max_retries" in given else {"retry_for": _RETRY_FOR}
-    return {"model": model, **patience, **given}
+    return {"model": model, **patience, **given, **cache}
 
 
 def shares(
@@ -84,4 +83,4 @@ def limiter_of(shared_limit: Any, share: dict[str, float]) -> Callable[[], Any] 
         return shared_limit  # type: ignore[no-any-return]
     if "requests_per_minute" not in share:
         raise ConfigurationError("shared_limit shares requests_per_minute: pass that, too.")
-    return partial(SharedLimit, os.fspath(shared_limit), share.pop("requests_per_minute"))
+    return partial(SharedLimit, absolute(shared_limit), share.pop("requests_per_minute"))

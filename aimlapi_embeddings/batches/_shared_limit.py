@@ -42,7 +42,7 @@ class SharedLimit:
 
     Raises:
         ConfigurationError: The figure is not positive, the system has no file locks of this kind,
-            or the file cannot be opened.
+            or no file is named, or it cannot be opened.
 
     Example:
         >>> limit = SharedLimit("/run/embeddings.limit", 1_800)  # doctest: +SKIP
@@ -52,7 +52,7 @@ class SharedLimit:
     _clock = Clock()
 
     def __init__(self, path: str | os.PathLike[str], requests_per_minute: float) -> None:
-        self._path = os.fspath(path)
+        self._path = absolute(path)
         self._distance = 60.0 / check_rate("requests_per_minute", requests_per_minute)
         try:
             import fcntl  # noqa: F401
@@ -132,6 +132,13 @@ def _unlock(file: int) -> None:
     import fcntl
 
     fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """Return the path that names the same file in processes that work in other folders."""
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise ConfigurationError(f"shared_limit={path!r} does not name a file.")
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def check_rate(what: str, value: object) -> float:

@@ -6,12 +6,14 @@ A slice at a time, so that others can write in between. All functions raise `Hel
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from aimlapi_embeddings._errors import ConfigurationError
 from aimlapi_embeddings._protocol.options import as_integer
+from aimlapi_embeddings.cache._contents import count, slices
 from aimlapi_embeddings.cache._file import File, commit
 
 if TYPE_CHECKING:
@@ -32,50 +34,46 @@ def prune(file: File, timeout: float, older_than: timedelta | None, max_bytes: i
         raise ConfigurationError(f"max_bytes={max_bytes!r} is not an integer of 0 or more.")
     deleted = 0
     if age is not None:
-        deleted += _delete(file, timeout, "made <= ?", time.time() - age)
+        deleted += _delete_older(file, timeout, time.time() - age)
     if most is not None:
         while excess := _rows_above(file, most):
-            deleted += _delete(file, timeout, "true", limit=excess)
+            deleted += _delete_oldest(file, timeout, excess)
     _shrink(file)
     return deleted
 
 
 def clear(file: File, timeout: float) -> None:
     """Delete all vectors."""
-    _delete(file, timeout, "true")
+    _delete_oldest(file, timeout)
     _shrink(file)
 
 
-def count(connection: sqlite3.Connection) -> int:
-    """Count the vectors."""
-    (rows,) = connection.execute("SELECT count(*) FROM vectors").fetchone()
-    return int(rows)
+def _delete_older(file: File, timeout: float, made: float) -> int:
+    """Delete what was written before a moment; tell how many."""
+    condition = "id > ? AND id <= ? AND made <= ?"
+    return sum(_delete_where(file, timeout, condition, *ids, made) for ids in slices(file))
 
 
-def _delete(
-    file: File, timeout: float, condition: str, *values: float, limit: int | None = None
-) -> int:
-    """Delete the oldest rows of which something is true; tell how many."""
-    deleted = 0
-    while limit is None or deleted < limit:
-        most = _DELETED_AT_ONCE if limit is None else min(_DELETED_AT_ONCE, limit - deleted)
-
-        def delete(connection: sqlite3.Connection, most: int = most) -> int:
-            connection.execute("BEGIN IMMEDIATE")
-            # Ids go up with time, since a row that is replaced gets a new one.
-            rows = connection.execute(
-                f"DELETE FROM vectors WHERE id IN (SELECT id FROM vectors WHERE {condition} "
-                f"ORDER BY id LIMIT {most})",
-                values,
-            ).rowcount
-            commit(connection, timeout)
-            return rows
-
-        rows = file.perform(delete)
+def _delete_oldest(file: File, timeout: float, most: float = math.inf) -> int:
+    """Delete the oldest vectors, at most so many; tell how many."""
+    # Ids go up with time, since a row that is replaced gets a new one.
+    condition, deleted = "id IN (SELECT id FROM vectors ORDER BY id LIMIT ?)", 0
+    while deleted < most:
+        rows = _delete_where(file, timeout, condition, int(min(_DELETED_AT_ONCE, most - deleted)))
         deleted += rows
-        if rows < most:
+        if not rows:
             break
     return deleted
+
+
+def _delete_where(file: File, timeout: float, condition: str, *values: float) -> int:
+    def delete(connection: sqlite3.Connection) -> int:
+        connection.execute("BEGIN IMMEDIATE")
+        rows = connection.execute(f"DELETE FROM vectors WHERE {condition}", values).rowcount
+        commit(connection, timeout)
+        return rows
+
+    return file.perform(delete)
 
 
 def _rows_above(file: File, max_bytes: int) -> int:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from aimlapi_embeddings._errors import CacheError, CacheWarning
 from aimlapi_embeddings._log import CACHE, Once
@@ -17,9 +17,10 @@ from aimlapi_embeddings._protocol.options import check_seconds
 from aimlapi_embeddings._protocol.request import KEY_BYTES
 from aimlapi_embeddings._types import Row
 from aimlapi_embeddings._warn import warn_user
+from aimlapi_embeddings.cache._contents import Contents, contents, count
 from aimlapi_embeddings.cache._file import File
 from aimlapi_embeddings.cache._opening import Held, absolute, damaged
-from aimlapi_embeddings.cache._pruning import clear, count, prune
+from aimlapi_embeddings.cache._pruning import clear, prune
 from aimlapi_embeddings.cache._rows import ALL_OF_IT, kept_of, row_of
 from aimlapi_embeddings.cache._writing import Batch, Writer
 
@@ -35,24 +36,6 @@ _FIND = f"""
     FROM asked CROSS JOIN vectors ON key = substr(?, i * {KEY_BYTES} + 1, {KEY_BYTES})
 """
 _WHOLE: Mapping[int, int] = MappingProxyType({})
-
-
-class Contents(NamedTuple):
-    """What the file holds of one model.
-
-    Attributes:
-        model: Its id.
-        rows: Vectors.
-        nbytes: Bytes of their numbers.
-        oldest: When the first one was written, in seconds since 1970.
-        newest: The same of the last one.
-    """
-
-    model: str
-    rows: int
-    nbytes: int
-    oldest: float
-    newest: float
 
 
 class Found(dict[int, Row]):
@@ -197,14 +180,7 @@ class VectorCache:
             CacheError: The file cannot be read.
         """
         with self._reading():
-            rows = self._for_reading.perform(
-                lambda connection: connection.execute(
-                    "SELECT coalesce(name, ''), count(*), sum(length(numbers)), min(made), "
-                    "max(made) FROM vectors LEFT JOIN models ON models.id = model "
-                    "GROUP BY model ORDER BY 1"
-                ).fetchall()
-            )
-        return [Contents(*row) for row in rows]
+            return contents(self._for_reading)
 
     def prune(
         self,
@@ -344,10 +320,9 @@ def as_cache(cache: object) -> VectorCache | None:
     return cache if isinstance(cache, VectorCache | None) else VectorCache(cache)  # type: ignore[arg-type]
 
 
-def check_cache(cache: object) -> None:
-    """Raise unless it is a cache, names the file of one, or is None; nothing is opened."""
-    if not isinstance(cache, VectorCache | None):
-        absolute(cache)
+def as_cache_of_workers(cache: object) -> VectorCache | str | None:
+    """Return what names the same file in processes that work in other folders; open nothing."""
+    return cache if isinstance(cache, VectorCache | None) else str(absolute(cache))
 
 
 def _nothing(connection: sqlite3.Connection) -> None:

@@ -19,7 +19,7 @@ from aimlapi_embeddings import (
     InternalServerError,
     emulator,
 )
-from aimlapi_embeddings.batches import EmbedBatches
+from aimlapi_embeddings.batches import EmbedBatches, SharedLimit
 from aimlapi_embeddings.emulator import Fault
 from tests.support.batches import SIZE, TEXTS, expected, step, table, vectors_of
 from tests.support.entry_points import KEY, OPENAI, Clock
@@ -100,6 +100,8 @@ def test_without_a_key_a_step_can_be_made_and_only_sending_fails(
         ({"title": "text"}, "are the same column"),
         ({"workers": 0}, "workers=0"),
         ({"shared_limit": "a file"}, "shared_limit shares requests_per_minute"),
+        ({"shared_limit": 5, "requests_per_minute": 60}, "shared_limit=5 does not name a file"),
+        ({"shared_limit": "", "requests_per_minute": 60}, "shared_limit='' does not name a file"),
         ({"cache": 5}, "cache=5 is neither a VectorCache nor the path of a file"),
     ],
 )
@@ -220,6 +222,28 @@ def test_workers_of_one_machine_share_a_cache(server: emulator.Emulator, tmp_pat
         assert other.client.usage.requests == 0
         assert other.client.usage.cached == len(TEXTS)
         assert pickle.loads(pickle.dumps(other)).size == SIZE
+
+
+def test_files_are_named_alike_by_workers_in_other_folders(
+    server: emulator.Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("driver", "worker", "home"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "driver")
+    given = {"requests_per_minute": 60_000, "cache": "cache", "shared_limit": "limit"}
+    sent = [
+        pickle.dumps(EmbedBatches(model=OPENAI, dimensions=SIZE, **given)),
+        pickle.dumps(SharedLimit("limit", 60_000)),
+    ]
+    monkeypatch.chdir(tmp_path / "worker")
+    with pickle.loads(sent[0]) as embed:
+        embed(table())
+    pickle.loads(sent[1]).acquire()
+    SharedLimit("~/limit", 60_000).acquire()
+    assert not [*Path.cwd().iterdir()]
+    assert {each.name for each in (tmp_path / "driver").iterdir()} >= {"cache", "limit"}
+    assert [*(tmp_path / "home").iterdir()] == [tmp_path / "home" / "limit"]
 
 
 def test_repr_is_short_and_shows_no_key(server: emulator.Emulator) -> None:

@@ -10,7 +10,7 @@ import pickle
 import sqlite3
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -24,6 +24,9 @@ from hypothesis import strategies as st
 
 from aimlapi_embeddings import CacheWarning, ConfigurationError, VectorCache
 from aimlapi_embeddings._types import Row
+from aimlapi_embeddings.cache._contents import contents
+from aimlapi_embeddings.cache._file import File
+from aimlapi_embeddings.cache._pruning import prune
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 NARROW = st.floats(allow_nan=False, allow_infinity=False, width=32)
@@ -283,6 +286,52 @@ def test_contents_are_told_by_model(cache: VectorCache) -> None:
     told = {each.model: (each.rows, each.nbytes) for each in cache.contents()}
     assert told == {"one-model": (3, 48), "another": (2, 16)}
     assert all(abs(each.newest - now) < 60 for each in cache.contents())
+
+
+class Watched(File):
+    """A file that another program writes to after each use, without waiting for it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, 0.0)
+        self.path, self.uses = path, 0
+
+    def perform(self, act: Any, patience: float | None = None) -> Any:
+        result = super().perform(act, patience)
+        other = sqlite3.connect(self.path, timeout=0)
+        other.execute("INSERT INTO models (name) VALUES (?)", (f"after use {self.uses}",))
+        other.commit()
+        other.close()
+        self.uses += 1
+        return result
+
+
+@pytest.mark.parametrize(
+    "use",
+    [contents, lambda file: prune(file, 0.0, timedelta(hours=1), None)],
+    ids=["contents", "prune"],
+)
+def test_others_can_write_while_a_large_file_is_looked_through(
+    cache: VectorCache, use: Callable[[File], object]
+) -> None:
+    cache.keep(keys(12_000), rows(12_000, 4))
+    file = Watched(cache.path)
+    use(file)
+    file.close()
+    assert file.uses >= 6
+
+
+def test_a_large_file_is_looked_through_to_its_end(cache: VectorCache) -> None:
+    for start in range(0, 12_000, 4_000):
+        some = [key(start + i) for i in range(4_000)]
+        cache.keep(some, rows(4_000, 4), "even" if start % 8_000 else "odd")
+    age(cache, 3_000, 7_200)
+    age(cache, 9_000, 7_200)
+    told = {each.model: (each.rows, each.nbytes) for each in cache.contents()}
+    assert told == {"even": (4_000, 64_000), "odd": (8_000, 128_000)}
+    odd = cache.contents()[1]
+    assert odd.newest - odd.oldest >= 14_400
+    assert cache.prune(older_than=timedelta(hours=1)) == 9_000
+    assert len(cache) == 3_000
 
 
 # Threads

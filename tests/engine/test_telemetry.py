@@ -33,7 +33,7 @@ from tests.support.entry_points import GOOGLE, KEY, OPENAI, Clock, EntryPoint, F
 from tests.support.interrupted_call import BOUND, HANGS, TEXTS, interrupted_call
 from tests.support.sockets import eventually
 from tests.support.streams import read
-from tests.support.telemetry import Collected, attributes, collecting
+from tests.support.telemetry import Collected, Failing, attributes, collecting
 
 TEXT = "a text that nobody else may see"
 SERVED = f"openai/{OPENAI}"  # as the emulator names it
@@ -335,6 +335,23 @@ def test_a_failed_call_is_measured_and_what_it_spent_is_counted(
     assert attributes(duration)["error.type"] == "401"
     [tokens] = told.points(TOKENS)
     assert "error.type" not in attributes(tokens)
+
+
+@pytest.mark.parametrize("at", ["on_start", "on_end"])
+def test_a_call_ends_well_where_a_span_processor_fails(
+    entry_point: EntryPoint,
+    told: Collected,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    at: str,
+) -> None:
+    entry_point.make(batch_size=1)
+    monkeypatch.setattr(Failing, "at", at)
+    assert len(entry_point.documents(["one", "two"])) == 2
+    told_of = [r.getMessage() for r in caplog.records if r.name == "aimlapi_embeddings.telemetry"]
+    assert told_of
+    assert all("RuntimeError: the processor failed" in message for message in told_of)
+    assert told.points(DURATION) if at == "on_end" else not told.points(DURATION)
 
 
 def test_no_text_title_or_key_is_told(

@@ -58,6 +58,7 @@ KINDS: dict[str, Callable[[pa.Table], Any]] = {
         name: np.array(arrow[name].to_pylist(), dtype=object) for name in arrow.column_names
     },
     "dict of lists": pa.Table.to_pydict,
+    "dict of Arrow": lambda arrow: {name: arrow[name] for name in arrow.column_names},
 }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler, SamplingResult
@@ -33,6 +33,22 @@ class WhileCollecting(Sampler):
 
     def get_description(self) -> str:
         return "WhileCollecting"
+
+
+class Failing(SpanProcessor):
+    """Raises where a test says so: the SDK passes on what a processor of the program raises."""
+
+    at = ""
+
+    def on_start(self, *args: Any, **options: Any) -> None:
+        self._fail("on_start")
+
+    def on_end(self, *args: Any) -> None:
+        self._fail("on_end")
+
+    def _fail(self, at: str) -> None:
+        if at == self.at:
+            raise RuntimeError("the processor failed")
 
 
 class Collected:
@@ -105,6 +121,7 @@ def _set_up() -> tuple[WhileCollecting, InMemorySpanExporter, InMemoryMetricRead
     sampler, exporter, reader = WhileCollecting(), InMemorySpanExporter(), InMemoryMetricReader()
     provider = TracerProvider(sampler)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
+    provider.add_span_processor(Failing())
     trace.set_tracer_provider(provider)
     metrics.set_meter_provider(MeterProvider([reader]))
     return sampler, exporter, reader
