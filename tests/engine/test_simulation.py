@@ -33,6 +33,8 @@ from tests.support.simulated_server import (
     ServerPlan,
     vector_of,
 )
+from tests.support.simulated_stream_laws import STREAM_LAWS, STREAM_LAWS_OF_THREADS
+from tests.support.simulated_streams import StreamPlan
 from tests.support.threaded_run import Actor, ThreadedPlan, ThreadedRun, settle
 
 # The profile `long` takes some minutes, and so does the search for the smallest failing run.
@@ -86,6 +88,7 @@ clients = st.builds(
     max_concurrency=st.sampled_from([1, 2, 4, 8, None]),
     max_retries=st.sampled_from([3, 0, 1, 5]),
     max_retry_wait=st.sampled_from([60.0, 0.0, 3.0]),
+    max_tokens=_some(_some(st.integers(1, 1_500))),
 )
 
 
@@ -105,6 +108,34 @@ def calls(draw: st.DrawFn) -> CallPlan:
     )
 
 
+@st.composite
+def streams(draw: st.DrawFn) -> StreamPlan:
+    texts = draw(st.integers(0, 40))
+    place = st.integers(0, max(texts - 1, 0))
+    places = st.one_of(st.just(frozenset()), st.frozensets(place, max_size=6))
+    return StreamPlan(
+        texts,
+        filtered=draw(places),
+        long=draw(places),
+        missing=draw(places),
+        other=draw(_some(place)),
+        period=draw(st.sampled_from([0, 0, 3, 11])),
+        source=draw(st.sampled_from(["list", "iterator", "async"])),
+        fails_at=draw(_some(place)),
+        source_waits=draw(st.sampled_from([0.0, 0.0, 0.0371, 1.13, 31.7])),
+        window=draw(st.one_of(st.none(), st.integers(1, 20))),
+        batches_of=draw(_some(st.integers(1, 9))),
+        on_invalid=draw(st.sampled_from(["raise", "none", "none"])),
+        consumer_waits=draw(st.sampled_from([0.0, 0.0, 0.0233, 0.71])),
+        stops_after=draw(_some(st.integers(0, 12))),
+        leaves=draw(st.sampled_from(["close", "drop", "keep", "raise"])),
+        starts=draw(st.sampled_from([0.0, 0.0, 0.05, 0.7])),
+        cancelled_after=draw(_some(st.sampled_from([0.0, 0.005, 0.1, 0.33, 2.0]))),
+        stumbles=draw(_some(st.integers(0, 6))),
+        interrupts=draw(st.booleans()),
+    )
+
+
 loops = st.builds(
     LoopPlan,
     calls=st.lists(calls(), min_size=1, max_size=3).map(tuple),
@@ -114,6 +145,7 @@ loops = st.builds(
     ).map(tuple),
     interrupted_after=_some(st.sampled_from([0.005, 0.1, 0.27, 3.0])),
     aclosed=st.booleans(),
+    streams=st.one_of(st.just(()), st.lists(streams(), min_size=1, max_size=2).map(tuple)),
 )
 runs = st.builds(
     RunPlan,
@@ -142,7 +174,7 @@ def test_every_law_holds_after_any_run(plan: RunPlan) -> None:
     threads = set(threading.enumerate())
     run = Run(plan)
     run.go()
-    for law in LAWS:
+    for law in (*STREAM_LAWS, *LAWS):
         law(run)
     assert set(threading.enumerate()) <= threads
 
@@ -150,9 +182,37 @@ def test_every_law_holds_after_any_run(plan: RunPlan) -> None:
 _PASSING = (Fate.SERVED, Fate.SERVED, Fate.SERVED, Fate.CLOSE_AFTER)
 _BREAKING = (Fate.DIE_BEFORE, Fate.DIE_IN_HEAD, Fate.DIE_IN_BODY, Fate.S500, Fate.S503, Fate.S409)
 
+
+@st.composite
+def threaded_streams(draw: st.DrawFn) -> StreamPlan:
+    texts = draw(st.integers(0, 20))
+    places = st.one_of(st.just(frozenset()), st.frozensets(st.integers(0, 19), max_size=3))
+    return StreamPlan(
+        texts,
+        filtered=draw(places),
+        missing=draw(places),
+        period=draw(st.sampled_from([0, 0, 5])),
+        source=draw(st.sampled_from(["list", "iterator", "async"])),
+        fails_at=draw(_some(st.integers(0, 19))),
+        source_waits=draw(st.sampled_from([0.0, 0.003])),
+        window=draw(st.one_of(st.none(), st.integers(1, 10))),
+        batches_of=draw(_some(st.integers(1, 5))),
+        on_invalid=draw(st.sampled_from(["raise", "none"])),
+        consumer_waits=draw(st.sampled_from([0.0, 0.003])),
+        stops_after=draw(_some(st.integers(0, 8))),
+        leaves=draw(st.sampled_from(["close", "drop", "keep", "raise"])),
+        cancelled_after=draw(_some(st.sampled_from([0.005, 0.03]))),
+        stumbles=draw(_some(st.integers(0, 4))),
+        interrupts=draw(st.booleans()),
+    )
+
+
 actors = st.builds(
     Actor,
-    kind=st.sampled_from(["thread", "loop", "on a loop", "joined by a loop", "close"]),
+    kind=st.sampled_from(
+        ["thread", "loop", "on a loop", "joined by a loop", "streams", "streams", "close"]
+    ),
+    streams=st.lists(threaded_streams(), min_size=1, max_size=3).map(tuple),
     calls=st.lists(
         st.builds(
             CallPlan,
@@ -209,7 +269,7 @@ threaded = st.builds(
 def test_every_law_holds_for_threads_and_event_loops_together(plan: ThreadedPlan) -> None:
     run = ThreadedRun(plan)
     with run.going():
-        for law in LAWS_OF_THREADS:
+        for law in (*STREAM_LAWS_OF_THREADS, *LAWS_OF_THREADS):
             settle(lambda law=law: law(run))  # type: ignore[misc]
         run.server.heal()
         last = Outcome.of(CallPlan(1), "last:")

@@ -15,6 +15,7 @@ from aimlapi_embeddings import (
     APIConnectionError,
     APIStatusError,
     BadRequestError,
+    BudgetExceededError,
     RateLimitError,
     ReplyError,
 )
@@ -37,6 +38,7 @@ from tests.support.simulated_server import (
     Seen,
     vector_of,
 )
+from tests.support.simulated_streams import StreamOutcome, ended_by_itself
 
 # Requests, repeats and texts at fault not counted, for each request of the fewest possible.
 MOST_REQUESTS = 3
@@ -65,15 +67,15 @@ def every_text_that_is_taken_has_its_vector_and_every_other_is_named(run: Observ
         refused = tuple(i for i, text in enumerate(outcome.texts) if not run.server.takes(text))
         if outcome.result is not None:
             assert not refused
-        elif isinstance(outcome.error, BadRequestError) and not _is_blamed(run, outcome):
+        elif isinstance(outcome.error, BadRequestError) and not is_blamed(run, outcome):
             assert outcome.error.indices == refused
             assert tuple(outcome.error.refused) == refused
             kept = [i for i, vector in enumerate(outcome.vectors) if vector is not None]
             assert kept == sorted(set(range(len(outcome.texts))) - set(refused))
 
 
-def _is_blamed(run: Observed, outcome: Outcome) -> bool:
-    """Tell whether a call may be given up since nothing of it seems to be acceptable."""
+def is_blamed(run: Observed, outcome: Outcome | StreamOutcome) -> bool:
+    """Tell whether it may be given up, since nothing of it seems to be acceptable."""
     requests = requests_of(run, outcome)
     texts = len(set(outcome.texts))
     alone = [
@@ -102,26 +104,31 @@ def what_was_answered_is_kept(run: Run) -> None:
 
 def every_error_has_its_cause(run: Observed) -> None:
     for outcome in run.outcomes:
-        error, plan = outcome.error, outcome.plan
-        requests = requests_of(run, outcome)
-        if error is None or isinstance(error, BadRequestError):
-            continue
-        if isinstance(error, Stumbled):
-            assert plan.stumbles is not None
-        elif isinstance(error, KeyboardInterrupt):
-            assert plan.interrupts
-        elif isinstance(error, asyncio.CancelledError):
-            assert plan.cancelled_after is not None or run.was_interrupted
-        elif isinstance(error, ReplyError):
-            assert any(each.fate is Fate.SHORT for each in requests)
-        elif isinstance(error, APIStatusError) and _is_final(error):
-            assert error.status_code in {each.status for each in requests}
-        elif isinstance(error, RateLimitError) and _asks_too_long(run, error):
-            pass
-        elif isinstance(error, APIStatusError | APIConnectionError):
-            assert len(_failures(run, requests)) >= 1 + run.options.max_retries
-        else:
-            raise AssertionError(f"an error that no call may raise: {error!r}") from error
+        if outcome.error is not None and not isinstance(outcome.error, BadRequestError):
+            assert has_cause(run, outcome)
+
+
+def has_cause(run: Observed, outcome: Outcome | StreamOutcome) -> bool:
+    """Tell whether the error of a call or a stream is one that something has caused."""
+    error, plan = outcome.error, outcome.plan
+    requests = requests_of(run, outcome)
+    if isinstance(error, Stumbled):
+        return plan.stumbles is not None
+    if isinstance(error, KeyboardInterrupt):
+        return plan.interrupts
+    if isinstance(error, asyncio.CancelledError):
+        return plan.cancelled_after is not None or run.was_interrupted
+    if isinstance(error, BudgetExceededError):
+        return error.spent + error.in_flight + error.needed > error.limit
+    if isinstance(error, ReplyError):
+        return any(each.fate is Fate.SHORT for each in requests)
+    if isinstance(error, APIStatusError) and _is_final(error):
+        return error.status_code in {each.status for each in requests}
+    if isinstance(error, RateLimitError) and _asks_too_long(run, error):
+        return True
+    if isinstance(error, APIStatusError | APIConnectionError):
+        return len(_failures(run, requests)) >= 1 + run.options.max_retries
+    raise AssertionError(f"an error that none may raise: {error!r}") from error
 
 
 def _is_final(error: APIStatusError) -> bool:
@@ -150,19 +157,20 @@ def usage_is_what_the_server_saw(run: Observed) -> None:
     answered = sum(each.tokens for each in seen if each.tells_cost)
     delivered = sum(
         each.tokens
-        for outcome in run.outcomes
+        for outcome in (*run.outcomes, *run.streams)
         if not isinstance(outcome.error, asyncio.CancelledError)
         for each in requests_of(run, outcome)
         if each.is_good and (each.ended or 0.0) < outcome.ended
     )
     # A reply that was sent in the very moment in which its call ended may be read or not.
     assert delivered <= usage.total_tokens <= answered
-    if all(_ended_by_itself(outcome) for outcome in run.outcomes):
+    if all(map(_ended_by_itself, run.outcomes)) and all(map(ended_by_itself, run.streams)):
         assert usage.total_tokens == answered
         own = [
             outcome.result.usage if outcome.result else outcome.error.partial.usage  # type: ignore[union-attr]
             for outcome in run.outcomes
         ]
+        own += [outcome.usage for outcome in run.streams]
         assert usage == sum(own[1:], own[0])
     assert usage.prompt_tokens == usage.total_tokens
     assert usage.credits_used == 10 * usage.total_tokens
@@ -174,12 +182,13 @@ def usage_counts_late_replies_too(run: Observed) -> None:
     """Of threads: what is in flight when a call ends is counted when it arrives, and once."""
     usage, seen = run.client.usage, run.server.seen
     answered = sum(each.tokens for each in seen if each.tells_cost)
-    # The requests of a call that ends early are broken off in tasks, and by Ctrl-C in threads.
+    # Requests of a call that ends early are broken off in tasks, and by Ctrl-C in threads; those
+    # of a stream always.
     broken_off = any(
         isinstance(outcome.error, asyncio.CancelledError | KeyboardInterrupt)
         or (outcome.in_task and not _ended_by_itself(outcome))
         for outcome in run.outcomes
-    )
+    ) or not all(map(ended_by_itself, run.streams))
     assert usage.requests >= len(seen)
     assert broken_off or usage.requests == len(seen)
     assert usage.total_tokens <= answered
@@ -194,7 +203,7 @@ def _ended_by_itself(outcome: Outcome) -> bool:
 
 
 def nothing_is_sent_after_the_end_of_a_call(run: Run) -> None:
-    for outcome in run.outcomes:
+    for outcome in (*run.outcomes, *run.streams):
         for each in run.server.seen[outcome.requests :]:
             assert not (each.texts and each.texts[0].startswith(outcome.name))
 
@@ -209,8 +218,9 @@ def calls_end_in_bounded_time(run: Run) -> None:
     if not run.server.seen:
         return
     client = run.options
-    starts = {outcome.started for outcome in run.outcomes if not math.isnan(outcome.started)}
-    ends = [outcome.ended for outcome in run.outcomes if not math.isnan(outcome.ended)]
+    outcomes = [each for each in (*run.outcomes, *run.streams) if not math.isnan(each.ended)]
+    starts = {outcome.started for outcome in outcomes if not math.isnan(outcome.started)}
+    ends = [outcome.ended for outcome in outcomes]
     seen = run.server.seen
     durations = [each.ended - each.began for each in seen if each.ended is not None]
     work = sum(durations)
@@ -218,7 +228,12 @@ def calls_end_in_bounded_time(run: Run) -> None:
     failures = sum(map(_has_failed, seen)) + run.server.connection_failures
     each_wait = max(client.max_retry_wait, 1.0) * 1.25 + 5.0
     assert max(ends) - min(starts) <= (
-        work + failures * each_wait + 10.0 * len(run.plan.loops) + max(starts) - min(starts)
+        work
+        + failures * each_wait
+        + 10.0 * len(run.plan.loops)
+        + max(starts)
+        - min(starts)
+        + sum(outcome.plan.longest_waits for outcome in run.streams)
     )
     if client.max_concurrency is None or len(run.plan.loops) > 1 or not _is_peaceful(run):
         return
@@ -232,6 +247,7 @@ def _is_peaceful(run: Run) -> bool:
         all(each.is_good for each in run.server.seen)
         and not run.server.connection_failures
         and all(outcome.result is not None for outcome in run.outcomes)
+        and not run.streams
     )
 
 
@@ -245,6 +261,8 @@ def what_the_server_asks_for_is_obeyed(run: Run) -> None:
         sent = said + QUICK
         if seconds > longest or any(abs(ended - sent) < PRECISION for ended in gave_up):
             continue
+        if any(_may_have_given_up(outcome, sent) for outcome in run.streams):
+            continue
         refused = [each for each in run.server.seen if each.began <= sent and each.ended == sent]
         if not refused or not refused[0].whole:
             continue  # nobody was there any more to read it
@@ -252,6 +270,11 @@ def what_the_server_asks_for_is_obeyed(run: Run) -> None:
             assert not sent + PRECISION < each.began < sent + seconds - PRECISION
             if each.texts and _began_before(run, each, said):
                 assert abs(each.began - sent - seconds) > PRECISION
+
+
+def _may_have_given_up(outcome: StreamOutcome, moment: float) -> bool:
+    """Tell whether a stream met its error at that moment: it is raised later, or not any more."""
+    return not outcome.finished and not math.isnan(outcome.started) and outcome.started <= moment
 
 
 def _began_before(run: Run, seen: Seen, moment: float) -> bool:
@@ -293,7 +316,12 @@ def few_requests_are_wasted(run: Run) -> None:
         bad = [text for text in texts if not run.server.takes(text)]
         least += _fewest(run, [text for text in texts if text not in bad])
         at_fault += len(bad)
-    spent = sum(not _has_failed(each) for each in seen)
+    names = tuple(outcome.name for outcome in run.streams)
+    spent = sum(
+        not _has_failed(each)
+        for each in seen
+        if not (each.texts and names and each.texts[0].startswith(names))
+    )
     depth = 2 * math.ceil(math.log2(client.batch_size)) + 2
     unlimited = plan.max_texts == plan.max_tokens == math.inf and plan.per_text == 0
     if unlimited and not any(_is_timeout(each) for each in seen):
@@ -303,8 +331,14 @@ def few_requests_are_wasted(run: Run) -> None:
 
 
 def a_batch_that_timed_out_twice_is_not_sent_again(run: Run) -> None:
+    again = tuple(outcome.name for outcome in run.streams if outcome.plan.period)
     timeouts = Counter(
-        each.texts for each in run.server.seen if len(each.texts) > 1 and _is_timeout(each)
+        each.texts
+        for each in run.server.seen
+        if len(each.texts) > 1
+        and _is_timeout(each)
+        # The same texts may come again behind the window.
+        and not (again and each.texts[0].startswith(again))
     )
     assert not timeouts or max(timeouts.values()) <= 2
 
@@ -323,7 +357,8 @@ def no_call_is_lost_to_a_limit_that_tells_when(run: Run) -> None:
         return
     if any(each.fate in TRANSIENT for each in run.server.seen) or run.server.connection_failures:
         return  # these cost retries too
-    assert not any(isinstance(outcome.error, RateLimitError) for outcome in run.outcomes)
+    outcomes = (*run.outcomes, *run.streams)
+    assert not any(isinstance(outcome.error, RateLimitError) for outcome in outcomes)
 
 
 def _is_limited(run: Run, each: Seen) -> bool:
@@ -357,9 +392,24 @@ def nothing_is_left(run: Run) -> None:
     assert not run.left_tasks
 
 
+def the_budget_is_kept(run: Run) -> None:
+    """What was spent, and may have been, exceeds the limit only by what was estimated too low."""
+    limit = run.options.max_tokens
+    if limit is None:
+        return
+    spent = 0
+    for each in run.server.seen:
+        if each.texts and each.status in (0, 200):
+            estimated = run.client.estimate(each.texts).tokens
+            spent += min(estimated, each.tokens) if each.tells_cost else 0
+    assert spent <= limit
+
+
 def the_client_is_as_good_as_before(run: Run) -> None:
     """A healthy server is asked again: each slot is free, and no size was learned from faults."""
     client, plan = run.options, run.plan.server
+    if client.max_tokens is not None:
+        return  # there may be nothing left to spend
     seen = run.server.seen
     limited = any(each.status == 429 for each in seen)
     refused = any(each.status in (400, 422) or run.server.is_too_large(each.texts) for each in seen)
@@ -398,6 +448,7 @@ LAWS: tuple[Callable[[Run], None], ...] = (
     the_bound_of_a_server_is_found,
     no_call_is_lost_to_a_limit_that_tells_when,
     nothing_is_left,
+    the_budget_is_kept,
     the_client_is_as_good_as_before,  # the last one: it sends requests of its own
 )
 

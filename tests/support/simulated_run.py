@@ -1,7 +1,8 @@
-"""Runs drawn calls of one client against a drawn server, in simulated time.
+"""Runs drawn calls and streams of one client against a drawn server, in simulated time.
 
-A run is a sequence of event loops, one after the other, that share one client. In each, calls
-start, are cancelled, trip over their progress callback, and the client is closed in between.
+A run is a sequence of event loops, one after the other, that share one client. In each, calls and
+streams start, are cancelled, trip over their progress callback, and the client is closed in
+between.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tests.support.simulated_server import (
     ServerPlan,
     SimulatedNetwork,
 )
+from tests.support.simulated_streams import StreamOutcome, StreamPlan, read_in_task
 from tests.support.simulated_time import SimulatedClock, SimulatedLoop
 
 TIMEOUT = 2.0071  # of the client, seconds; no drawn reply takes exactly so long
@@ -65,6 +67,7 @@ class LoopPlan:
 
     Attributes:
         calls: Made in it.
+        streams: Read in it.
         closings: When the client is closed, and how.
         interrupted_after: Seconds until Ctrl-C, or None.
         aclosed: Whether the client is closed at the end; else the loop is just left.
@@ -74,6 +77,7 @@ class LoopPlan:
     closings: tuple[tuple[float, Literal["close", "aclose"]], ...] = ()
     interrupted_after: float | None = None
     aclosed: bool = True
+    streams: tuple[StreamPlan, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class ClientPlan:
     max_concurrency: int | None = 4
     max_retries: int = 3
     max_retry_wait: float = 60.0
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,7 @@ def client_of(plan: ClientPlan, clock: Any, base_url: str) -> EmbeddingsClient:
         max_concurrency=plan.max_concurrency,
         max_retries=plan.max_retries,
         max_retry_wait=plan.max_retry_wait,
+        max_tokens=plan.max_tokens,
     )
     return client
 
@@ -167,6 +173,7 @@ class Observed(Protocol):
     """What came of a run, in simulated or in real time."""
 
     outcomes: list[Outcome]
+    streams: list[StreamOutcome]
     client: EmbeddingsClient
     server: Server
 
@@ -179,8 +186,8 @@ class Observed(Protocol):
         """Whether Ctrl-C has cancelled calls."""
 
 
-def requests_of(run: Observed, outcome: Outcome) -> list[Seen]:
-    """List the requests of a call that the server has read."""
+def requests_of(run: Observed, outcome: Outcome | StreamOutcome) -> list[Seen]:
+    """List the requests of a call or a stream that the server has read."""
     return [
         each for each in run.server.seen if each.texts and each.texts[0].startswith(outcome.name)
     ]
@@ -193,6 +200,7 @@ class Run:
     plan: RunPlan
     clock: SimulatedClock = field(default_factory=SimulatedClock)
     outcomes: list[Outcome] = field(default_factory=list)
+    streams: list[StreamOutcome] = field(default_factory=list)
     left_open: list[int] = field(default_factory=list)
     left_tasks: list[Any] = field(default_factory=list)
 
@@ -208,7 +216,8 @@ class Run:
     @property
     def was_interrupted(self) -> bool:
         return any(
-            loop.interrupted_after is not None or any(call.interrupts for call in loop.calls)
+            loop.interrupted_after is not None
+            or any(each.interrupts for each in (*loop.calls, *loop.streams))
             for loop in self.plan.loops
         )
 
@@ -238,10 +247,14 @@ class Run:
             network.close()
 
     def _loop(self, plan: LoopPlan, name: str) -> None:
+        streams = [StreamOutcome.of(each, f"{name}.s{i}:") for i, each in enumerate(plan.streams)]
+        self.streams += streams
         with self._runner() as runner, suppress(KeyboardInterrupt):
-            runner.run(self._main(plan, name))
+            runner.run(self._main(plan, name, streams))
+        for kept in streams:
+            kept.requests = len(self.server.seen) if kept.was_kept else kept.requests
 
-    async def _main(self, plan: LoopPlan, name: str) -> None:
+    async def _main(self, plan: LoopPlan, name: str, streams: list[StreamOutcome]) -> None:
         loop = asyncio.get_running_loop()
         if plan.interrupted_after is not None:
             loop.call_later(plan.interrupted_after, _interrupt)
@@ -249,7 +262,8 @@ class Run:
         self.outcomes += outcomes
         closings = [asyncio.ensure_future(self._close(*closing)) for closing in plan.closings]
         calls = [asyncio.ensure_future(self._call(outcome)) for outcome in outcomes]
-        for task, outcome in zip(calls, outcomes, strict=True):
+        calls += [asyncio.ensure_future(self._read(outcome)) for outcome in streams]
+        for task, outcome in zip(calls, [*outcomes, *streams], strict=True):
             if (seconds := outcome.plan.cancelled_after) is not None:
                 loop.call_later(outcome.plan.starts + seconds, task.cancel)
         await asyncio.wait(calls)
@@ -258,7 +272,8 @@ class Run:
         await asyncio.gather(*closings, return_exceptions=True)
         if plan.aclosed:
             await self.client.aclose()
-        self.left_tasks += asyncio.all_tasks() - {asyncio.current_task()}
+        if not any(outcome.was_kept for outcome in streams):
+            self.left_tasks += asyncio.all_tasks() - {asyncio.current_task()}
 
     async def _close(self, seconds: float, how: str) -> None:
         await asyncio.sleep(seconds)
@@ -281,12 +296,21 @@ class Run:
             outcome.ended = self.clock.now
             outcome.requests = len(self.server.seen)
 
+    async def _read(self, outcome: StreamOutcome) -> None:
+        await asyncio.sleep(outcome.plan.starts)
+        outcome.started = self.clock.now
+        try:
+            await read_in_task(self.client, outcome, progress_of(outcome.plan))
+        finally:
+            outcome.ended = self.clock.now
+            outcome.requests = len(self.server.seen)
+
 
 def _interrupt() -> None:
     raise KeyboardInterrupt
 
 
-def progress_of(plan: CallPlan) -> Callable[[int, int], None] | None:
+def progress_of(plan: CallPlan | StreamPlan) -> Callable[[int, int], None] | None:
     """Make the progress callback of a call, where it is to raise."""
     if plan.stumbles is None:
         return None

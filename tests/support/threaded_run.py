@@ -1,4 +1,4 @@
-"""Runs drawn calls of one client from several threads and event loops, in real time.
+"""Runs drawn calls and streams of one client from several threads and event loops, in real time.
 
 The server is the emulator on a loopback socket. The client's own waits pass faster, so that a run
 takes a fraction of a second.
@@ -23,6 +23,12 @@ from tests.support.simulated_run import (
     progress_of,
 )
 from tests.support.simulated_server import Server, ServerPlan, judge_of
+from tests.support.simulated_streams import (
+    StreamOutcome,
+    StreamPlan,
+    read_in_task,
+    read_in_thread,
+)
 from tests.support.sockets import SOON, ports_to
 
 # Seconds after which everything that goes on by itself must have ended: less than the client lets
@@ -47,7 +53,7 @@ class FastClock:
         await asyncio.sleep(seconds / FASTER)
 
 
-Kind = Literal["thread", "loop", "on a loop", "joined by a loop", "close"]
+Kind = Literal["thread", "loop", "on a loop", "joined by a loop", "streams", "close"]
 
 
 @dataclass(frozen=True)
@@ -58,12 +64,15 @@ class Actor:
         kind: "thread" makes its calls one after the other; "loop" makes them at once in an event
             loop; "on a loop" makes the first ones in an event loop, and the last one there as a
             sync call, so that the loop stands still; "joined by a loop" does so in a thread that
-            the loop waits for; "close" closes the client now and then.
+            the loop waits for; "streams" reads its streams, and makes no calls; "close" closes the
+            client now and then.
         calls: Its calls.
+        streams: Its streams: the first one in this thread, the others then in an event loop.
     """
 
     kind: Kind
     calls: tuple[CallPlan, ...]
+    streams: tuple[StreamPlan, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,7 @@ class ThreadedRun:
 
     plan: ThreadedPlan
     outcomes: list[Outcome] = field(default_factory=list)
+    streams: list[StreamOutcome] = field(default_factory=list)
     was_interrupted: bool = False
     peak_in_flight: int = 0
 
@@ -114,7 +124,10 @@ class ThreadedRun:
 
     def _work(self, actor: Actor, name: str) -> Callable[[], None]:
         outcomes = [Outcome.of(call, f"{name}.{i}:") for i, call in enumerate(actor.calls)]
-        if actor.kind != "close":
+        streams = [StreamOutcome.of(each, f"{name}.s{i}:") for i, each in enumerate(actor.streams)]
+        if actor.kind == "streams":
+            self.streams += streams
+        elif actor.kind != "close":
             self.outcomes += outcomes
 
         def in_a_thread() -> None:
@@ -143,6 +156,17 @@ class ThreadedRun:
             await first
             await self.client.aclose()
 
+        def read_streams() -> None:
+            for outcome in streams[:1]:
+                outcome.started = time.monotonic()
+                read_in_thread(self.client, outcome, progress_of(outcome.plan), time.sleep)
+            if streams[1:]:
+                asyncio.run(read_together(streams[1:]))
+
+        async def read_together(outcomes: list[StreamOutcome]) -> None:
+            await asyncio.gather(*map(self._read_async, outcomes))
+            await self.client.aclose()
+
         def close() -> None:
             for _ in range(5):
                 time.sleep(self.plan.server.latency)
@@ -153,8 +177,17 @@ class ThreadedRun:
             "loop": in_a_loop,
             "on a loop": on_a_loop,
             "joined by a loop": on_a_loop,
+            "streams": read_streams,
             "close": close,
         }[actor.kind]
+
+    async def _read_async(self, outcome: StreamOutcome) -> None:
+        outcome.started = time.monotonic()
+        reading = asyncio.ensure_future(read_in_task(self.client, outcome, None))
+        if outcome.plan.cancelled_after is not None:
+            asyncio.get_running_loop().call_later(outcome.plan.cancelled_after, reading.cancel)
+        with suppress(asyncio.CancelledError):  # before it has begun
+            await reading
 
     def _call(self, outcome: Outcome) -> None:
         outcome.in_task = False
