@@ -96,13 +96,25 @@ class _Embeddings(EmbeddingsModel, Embeddings):
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
         super().__pydantic_init_subclass__(**options)
         for name in _REPLACEABLE:
-            if cls._replaces(name) and not cls._replaces(f"a{name}"):
+            if cls._place(name) < cls._place(f"a{name}"):
                 setattr(cls, f"a{name}", _calling(name))
 
     @classmethod
+    def _place(cls, name: str) -> int:
+        """Find the first class of the user's that has this method, else the framework's.
+
+        Not in our own classes, where a tool that traces calls may have put its wrappers.
+        """
+        return next(
+            place
+            for place, each in enumerate(cls.__mro__)
+            if name in vars(each) and each.__module__ != __name__
+        )
+
+    @classmethod
     def _replaces(cls, name: str) -> bool:
-        """Whether a subclass has a method of its own under this name."""
-        return getattr(cls, name) is not getattr(_Embeddings, name)
+        """Whether a subclass of the user's has a method of its own under this name."""
+        return cls._place(name) < cls.__mro__.index(_Embeddings)
 
     def _progress_factory(self, method: str) -> ProgressFactory:
         if self._replaces("embed_documents"):

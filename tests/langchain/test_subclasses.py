@@ -49,6 +49,13 @@ class Both(AIMLAPIEmbeddings):
         return await super().aembed_query(f"query: {text}", **options)
 
 
+class Again(Both):
+    """Replaces a sync method of a class that replaces both twins."""
+
+    def embed_query(self, text: str, **options: Any) -> list[float]:
+        return super().embed_query(text.upper(), **options)
+
+
 class Prefixing:
     """Replaces a method from beside our class."""
 
@@ -87,6 +94,7 @@ def make(fake_server: FakeServer, mode: Mode) -> Make:
         (Prefixed, "query: q"),
         (Shouting, "query: Q"),
         (Both, "query: q"),
+        (Again, "query: Q"),
         (Mixed, "query: q"),
         (Renamed, "query: q"),
     ],
@@ -128,3 +136,17 @@ def test_vectors_of_a_subclass_have_a_namespace_of_their_own() -> None:
     assert again.cache_namespace == namespaces[-1], "what changes no vector changes no namespace"
     unchanged = type("Unchanged", (AIMLAPIEmbeddings,), {"__module__": __name__})
     assert unchanged(**options).cache_namespace == namespaces[0]
+
+
+def test_what_wraps_methods_of_our_own_classes_is_no_subclass(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tools that trace calls do so; else all that is cached would be paid for again."""
+    before = make(AIMLAPIEmbeddings).embedder.cache_namespace
+    for name in ("embed_documents", "embed_query", "aembed_documents", "aembed_query"):
+        method = getattr(AIMLAPIEmbeddings, name)
+        monkeypatch.setattr(AIMLAPIEmbeddings, name, lambda *args, call=method: call(*args))
+    point = make(AIMLAPIEmbeddings)
+    assert point.embedder.cache_namespace == before
+    read(point.embedder, point.mode, ["a"], method="embed_documents_iter")  # does not warn
+    assert make(Renamed).documents(["a"]) == make(AIMLAPIEmbeddings).documents(["passage: a"])
