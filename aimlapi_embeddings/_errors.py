@@ -171,6 +171,8 @@ class APIStatusError(AIMLAPIError):
 class BadRequestError(APIStatusError):
     """400, 406, 422, 424 or 451: the server does not accept the request as it is.
 
+    With 500, 502 or 504: it fails at a text each time, and accepts others meanwhile.
+
     Attributes:
         refused: The server's message for each text that was refused by itself, by its position;
             empty when the request is wrong and not its texts.

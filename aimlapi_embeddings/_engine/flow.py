@@ -33,6 +33,7 @@ from aimlapi_embeddings._errors import (
     APITimeoutError,
     BadRequestError,
     BudgetExceededError,
+    InternalServerError,
     ReplyError,
     RequestTooLargeError,
 )
@@ -42,9 +43,20 @@ from aimlapi_embeddings._protocol.options import expected_size
 from aimlapi_embeddings._protocol.request import build_body
 from aimlapi_embeddings._protocol.response import cost_of, parse_reply
 from aimlapi_embeddings._protocol.retry_hints import RetryHint, read_retry_hint
-from aimlapi_embeddings._protocol.status import request_id
+from aimlapi_embeddings._protocol.status import of_kind, request_id
 from aimlapi_embeddings._types import Reply, Usage
 
+# Statuses with which servers may fail at a text. 503 and most others are about the server itself.
+_AT_TEXTS = frozenset({500, 502, 504})
+_TEXT_AT_FAULT = GiveUp(
+    "others got through meanwhile",
+    "The server fails at this text each time: leave it out, or change it, and quote the request id "
+    "to the provider.",
+)
+_MAYBE_A_TEXT = (
+    "The provider failed; try again later, and quote the request id if it lasts. If it lasts for "
+    "these texts alone, one of them is the cause: batch_size=1 names it."
+)
 # A batch that got no reply in time so often is not sent again at its size.
 _TIMEOUTS_BEFORE_CUT = 2
 
@@ -60,11 +72,13 @@ class _Outcome(msgspec.Struct):
         failure: The error of a reply that is none of vectors, or why there is no reply.
         hint: When the server wants to be asked again.
         outage: For a 429, whether no request succeeded since the refusals before.
+        got_through: How many requests of the client had brought vectors when this one was sent.
     """
 
     part: Part
     encoding_format: str | None
     request_id: str
+    got_through: int
     reply: Reply | None = None
     failure: APIConnectionError | APIStatusError | ReplyError | None = None
     hint: RetryHint | None = None
@@ -86,6 +100,7 @@ def embed_part(part: Part, call: Call) -> Flow:
     runtime = call.runtime
     retries = Retries(runtime.policy, runtime.pacer, runtime.clock.monotonic)
     attempts = 0
+    well_since = part.suspect_since
     last: _Outcome | None = None
     while True:
         attempts += 1
@@ -121,6 +136,12 @@ def embed_part(part: Part, call: Call) -> Flow:
             if part.timeouts == _TIMEOUTS_BEFORE_CUT:
                 call.work.cut(part)
                 return
+        if isinstance(failure, InternalServerError) and failure.status_code in _AT_TEXTS:
+            if well_since is None:
+                well_since = outcome.got_through
+            if _is_given_up(outcome, well_since, retries, call, attempts):
+                yield Deliver(Usage())
+                return
         wait = _wait_before_retry(outcome, failure, retries, call, attempts)
         if wait > 0:
             yield Sleep(wait)
@@ -150,6 +171,7 @@ def _attempt(
             part,
             encoding_format,
             repeated.request_id if repeated else runtime.new_request_id(),
+            pacer.got_through,
         )
         body = _body(part, call, encoding_format)
         logged = report.request(
@@ -215,6 +237,42 @@ def _may_be_billed(error: APIConnectionError | ReplyError) -> bool:
     return True
 
 
+def _is_given_up(
+    outcome: _Outcome, well_since: int, retries: Retries, call: Call, attempts: int
+) -> bool:
+    """Tell whether a part at which the server fails is to blame, since others get through.
+
+    Then it is cut, or its one text is at fault. A piece of one that was cut so may have to wait
+    for the others, whose success is what tells a bad text from a bad server.
+
+    Args:
+        outcome: Of the last attempt.
+        well_since: How many requests of the client had got through when this part, or the one that
+            it is a piece of, was first sent.
+        retries: Of the part.
+        call: That it belongs to.
+        attempts: How many there were. After a single one nothing can be told.
+    """
+    part, got_through = outcome.part, call.runtime.pacer.got_through
+    is_piece = part.suspect_since is not None
+    if attempts == 1 and not part.put_off:
+        return False
+    if got_through == well_since:
+        return is_piece and call.work.put_off(part)
+    if len(part) > 1:
+        if is_piece or retries.is_used_up:
+            call.work.suspect(part, well_since, got_through)
+            return True
+        return False
+    if call.total == 1 or not retries.is_used_up:
+        return False
+    assert outcome.reply is not None
+    error = status_error(outcome.reply, part, call, outcome.hint, attempts, _TEXT_AT_FAULT)
+    error.client_request_id = outcome.request_id
+    call.work.refuse(part, of_kind(BadRequestError, error, str(error), error.indices))
+    return True
+
+
 def _wait_before_retry(
     outcome: _Outcome,
     failure: APIConnectionError | APIStatusError,
@@ -234,6 +292,8 @@ def _wait_before_retry(
         wait = retries.after_status_error(failure, outcome.hint, outage=outcome.outage)
         if isinstance(wait, GiveUp):
             assert outcome.reply is not None
+            if failure.status_code in _AT_TEXTS and attempts > 1 and len(outcome.part) > 1:
+                wait = msgspec.structs.replace(wait, advice=wait.advice or _MAYBE_A_TEXT)
             error = status_error(outcome.reply, outcome.part, call, outcome.hint, attempts, wait)
             error.client_request_id = outcome.request_id
             raise error

@@ -10,6 +10,9 @@ are refused. So neither the server's language nor its status has to be understoo
   this call alone: parts of a size that was refused as too large are cut before they are sent.
 - A text is at fault when it is refused alone. The call goes on: all other texts are embedded, and
   one error at the end names all texts at fault.
+- Some servers fail at a text, with a 500, instead of refusing it. A part at which the server fails
+  until no retry is left is refused, if others got through since it began to fail. Else the server
+  is at fault, and the call ends.
 - The request is at fault when the server accepts nothing at all of the call and refuses several
   single texts in the same words.
 
@@ -70,6 +73,12 @@ class Part(msgspec.Struct):
         trial: Whether it is larger than what the server is known to accept.
         timeouts: Attempts that got no reply in time.
         as_string: Whether its one text is sent as a string and not in an array.
+        suspect_since: Of a piece of a request at which the server failed: how many requests of the
+            client had got through when that request came to be. None for all others.
+        cut_at: How many had got through when the piece came to be. So a server that fails at
+            everything from then on is found out after two generations of pieces, and two texts at
+            fault are found where no others are left.
+        put_off: Whether it waits until others have shown that the server is well.
     """
 
     batch: Batch
@@ -77,6 +86,9 @@ class Part(msgspec.Struct):
     trial: bool = False
     timeouts: int = 0
     as_string: bool = False
+    suspect_since: int | None = None
+    cut_at: int | None = None
+    put_off: bool = False
 
     @property
     def tokens(self) -> int:
@@ -237,6 +249,29 @@ class Worklist:
         with self._lock:
             self._cut(part, "", believe=False)
 
+    def suspect(self, part: Part, well_since: int, got_through: int) -> None:
+        """Cut a part at which the server fails, while others get through.
+
+        Args:
+            part: Of several texts.
+            well_since: How many requests of the client had got through when it was first sent.
+            got_through: How many have by now.
+        """
+        with self._lock:
+            self._cut(part, "", believe=False)
+            for piece in self._suspects[-2:]:
+                piece.suspect_since = well_since if part.cut_at is None else part.cut_at
+                piece.cut_at = got_through
+
+    def put_off(self, part: Part) -> bool:
+        """Put a part at which the server fails behind the others, once, if there are any."""
+        with self._lock:
+            if part.put_off or not len(self):
+                return False
+            self._suspects.append(msgspec.structs.replace(part, put_off=True))
+            self._at_fault_found = True  # the largest part is next, and not this one again
+            return True
+
     def _cut(self, part: Part, message: str, *, believe: bool) -> None:
         self._limits.refused(trial=part.trial)
         of_texts = re.search(_SPEAKS_OF_TEXTS, message) is not None
@@ -283,9 +318,11 @@ class Worklist:
             batch = next(batch.cut(self._believed_texts, self._believed_tokens))
         if len(batch) == len(part):
             return msgspec.structs.replace(part, trial=True) if trial else part
-        rest = Part(part.batch.part(len(batch), len(part)), part.cut)
+        rest = msgspec.structs.replace(
+            part, batch=part.batch.part(len(batch), len(part)), timeouts=0
+        )
         if rest.cut is None:
             self._new.appendleft(rest)
         else:
             self._suspects.append(rest)
-        return Part(batch, part.cut, trial)
+        return msgspec.structs.replace(part, batch=batch, trial=trial, timeouts=0)

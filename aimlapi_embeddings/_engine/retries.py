@@ -101,6 +101,13 @@ class Retries(msgspec.Struct):
         return f"{self.counted} used, {self.left:,.0f} s left"
 
     @property
+    def is_used_up(self) -> bool:
+        """Whether the next failure ends the request, if it is one that counts."""
+        if self.policy.retry_for is not None:
+            return self.left <= 0
+        return self.counted >= self.policy.max_retries
+
+    @property
     def left(self) -> float:
         """Seconds for which the request is still repeated; infinite where repeats are counted."""
         return self.ends - self.now()

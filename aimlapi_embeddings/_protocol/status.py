@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import TypeVar
 
 from aimlapi_embeddings._catalog.providers import Provider
 from aimlapi_embeddings._errors import (
@@ -27,6 +28,8 @@ from aimlapi_embeddings._protocol.error_body import (
 )
 from aimlapi_embeddings._protocol.wording import is_too_large, quota_exhausted
 from aimlapi_embeddings._types import Reply
+
+Kind = TypeVar("Kind", bound=APIStatusError)
 
 # Statuses after which the same request is sent again. Every 5xx is, known or not, but those that
 # say that the server cannot do it: 501 Not Implemented, 505 HTTP Version Not Supported, and 511
@@ -185,19 +188,25 @@ def several_refused(errors: Mapping[int, BadRequestError], total: int) -> BadReq
             f"{len(places)} of {total} texts were refused (at {shown}{more}; all are in .indices, "
             f"the others' vectors in .partial). The first: {text}"
         )
-    error = type(first)(
-        text,
-        first.status_code,
-        first.message,
-        first.content,
-        first.body,
-        first.request_id,
-        first.retry_after,
-        tuple(places),
-    )
+    error = of_kind(type(first), first, text, tuple(places))
     error.refused = {i: errors[i].message for i in places}
-    error.client_request_id = first.client_request_id
     return error
+
+
+def of_kind(kind: type[Kind], error: APIStatusError, text: str, indices: tuple[int, ...]) -> Kind:
+    """Make an error of another class, text and positions from the same reply."""
+    made = kind(
+        text,
+        error.status_code,
+        error.message,
+        error.content,
+        error.body,
+        error.request_id,
+        error.retry_after,
+        indices,
+    )
+    made.client_request_id = error.client_request_id
+    return made
 
 
 def _phrase(status: int) -> str:

@@ -381,6 +381,112 @@ def test_a_5xx_that_does_not_speak_of_size_is_repeated_and_not_cut() -> None:
     assert rig.sent == [[0, 1, 2, 3]] * 2
 
 
+class Failing:
+    """A server that answers some texts with a status, whatever they share a request with.
+
+    With `beside`, all other parts of the call are sent while it works at one of these texts, the
+    first so many times.
+    """
+
+    def __init__(self, rig: Rig, *texts: int, status: int = 500, beside: int = 99) -> None:
+        self.rig, self.texts, self.status, self.beside = rig, texts, status, beside
+
+    def __call__(self, numbers: list[int]) -> Reply:
+        if set(self.texts).isdisjoint(numbers):
+            return good(numbers)
+        if self.beside > 0:
+            self.beside -= 1
+            while (part := self.rig.call.work.take()) is not None:
+                self.rig.drive(embed_part(part, self.rig.call), self)
+        return bad(self.status, "failed to encode response: json: unsupported value: NaN")
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+@pytest.mark.parametrize("texts", [(5,), (0,), (0, 3), (4, 5), (1, 9), (4, 6), (3, 4)])
+def test_texts_at_which_the_server_fails_while_others_get_through_are_at_fault(
+    status: int, texts: tuple[int, ...]
+) -> None:
+    rig = Rig(16)
+    rig.run(Failing(rig, *texts, status=status), batch_size=4)
+    refused = rig.call.work.refused
+    assert tuple(sorted(refused)) == texts
+    for place, error in refused.items():
+        assert type(error) is BadRequestError
+        assert (error.status_code, error.indices) == (status, (place,))
+        assert "others got through meanwhile" in str(error)
+    assert sorted(rig.vectors) == sorted(set(range(16)) - set(texts))
+
+
+def test_a_piece_of_what_the_server_failed_at_waits_for_the_others_and_is_then_cut_soon() -> None:
+    rig = Rig(8, max_retries=3)
+    rig.run(Failing(rig, 0, beside=1), batch_size=4)
+    whole, left, alone = [0, 1, 2, 3], [0, 1], [0]
+    assert rig.sent == [
+        whole, [4, 5, 6, 7], whole, whole, whole,
+        left, left,  # what got through beside the whole counts for its halves
+        alone, alone, [2, 3],  # put off until others have got through
+        alone, alone, alone, alone, [1],
+    ]  # fmt: skip
+    assert list(rig.call.work.refused) == [0]
+
+
+@pytest.mark.parametrize("max_retries", [0, 2])
+def test_a_server_that_fails_at_everything_is_repeated_and_its_batches_are_not_cut(
+    max_retries: int,
+) -> None:
+    rig = Rig(8, max_retries=max_retries)
+    with pytest.raises(InternalServerError, match=f"max_retries={max_retries} is used up"):
+        rig.run(always(bad(500)), batch_size=4)
+    assert rig.sent == [[0, 1, 2, 3]] * (1 + max_retries)
+
+
+def test_a_server_that_begins_to_fail_at_everything_ends_the_call_after_a_few_requests() -> None:
+    rig = Rig(64, max_retries=2)
+    failing = Failing(rig, 0, beside=1)
+
+    def server(numbers: list[int]) -> Reply:
+        return bad(500) if len(rig.sent) > 4 else failing(numbers)
+
+    with pytest.raises(InternalServerError, match="max_retries=2 is used up"):
+        rig.run(server, batch_size=32)
+    halves, quarters, last = 2 * 2, 4 * 2, 3
+    assert len(rig.sent) <= 4 + halves + quarters + last
+
+
+@pytest.mark.parametrize("status", [503, 529, 408])
+def test_a_server_that_speaks_of_itself_is_not_held_to_fail_at_texts(status: int) -> None:
+    rig = Rig(8, max_retries=1)
+    with pytest.raises(APIStatusError, match="max_retries=1 is used up"):
+        rig.run(Failing(rig, 0, status=status), batch_size=4)
+
+
+def test_without_retries_the_first_500_ends_the_call() -> None:
+    rig = Rig(8, max_retries=0)
+    with pytest.raises(InternalServerError, match="max_retries=0 is used up"):
+        rig.run(Failing(rig, 0), batch_size=4)
+
+
+def test_the_text_of_a_call_of_one_is_not_held_to_be_at_fault() -> None:
+    rig = Rig(1, max_retries=1)
+
+    def server(numbers: list[int]) -> Reply:
+        other = Request(rig.pacer)  # of another call
+        assert other.permit is not None
+        rig.pacer.succeeded(other.permit)
+        other.release()
+        return bad(500)
+
+    with pytest.raises(InternalServerError, match="max_retries=1 is used up"):
+        rig.run(server)
+
+
+def test_the_error_of_several_texts_says_that_one_may_be_the_cause() -> None:
+    with pytest.raises(InternalServerError, match="batch_size=1 names it"):
+        Rig(4).run(always(bad(500)))
+    with pytest.raises(InternalServerError, match=r"if it lasts\.$"):
+        Rig(1).run(always(bad(500)))
+
+
 def test_a_text_that_is_refused_in_an_array_is_sent_once_more_as_a_string() -> None:
     """Voyage's schema allows 800 characters in an array and 8,000 in a string."""
     rig = Rig(["a"], model="voyage-law-2")

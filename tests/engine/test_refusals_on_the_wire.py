@@ -318,3 +318,25 @@ def test_bad_texts_after_a_success_do_not_end_a_call(entry_point: EntryPoint, ba
     judged(entry_point, holds(texts[4:], say(FILTER)), batch_size=1, max_concurrency=1)
     error = refused(entry_point, texts)
     assert_kept_all_but(error, texts, range(4, 4 + bad))
+
+
+def test_a_text_at_which_the_server_fails_is_named_and_all_others_are_embedded(
+    package: Package, mode: Mode
+) -> None:
+    """It is never refused: each request that carries it gets a 500."""
+
+    def judge(request: Request) -> Fault | None:
+        return Fault(500, delay=0.05) if "text 7" in texts_of(request) else None
+
+    with serving(judge=judge) as (_, base_url):
+        entry_point = connected(
+            package, mode, base_url, batch_size=4, max_concurrency=3, max_retries=1
+        )
+        error = refused(entry_point, numbered(12))
+        entry_point.client.close()
+    assert "text 7 of 12" in str(error)
+    assert "others got through meanwhile" in str(error)
+    assert (error.status_code, error.indices) == (500, (7,))
+    assert list(error.refused) == [7]
+    assert error.partial is not None
+    assert [i for i, vector in enumerate(error.partial.vectors) if vector is None] == [7]
