@@ -389,6 +389,7 @@ def _closing(what: AsyncConnection | AsyncGenerator[None]) -> asyncio.Task[None]
             return False
 
     async def close() -> None:
-        await what.aclose()
+        if not getattr(what, "ag_running", False):  # else the end of its loop is closing it
+            await what.aclose()
 
     return Closing(close())

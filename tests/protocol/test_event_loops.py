@@ -281,6 +281,32 @@ def test_a_program_that_closes_nothing_ends_without_open_sockets_or_warnings(
         assert OPENAI.encode() in server.requests[0].body
 
 
+def test_an_object_that_is_dropped_while_its_loop_ends_is_closed_without_a_message(
+    package: Package,
+) -> None:
+    """A thread may hold it longer than the coroutine that made it."""
+    messages: list[Any] = []
+
+    async def use() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: messages.append(context))
+        entry_point = connected(package, "async", base_url)
+        await cell(ASYNC_CALL[package], entry_point.embedder)
+        ending = asyncio.ensure_future(loop.shutdown_asyncgens())
+        await asyncio.sleep(0)  # it begins to close the connections
+        del entry_point
+        gc.collect()
+        await ending
+        for _ in range(10):
+            await asyncio.sleep(0)
+        gc.collect()
+
+    with serving() as (_, base_url):
+        asyncio.run(use())
+        assert not ports_to(base_url)
+    assert messages == []
+
+
 def test_a_loop_that_does_not_know_its_async_generators_is_closed_without_a_message(
     package: Package, monkeypatch: pytest.MonkeyPatch
 ) -> None:
