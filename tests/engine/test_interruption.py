@@ -22,7 +22,6 @@ from tests.support.child_processes import program
 from tests.support.emulator_server import calls_of, connected, serving
 from tests.support.entry_points import EntryPoint, Mode, Package
 from tests.support.interrupted_call import (
-    AT_ONCE,
     BOUND,
     HANGS,
     LONGER,
@@ -30,7 +29,7 @@ from tests.support.interrupted_call import (
     InterruptedCall,
     interrupted_call,
 )
-from tests.support.sockets import SOON, eventually
+from tests.support.sockets import AT_ONCE, SOON, eventually
 
 PROGRAM = """
 import asyncio, sys

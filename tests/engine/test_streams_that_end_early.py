@@ -26,14 +26,13 @@ from tests.support.child_processes import program
 from tests.support.emulator_server import connected, serving
 from tests.support.entry_points import Mode
 from tests.support.interrupted_call import (
-    AT_ONCE,
     BOUND,
     HANGS,
     LONGER,
     InterruptedCall,
     interrupted_call,
 )
-from tests.support.sockets import SOON, eventually, ports_to
+from tests.support.sockets import AT_ONCE, SOON, eventually, ports_to
 from tests.support.streams import read
 
 pytestmark = pytest.mark.timeout(60)  # what hangs hangs for ever

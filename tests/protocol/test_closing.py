@@ -21,11 +21,10 @@ from aimlapi_embeddings.emulator import Emulator, Fault
 from tests.support.emulator_server import calls_of, connected, serving
 from tests.support.entry_points import EntryPoint, Mode, Package
 from tests.support.raw_server import raw_server, read_request
-from tests.support.sockets import SOON, eventually, ports_to
+from tests.support.sockets import AT_ONCE, SOON, eventually, ports_to
 
 TEXTS = [f"text {i}" for i in range(24)]
 BOUND = 8  # requests in flight, with one text each
-AT_ONCE = 2.0  # seconds, with room for a slow machine
 LATE = 0.6  # seconds after which late replies come
 
 

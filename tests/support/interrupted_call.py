@@ -11,11 +11,10 @@ from typing import Any
 from aimlapi_embeddings.emulator import Emulator, Fault
 from tests.support.emulator_server import serving
 from tests.support.entry_points import EntryPoint
-from tests.support.sockets import SOON, eventually
+from tests.support.sockets import AT_ONCE, SOON, eventually
 
 TEXTS = [str(i) for i in range(24)]
 BOUND = 8  # requests in flight, with one text each
-AT_ONCE = 2.0  # seconds within which a call must end, with room for a slow machine
 LONGER = 0.1  # seconds within which a request that must not be sent would have arrived
 HANGS = Fault(hang=True)
 
