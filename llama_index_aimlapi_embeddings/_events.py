@@ -3,8 +3,8 @@
 The base class embeds each window before the next, which would hold up the requests, and lets
 pydantic check and copy each vector for the last event, which takes half as long again as embedding
 them. Here one call embeds all windows while the first one's events are open. Handlers get copies,
-so that they cannot change the caller's vectors; callbacks and event handlers each their own. Where
-there is no handler, no event is made.
+so that they cannot change the caller's vectors; callbacks and event handlers each their own, which
+async calls make in slices. Where there is no handler, no event is made.
 
 What a call cost is an event of ours, since the framework has none for it.
 """
@@ -34,7 +34,7 @@ from llama_index.core.instrumentation.span import active_span_id
 from pydantic import ConfigDict, Field
 
 from aimlapi_embeddings import EmbeddingResult, Progress, Usage
-from aimlapi_embeddings.adapters import partial_of
+from aimlapi_embeddings.adapters import in_turns, partial_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -179,13 +179,37 @@ def keep_signature(method: F) -> F:
     return method
 
 
+class Copies:
+    """Copies of a call's vectors for its handlers; callbacks and event handlers get their own.
+
+    Args:
+        vectors: Of the call.
+        readers: How many of the two there are.
+    """
+
+    def __init__(self, vectors: Sequence[Embedding], readers: int) -> None:
+        self._vectors, self._readers = vectors, readers
+        self._made: list[list[Embedding]] = []
+
+    async def make(self) -> None:
+        """Make all of them ahead in slices, since handlers are called in one go."""
+        for _ in range(self._readers):
+            self._made.append([vector.copy() async for vector in in_turns(self._vectors)])
+
+    def take(self, window: slice, reader: int) -> list[Embedding]:
+        """Return those of a window."""
+        if self._made:
+            return self._made[reader][window]
+        return [vector.copy() for vector in self._vectors[window]]
+
+
 @contextmanager
 def emit_events(
     embedding: BaseEmbedding,
     texts: Sequence[str],
     vectors: list[Embedding],
     at_once: bool = False,
-) -> Iterator[None]:
+) -> Iterator[Copies | None]:
     """Emit the events of a call whose vectors the caller puts into the list, window by window.
 
     Callbacks of a window start when those of the one before have ended, so that their times add up
@@ -197,10 +221,13 @@ def emit_events(
         vectors: Empty at first.
         at_once: Whether the start events of all windows precede the first end event, as in the
             base's async methods.
+
+    Yields:
+        What handlers are going to get, or None where there is no handler.
     """
     called, heard = bool(embedding.callback_manager.handlers), _has_handlers()
     if not called and not heard:
-        yield  # there is no handler, and events cost a fifth of a query
+        yield None  # there is no handler, and events cost a fifth of a query
         return
     count = len(texts) if isinstance(texts, Sequence) else 0
     windows = [
@@ -208,10 +235,11 @@ def emit_events(
         for start in range(0, count, embedding.embed_batch_size)
     ]
     payload = embedding.to_payload()
+    copies = Copies(vectors, called + heard)
     for _ in windows if at_once else windows[:1]:
         dispatcher.event(EmbeddingStartEvent(model_dict=payload))
     if not windows:
-        yield
+        yield copies
     for window in windows:
         first = window is windows[0]
         if not first and not at_once:
@@ -220,22 +248,18 @@ def emit_events(
             CBEventType.EMBEDDING, payload={EventPayload.SERIALIZED: {**payload}}
         ) as event:
             if first:
-                yield
+                yield copies
             if called:
                 shown: dict[str, Any] = {
                     EventPayload.CHUNKS: list(texts[window]),
-                    EventPayload.EMBEDDINGS: _copied(vectors[window]),
+                    EventPayload.EMBEDDINGS: copies.take(window, 0),
                 }
                 event.on_end(shown)
         if heard:  # copies of their own, since callbacks may change theirs
             ended = EmbeddingEndEvent(chunks=list(texts[window]), embeddings=[])
             # Unchecked: they were checked when they were decoded.
-            ended.embeddings = _copied(vectors[window])
+            ended.embeddings = copies.take(window, -1)
             dispatcher.event(ended)
-
-
-def _copied(vectors: list[Embedding]) -> list[Embedding]:
-    return [vector.copy() for vector in vectors]
 
 
 def _has_handlers() -> bool:

@@ -168,7 +168,10 @@ class EmbeddingMethods(EmbeddingFields):
     ) -> list[Embedding]:
         """Embed n texts, like `get_text_embedding_batch`, with the same requests."""
         self._check_call(kwargs)
-        with keeping_finished() as vectors, emit_events(self, texts, vectors, at_once=True):
+        with (
+            keeping_finished() as vectors,
+            emit_events(self, texts, vectors, at_once=True) as copies,
+        ):
             cache = self._find_cache("document", "_aget_text_embeddings")
             known = await cache.afind(texts) if cache else {}
             try:
@@ -182,6 +185,8 @@ class EmbeddingMethods(EmbeddingFields):
                 raise
             if cache:
                 await cache.akeep(texts, vectors, known)
+            if copies:
+                await copies.make()
         return vectors
 
     def _embed_batch(
