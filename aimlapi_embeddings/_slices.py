@@ -12,7 +12,10 @@ import gc
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterable
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+if TYPE_CHECKING:  # importing it takes some ms, which those without a cache need not wait
+    from concurrent.futures import Executor
 
 # Seconds of our own code before the event loop is given back.
 _SLICE = 0.005
@@ -70,6 +73,21 @@ async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
             ends = time.perf_counter() + _SLICE
 
 
+class Blocking(Generic[T]):
+    """A function that may block, with the threads that call it for async callers.
+
+    Those of the event loop would not do: a program may keep all of them busy for minutes, or have
+    them wait for the very call that needs one.
+    """
+
+    def __init__(self, function: Callable[[], T], threads: Callable[[], Executor]) -> None:
+        self._function, self.threads = function, threads
+
+    def __call__(self) -> T:
+        """Call it in this thread."""
+        return self._function()
+
+
 async def in_thread(function: Callable[[], T]) -> T:
     """Call what may block in a thread, or in this one where no thread can be started.
 
@@ -91,7 +109,8 @@ async def in_thread(function: Callable[[], T]) -> T:
                 outcome.set_exception(error)
 
     try:
-        asyncio.get_running_loop().run_in_executor(None, call)
+        threads = function.threads() if isinstance(function, Blocking) else None
+        asyncio.get_running_loop().run_in_executor(threads, call)
     except RuntimeError:
         call()
     return await asyncio.wrap_future(outcome)

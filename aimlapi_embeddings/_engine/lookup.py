@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 from aimlapi_embeddings._protocol.request import CacheKeys
 from aimlapi_embeddings._slices import Work
@@ -57,7 +56,7 @@ def looking_up(
         asked = [keys[i] for i in some]
         rows = cache.find_now(asked) if len(places) <= _AT_ONCE else None
         if rows is None:
-            rows = yield partial(cache.find, asked)
+            rows = yield cache.finding(asked)
         there, vectors = [some[i] for i in rows], [*rows.values()]
         for first in range(0, len(there), _PLACED_AT_ONCE):
             now = slice(first, first + _PLACED_AT_ONCE)

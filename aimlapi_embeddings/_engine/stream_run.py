@@ -18,7 +18,6 @@ from collections.abc import (
     Iterator,
 )
 from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -150,7 +149,7 @@ async def _look_up_async(window: Window[Any], cache: VectorCache | None) -> None
     """Do it in a thread; what was found is taken in the event loop, as replies are."""
     assert cache is not None
     try:
-        rows = await in_thread(partial(cache.find, window.asked))
+        rows = await in_thread(cache.finding(window.asked))
     except AIMLAPIError as error:
         window.fail(error)
     else:

@@ -16,11 +16,14 @@ from weakref import WeakSet
 
 from aimlapi_embeddings.cache._opening import Held, connect, is_held
 
-if TYPE_CHECKING:  # importing it takes 5 ms, which those without a cache need not wait
+if TYPE_CHECKING:  # importing them takes some ms, which those without a cache need not wait
     import sqlite3
+    from concurrent.futures import Executor
 
 T = TypeVar("T")
 
+# One uses the connection, while others prepare what they write. Each is started when it is needed.
+_THREADS = 8
 # Seconds between two looks at a file that another process holds.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.02
 
@@ -41,6 +44,7 @@ class File:
         self._opened: tuple[int, int] | None = None
         self._process = os.getpid()
         self._inherited: list[object] = []
+        self._threads: tuple[int, Executor] | None = None
         with _CHANGING:
             _FILES.add(self)
 
@@ -48,6 +52,16 @@ class File:
     def lock(self) -> threading.Lock:
         """Held by the thread that uses the connection, and while the process is forked."""
         return self._lock
+
+    def threads(self) -> Executor:
+        """Return the threads of this process that use the connection for event loops."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        threads = self._threads
+        if threads is None or threads[0] != os.getpid():
+            made = ThreadPoolExecutor(_THREADS, "aimlapi-embeddings-cache")
+            self._threads = threads = os.getpid(), made
+        return threads[1]
 
     def perform(self, act: Callable[[sqlite3.Connection], T], patience: float | None = None) -> T:
         """Do something with the connection, again and again while another process holds the file.
@@ -89,7 +103,10 @@ class File:
             self._lock.release()
 
     def close(self) -> None:
-        """Close the connection. It is opened again when it is needed."""
+        """Close the connection, and end idle threads. It is opened again when it is needed."""
+        threads, self._threads = self._threads, None
+        if threads is not None and threads[0] == os.getpid():
+            threads[1].shutdown(wait=False)  # what is queued is done
         with self._lock:
             self._close()
 

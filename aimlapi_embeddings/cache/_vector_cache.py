@@ -15,6 +15,7 @@ from aimlapi_embeddings._errors import CacheError, CacheWarning
 from aimlapi_embeddings._log import CACHE, Once
 from aimlapi_embeddings._protocol.options import check_seconds
 from aimlapi_embeddings._protocol.request import KEY_BYTES
+from aimlapi_embeddings._slices import Blocking
 from aimlapi_embeddings._types import Row
 from aimlapi_embeddings._warn import warn_user
 from aimlapi_embeddings.cache._contents import Contents, contents, count
@@ -118,6 +119,10 @@ class VectorCache:
             self._take(rows, keys, start, found)
         return found
 
+    def finding(self, keys: Sequence[bytes]) -> Blocking[Found]:
+        """Do the same when the result is called."""
+        return Blocking(partial(self.find, keys), self._for_reading.threads)
+
     def find_now(self, keys: Sequence[bytes]) -> Found | None:
         """Do the same for a few keys without waiting for anybody; None when one would have to."""
         with self._reading():
@@ -154,16 +159,16 @@ class VectorCache:
         rows: Sequence[Row],
         model: str = "",
         kept: Mapping[int, int] = _WHOLE,
-    ) -> Callable[[], None]:
+    ) -> Blocking[None]:
         """Do the same in two steps: queue vectors now, and write them when the result is called.
 
         Whoever writes in between writes them too, in the same transaction.
 
         Returns:
-            A function that has to be called, in a thread that it may block. The vectors are on the
-            disk when it returns.
+            What has to be called. The vectors are on the disk when it returns.
         """
-        return partial(self._keep, self._writer.queue(Batch(keys, rows, model, kept)), len(keys))
+        write = self._writer.queue(Batch(keys, rows, model, kept))
+        return Blocking(partial(self._keep, write, len(keys)), self._for_writing.threads)
 
     def _keep(self, write: Callable[[], None], rows: int) -> None:
         import sqlite3

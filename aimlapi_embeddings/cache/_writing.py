@@ -49,10 +49,15 @@ class Batch:
         self._model = model
         self._kept = kept
         self._made = int(time.time())
+        self._queued = time.monotonic()
         self._values: list[bytes | int] | None = None
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    def patience(self, most: float) -> float:
+        """Return how many of so many seconds are left, the time in the queue counted."""
+        return max(0.0, self._queued + most - time.monotonic())
 
     def prepare(self) -> list[bytes | int]:
         """Make what is written, which takes a while: four values for each vector, in one list.
@@ -121,7 +126,7 @@ class Writer:
     def _finish(self, batch: Batch) -> None:
         try:
             batch.prepare()  # here, where it does not keep others from writing
-            self._file.perform(partial(self._write, batch), self._patience)
+            self._file.perform(partial(self._write, batch), batch.patience(self._patience))
         except Exception as error:
             self._forget(batch)
             if isinstance(error, Held):

@@ -30,6 +30,7 @@ from aimlapi_embeddings import (
     emulator,
 )
 from tests.support.entry_points import GOOGLE, KEY, OPENAI, EntryPoint, FakeServer, Mode
+from tests.support.sockets import SOON, eventually
 
 TEXTS = [f"text {i}" for i in range(40)]
 
@@ -474,7 +475,7 @@ def test_a_call_that_is_cancelled_while_it_writes_keeps_and_counts_what_it_paid_
     other.close()
     assert usage.requests == 1
     assert usage.total_tokens > 0
-    assert len(cache) == 1
+    eventually(lambda: len(cache) == 1)
 
 
 def test_other_tasks_run_while_a_write_waits(cache: VectorCache, fake_server: FakeServer) -> None:
@@ -495,17 +496,23 @@ def test_other_tasks_run_while_a_write_waits(cache: VectorCache, fake_server: Fa
     assert len(cache) == 1
 
 
+class Ended(ThreadPoolExecutor):
+    """Starts no threads any more."""
+
+    def __init__(self, *options: Any) -> None:
+        super().__init__(*options)
+        self.shutdown()
+
+
 def test_a_cache_serves_async_calls_where_no_thread_can_be_had(
-    fake_server: FakeServer, cache: VectorCache
+    fake_server: FakeServer, cache: VectorCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the end of the interpreter, and where the system allows no more of them."""
+    monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor", Ended)
     entry_point = EntryPoint("core", "async", fake_server).make(cache=cache)
     client = entry_point.client
 
     async def use() -> tuple[list[list[float]], list[list[float]]]:
-        ended = ThreadPoolExecutor()
-        ended.shutdown()
-        asyncio.get_running_loop().set_default_executor(ended)
         first = await client.aembed(["a", "b"])
         again = [vector async for vector in client.aembed_iter(["a", "b"])]
         return first.vectors, again
@@ -513,3 +520,25 @@ def test_a_cache_serves_async_calls_where_no_thread_can_be_had(
     first, again = asyncio.run(use())
     assert first == again
     assert len(fake_server.requests) == 1
+
+
+def test_a_cache_does_not_wait_for_the_threads_of_the_event_loop(
+    fake_server: FakeServer, cache: VectorCache
+) -> None:
+    client = EntryPoint("core", "async", fake_server).make(cache=cache).client
+    texts = [f"text {i}" for i in range(100)]  # looked up in a thread, since they are many
+
+    async def use() -> None:
+        pool, done = ThreadPoolExecutor(1), threading.Event()
+        asyncio.get_running_loop().set_default_executor(pool)
+        busy = asyncio.create_task(asyncio.to_thread(done.wait, SOON))
+        try:
+            await client.aembed(texts)
+            assert (await client.aembed(texts)).usage.cached == 100
+            assert len([vector async for vector in client.aembed_iter(texts)]) == 100
+            assert not busy.done()
+        finally:
+            done.set()
+            await busy
+
+    asyncio.run(use())
