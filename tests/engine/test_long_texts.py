@@ -413,7 +413,7 @@ def test_with_error_a_text_that_may_be_cut_silently_is_refused_before_anything_i
 
 def test_without_error_voyage_is_suspected_of_a_silent_cut(core: EntryPoint) -> None:
     core.make(VOYAGE)
-    with pytest.warns(UserWarning, match="the provider cuts such texts without saying so"):
+    with pytest.warns(UserWarning, match="the provider cuts such texts without a message"):
         assert result(core, ["\u4e2d" * 5_000]).possibly_truncated == (0,)
 
 

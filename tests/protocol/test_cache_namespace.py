@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import warnings
 from itertools import combinations
@@ -28,6 +29,8 @@ DIFFERENT: list[dict[str, Any]] = [
     {"model": OPENAI, "too_long": "truncate"},
     {"normalize": True},
     {"extra_body": {"user": "someone"}},
+    {"model": "of-tomorrow", "family": "google"},
+    {"model": "of-tomorrow", "family": "voyage"},
     {"base_url": "https://elsewhere.example/v1"},
     {"provider": "nugen", "model": "nugen-flash-embed"},
 ]
@@ -35,9 +38,13 @@ SAME: list[dict[str, Any]] = [
     {"api_key": "sk-another"},
     {"task_type": "RETRIEVAL_DOCUMENT"},
     {"batch_size": 3, "max_concurrency": 2, "max_retries": 0, "timeout": 3.0},
-    {"headers": {"X-Team": "search"}},
+    {"max_retry_wait": 1.0, "retry_for": 600.0, "max_usd": 1.0, "max_tokens": 1000},
+    {"requests_per_minute": 60, "tokens_per_minute": 60_000},
+    {"headers": {"X-Team": "search"}, "allow_http": True},
     {"base_url": "https://api.aimlapi.com/v1"},
 ]
+# Objects that a request passes through, or whose vectors stand for one.
+CARRIERS = {"rate_limiter", "cache", "http_client", "async_http_client"}
 
 
 def namespace(**options: Any) -> str:
@@ -54,6 +61,12 @@ def test_an_option_that_does_not_change_the_vectors_keeps_the_namespace(
     options: dict[str, Any],
 ) -> None:
     assert namespace(**options) == namespace()
+
+
+def test_each_option_is_tried_above() -> None:
+    """So a new option cannot be forgotten in the namespace."""
+    tried = set().union(CARRIERS, *DIFFERENT, *SAME)
+    assert tried == inspect.signature(EmbeddingsClient).parameters.keys()
 
 
 def test_a_namespace_starts_with_its_model_and_is_a_valid_file_name() -> None:
