@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Required, Unpack
 
 from langchain_core.embeddings import Embeddings
-from langchain_core.runnables import run_in_executor
 from pydantic import Field, SecretStr
 from pydantic.json_schema import SkipJsonSchema
 
@@ -69,6 +67,8 @@ class _Embeddings(EmbeddingsModel, Embeddings):
         "async_http_client": "http_async_client",
     }
     _bar_field: ClassVar[str] = "show_progress_bar"
+    _left_out: ClassVar[set[str]] = set()
+    """Methods that a subclass replaces without their async twins."""
     _classes: ClassVar[dict[str, str]] = {
         "aimlapi": "AIMLAPIEmbeddings",
         "nugen": "NugenEmbeddings",
@@ -95,9 +95,14 @@ class _Embeddings(EmbeddingsModel, Embeddings):
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
         super().__pydantic_init_subclass__(**options)
-        for name in _REPLACEABLE:
-            if cls._place(name) < cls._place(f"a{name}"):
-                setattr(cls, f"a{name}", _calling(name))
+        cls._left_out = {n for n in _REPLACEABLE if cls._place(n) < cls._place(f"a{n}")}
+
+    def _warn_left_out(self, name: str) -> None:
+        if name in self._left_out:
+            warn_user(
+                f"a{name} does not call the {name} that {type(self).__name__} replaces, so its "
+                f"vectors may differ; replace a{name} too."
+            )
 
     @classmethod
     def _place(cls, name: str) -> int:
@@ -132,7 +137,7 @@ class _Embeddings(EmbeddingsModel, Embeddings):
         subclass that embeds in a way of its own has another one, by its name and its fields.
         """
         namespace = self.client.cache_namespace
-        if not any(self._replaces(f"a{name}") for name in _REPLACEABLE):
+        if not any(self._replaces(f"{mode}{name}") for name in _REPLACEABLE for mode in ("", "a")):
             return namespace
         ours = {*_Embeddings.model_fields, *self._fields().values()}
         own = self.model_dump(include=type(self).model_fields.keys() - ours)
@@ -187,6 +192,8 @@ class _Embeddings(EmbeddingsModel, Embeddings):
         task_type: TaskType | str | None = None,
     ) -> list[list[float]]:
         """Embed documents, like `embed_documents`, with the same requests."""
+        if self._left_out:
+            self._warn_left_out("embed_documents")
         with self._show_bar(self.show_progress_bar) as progress:
             result = await self.client.aembed(
                 texts, titles=titles, task_type=task_type, progress=progress
@@ -197,22 +204,10 @@ class _Embeddings(EmbeddingsModel, Embeddings):
         self, text: str, *, task_type: TaskType | str | None = None
     ) -> list[float]:
         """Embed a query, like `embed_query`, with the same request."""
+        if self._left_out:
+            self._warn_left_out("embed_query")
         result = await self.client.aembed([text], role="query", task_type=task_type)
         return result[0]
-
-
-def _calling(name: str) -> Callable[..., Awaitable[Any]]:
-    """Return the async twin of a method that a subclass replaces without replacing the twin.
-
-    As in the framework's base class, it calls the sync method in a thread. The native twin would
-    leave out what the subclass does with each text.
-    """
-
-    @wraps(getattr(_Embeddings, f"a{name}"))
-    async def twin(self: _Embeddings, *args: Any, **kwargs: Any) -> Any:
-        return await run_in_executor(None, getattr(self, name), *args, **kwargs)
-
-    return twin
 
 
 class AIMLAPIEmbeddings(_Embeddings, defer_build=False):

@@ -1,14 +1,14 @@
-"""What a subclass does with texts happens in both modes."""
+"""Subclasses that embed in a way of their own."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
-from aimlapi_embeddings import track_usage
 from langchain_aimlapi_embeddings import AIMLAPIEmbeddings
 from tests.support.entry_points import KEY, OPENAI, EntryPoint, FakeServer, Mode
 from tests.support.streams import read
@@ -56,6 +56,20 @@ class Again(Both):
         return super().embed_query(text.upper(), **options)
 
 
+class Completed(Prefixed):
+    """Adds the async twin that its base lacks."""
+
+    async def aembed_query(self, text: str, **options: Any) -> list[float]:
+        return await super().aembed_query(f"query: {text}", **options)
+
+
+class Running(AIMLAPIEmbeddings):
+    """Runs the async method in its sync one."""
+
+    def embed_query(self, text: str, **options: Any) -> list[float]:
+        return asyncio.run(self.aembed_query(f"query: {text}", **options))
+
+
 class Prefixing:
     """Replaces a method from beside our class."""
 
@@ -89,31 +103,46 @@ def make(fake_server: FakeServer, mode: Mode) -> Make:
 
 
 @pytest.mark.parametrize(
-    ("cls", "sent"),
+    ("cls", "sync", "native"),
     [
-        (Prefixed, "query: q"),
-        (Shouting, "query: Q"),
-        (Both, "query: q"),
-        (Again, "query: Q"),
-        (Mixed, "query: q"),
-        (Renamed, "query: q"),
+        (Prefixed, "query: q", "q"),
+        (Shouting, "query: Q", "q"),
+        (Mixed, "query: q", "q"),
+        (Renamed, "query: q", "q"),
+        (Again, "query: Q", "query: q"),
+        (Both, "query: q", None),
+        (Completed, "query: q", None),
     ],
 )
-def test_a_query_is_embedded_as_the_subclass_says(
-    make: Make, cls: type[AIMLAPIEmbeddings], sent: str
+def test_an_async_call_that_leaves_out_what_a_subclass_does_warns(
+    make: Make, cls: type[AIMLAPIEmbeddings], sync: str, native: str | None
 ) -> None:
     point = make(cls)
-    with track_usage() as usage:
+    if point.mode == "sync" or native is None:
         point.query("q")
-    assert point.fake_server.inputs == [[sent]]
-    assert usage.requests == 1
+        assert point.fake_server.inputs == [[sync]]
+    else:
+        with pytest.warns(UserWarning, match=f"the embed_query that {cls.__name__} replaces"):
+            point.query("q")
+        assert point.fake_server.inputs == [[native]]
 
 
-def test_documents_are_embedded_as_the_subclass_says(make: Make) -> None:
+def test_async_calls_for_documents_warn_too(make: Make) -> None:
     point = make(Prefixed)
-    vectors = point.documents(["a", "b"])
-    assert point.fake_server.inputs == [["passage: a", "passage: b"]]
-    assert vectors == make(AIMLAPIEmbeddings).documents(["passage: a", "passage: b"])
+    if point.mode == "sync":
+        point.documents(["a"])
+        assert point.fake_server.inputs == [["passage: a"]]
+    else:
+        with pytest.warns(UserWarning, match="replace aembed_documents too"):
+            point.documents(["a"])
+
+
+@pytest.mark.filterwarnings("ignore:aembed_query does not call")
+def test_a_sync_method_may_run_the_async_one(make: Make) -> None:
+    """Else each would begin the other in a thread, without end."""
+    point = make(Running)
+    point.query("q")
+    assert point.fake_server.inputs == [["query: q" if point.mode == "sync" else "q"]]
 
 
 def test_a_stream_that_leaves_out_what_a_subclass_does_warns(make: Make) -> None:
@@ -149,4 +178,4 @@ def test_what_wraps_methods_of_our_own_classes_is_no_subclass(
     point = make(AIMLAPIEmbeddings)
     assert point.embedder.cache_namespace == before
     read(point.embedder, point.mode, ["a"], method="embed_documents_iter")  # does not warn
-    assert make(Renamed).documents(["a"]) == make(AIMLAPIEmbeddings).documents(["passage: a"])
+    point.query("q")  # nor does this
