@@ -146,7 +146,7 @@ class EmbeddingMethods(EmbeddingFields):
         Raises:
             AIMLAPIError: See `aimlapi_embeddings`; `.partial` holds what was finished.
         """
-        self._check_call(kwargs)
+        self._check_call(texts, kwargs)
         with keeping_finished() as vectors, emit_events(self, texts, vectors):
             cache = self._find_cache("document", "_get_text_embeddings")
             known = cache.find(texts) if cache else {}
@@ -167,7 +167,7 @@ class EmbeddingMethods(EmbeddingFields):
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Embedding]:
         """Embed n texts, like `get_text_embedding_batch`, with the same requests."""
-        self._check_call(kwargs)
+        self._check_call(texts, kwargs)
         with (
             keeping_finished() as vectors,
             emit_events(self, texts, vectors, at_once=True) as copies,
@@ -276,7 +276,18 @@ class EmbeddingMethods(EmbeddingFields):
     # Nodes
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
-        """Put a vector into each node; an error names the nodes, and the others keep theirs."""
+        """Put a vector into each node; an error names the nodes, and the others keep theirs.
+
+        Args:
+            nodes: n nodes of the framework, such as its documents.
+            **kwargs: As of `get_text_embedding_batch`.
+
+        Returns:
+            The same nodes.
+
+        Raises:
+            AIMLAPIError: See `aimlapi_embeddings`.
+        """
         nodes = listed(nodes)
         with name_nodes(nodes, self._finished):
             return super().__call__(nodes, **kwargs)
