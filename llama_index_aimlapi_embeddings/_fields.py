@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, ClassVar
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -12,7 +12,14 @@ from pydantic import SerializerFunctionWrapHandler as Handler
 from pydantic.json_schema import SkipJsonSchema
 
 from aimlapi_embeddings import ConfigurationError, TaskType
-from aimlapi_embeddings.adapters import EmbeddingsModel, Integer, Options, Timeout, TimeoutLike
+from aimlapi_embeddings.adapters import (
+    EmbeddingsModel,
+    Integer,
+    Options,
+    Timeout,
+    TimeoutLike,
+    nothing_finished,
+)
 
 # Texts in one event of the framework: more than most calls have, so that there is one event.
 _WINDOW = 100_000
@@ -129,21 +136,28 @@ class EmbeddingFields(EmbeddingsModel, BaseEmbedding):
             raise ConfigurationError(f"class_name is not {cls.class_name()!r}.")
         return typed
 
-    def _check_call(self, given: Iterable[str]) -> None:
+    def _check_call(self, texts: object, given: Collection[str]) -> None:
         """Refuse arguments of a call that should change its vectors and cannot.
 
         Others are the framework's, which hands its own to every step of a pipeline.
         """
+        if not given:
+            return
         decisive = {self._options.get(option, option) for option in self.client.identity}
         known = {n for names in self._names() if names[0] in decisive for n in names}
         for name in given:
             if name in known:
-                raise ConfigurationError(
+                said = (
                     f"a call takes no {name}: its vectors are made with that of the object. Use "
                     f"another object for it: {type(self).__name__}(..., {name}=...)."
                 )
-            if name in _ELSEWHERE:
-                raise ConfigurationError(f"this method takes no {name}; {_ELSEWHERE[name]}.")
+            elif name in _ELSEWHERE:
+                said = f"this method takes no {name}; {_ELSEWHERE[name]}."
+            else:
+                continue
+            error = ConfigurationError(said)
+            error.partial = nothing_finished(texts)
+            raise error
 
     @classmethod
     def class_name(cls) -> str:

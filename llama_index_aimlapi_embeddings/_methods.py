@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from llama_index.core.base.embeddings.base import Embedding
@@ -35,6 +36,9 @@ from llama_index_aimlapi_embeddings._subclasses import filled_in, missing_from, 
 # Of a batch: the methods that the base class has for this take texts alone, and a subclass may
 # replace them.
 _progress: ContextVar[Progress | None] = ContextVar("_progress", default=None)
+
+# What embeds a batch of texts, and a subclass may replace.
+_BATCH, _ABATCH = "_get_text_embeddings", "_aget_text_embeddings"
 
 _Role: TypeAlias = Literal["document", "query"]
 
@@ -146,15 +150,15 @@ class EmbeddingMethods(EmbeddingFields):
         Raises:
             AIMLAPIError: See `aimlapi_embeddings`; `.partial` holds what was finished.
         """
-        self._check_call(kwargs)
+        self._check_call(texts, kwargs)
         with keeping_finished() as vectors, emit_events(self, texts, vectors):
-            cache = self._find_cache("document", "_get_text_embeddings")
+            cache = self._find_cache("document", _BATCH)
             known = cache.find(texts) if cache else {}
             try:
                 with ShortTraceback(), self._tell_batch(show_progress) as progress:
                     vectors += self._embed_batch(texts, progress, known)
             except BaseException as error:
-                if cache and (finished := self._finished(error)):
+                if cache and (finished := self._finished(error, _BATCH)):
                     with storing_before(error, "embeddings_cache"):
                         cache.keep(texts, finished, known)
                 point_to_nodes(error)
@@ -167,18 +171,18 @@ class EmbeddingMethods(EmbeddingFields):
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Embedding]:
         """Embed n texts, like `get_text_embedding_batch`, with the same requests."""
-        self._check_call(kwargs)
+        self._check_call(texts, kwargs)
         with (
             keeping_finished() as vectors,
             emit_events(self, texts, vectors, at_once=True) as copies,
         ):
-            cache = self._find_cache("document", "_aget_text_embeddings")
+            cache = self._find_cache("document", _ABATCH)
             known = await cache.afind(texts) if cache else {}
             try:
                 with ShortTraceback(), self._tell_batch(show_progress) as progress:
                     vectors += await self._aembed_batch(texts, progress, known)
             except BaseException as error:
-                if cache and (finished := self._finished(error)):
+                if cache and (finished := self._finished(error, _ABATCH)):
                     async with astoring_before(error, "embeddings_cache"):
                         await cache.akeep(texts, finished, known)
                 point_to_nodes(error)
@@ -192,7 +196,7 @@ class EmbeddingMethods(EmbeddingFields):
     def _embed_batch(
         self, texts: list[str], progress: Progress | None, known: Mapping[int, Embedding]
     ) -> list[Embedding]:
-        if not self._is_replaced:
+        if not self._replaces(_BATCH):
             return self._embed_documents(texts, progress, known)
         missing = missing_from(known, texts)
         embedded = self._get_text_embeddings(missing) if missing else []
@@ -201,24 +205,22 @@ class EmbeddingMethods(EmbeddingFields):
     async def _aembed_batch(
         self, texts: list[str], progress: Progress | None, known: Mapping[int, Embedding]
     ) -> list[Embedding]:
-        if not self._is_replaced:
+        if not self._replaces(_ABATCH):
             return await self._aembed_documents(texts, progress, known)
         missing = missing_from(known, texts)
         embedded = await self._aget_text_embeddings(missing) if missing else []
         return filled_in(known, embedded, texts, type(self).__name__)
 
-    @property
-    def _is_replaced(self) -> bool:
-        """Whether a subclass embeds batches itself; then positions in errors are its own too."""
-        return self._replaces("_get_text_embeddings", "_aget_text_embeddings")
+    def _replaces(self, hook: str) -> bool:
+        return replaces(type(self), EmbeddingMethods, hook)
 
-    def _replaces(self, *hooks: str) -> bool:
-        return replaces(type(self), EmbeddingMethods, hooks)
+    def _finished(self, error: BaseException, hook: str) -> Sequence[Embedding | None]:
+        """Return what was finished before an error, by the position of its text.
 
-    def _finished(self, error: BaseException) -> Sequence[Embedding | None]:
-        """Return what was finished before an error, by the position of its text."""
-        partial = partial_of(error)
-        return () if partial is None or self._is_replaced else partial.vectors
+        Where a subclass embeds batches, the positions in errors are its own.
+        """
+        found = partial_of(error)
+        return () if found is None or self._replaces(hook) else found.vectors
 
     def _embed_one(self, text: str, role: _Role, hook: str) -> Embedding:
         vectors: list[Embedding] = []
@@ -265,9 +267,10 @@ class EmbeddingMethods(EmbeddingFields):
                 "a stream neither asks nor fills embeddings_cache, so all its texts are sent; "
                 "cache= takes the path of a file that streams use too."
             )
-        if self._is_replaced:
+        hook = _ABATCH if method.startswith("a") else _BATCH
+        if self._replaces(hook):
             warn_user(
-                f"a stream does not call the _get_text_embeddings that {type(self).__name__} "
+                f"a stream does not call the {hook} that {type(self).__name__} "
                 "replaces, so its vectors may differ from those of batches."
             )
         bar = super()._progress_factory(method)
@@ -276,13 +279,24 @@ class EmbeddingMethods(EmbeddingFields):
     # Nodes
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
-        """Put a vector into each node; an error names the nodes, and the others keep theirs."""
+        """Put a vector into each node; an error names the nodes, and the others keep theirs.
+
+        Args:
+            nodes: n nodes of the framework, such as its documents.
+            **kwargs: As of `get_text_embedding_batch`.
+
+        Returns:
+            The same nodes.
+
+        Raises:
+            AIMLAPIError: See `aimlapi_embeddings`.
+        """
         nodes = listed(nodes)
-        with name_nodes(nodes, self._finished):
+        with name_nodes(nodes, partial(self._finished, hook=_BATCH)):
             return super().__call__(nodes, **kwargs)
 
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """Put a vector into each node, like `__call__`."""
         nodes = listed(nodes)
-        with name_nodes(nodes, self._finished):
+        with name_nodes(nodes, partial(self._finished, hook=_ABATCH)):
             return await super().acall(nodes, **kwargs)

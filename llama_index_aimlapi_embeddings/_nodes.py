@@ -1,14 +1,16 @@
-"""Which nodes does an error concern?"""
+"""What is no node, and which nodes does an error concern?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from llama_index.core.base.embeddings.base import Embedding
-from llama_index.core.schema import BaseNode
+from llama_index.core.schema import BaseNode, NodeWithScore
 
 from aimlapi_embeddings import BadRequestError, InvalidInputError
+from aimlapi_embeddings.adapters import nothing_finished
 
 _MOST_NODES_NAMED = 5
 # An index of the framework embeds the texts of its nodes, which an error cannot name then.
@@ -18,9 +20,44 @@ _REMEDY = (
 )
 
 
-def listed(nodes: Iterable[BaseNode]) -> Sequence[BaseNode]:
-    """Read an iterator of nodes, which the framework would read twice."""
-    return nodes if isinstance(nodes, Sequence) else [*nodes]
+def listed(nodes: Any) -> Sequence[BaseNode]:
+    """Check nodes before their texts are paid for, and read an iterator once.
+
+    The framework would read it twice, and find out that a node takes no vector when it has one.
+
+    Raises:
+        InvalidInputError: Something is no node; says what to pass instead.
+    """
+    if isinstance(nodes, BaseNode | str) or not isinstance(nodes, Iterable):
+        remedy = " Put the one node into a list: [node]." if isinstance(nodes, BaseNode) else ""
+        raise _refusal(f"nodes must be a list of nodes, not {_kind(nodes)}.{remedy}", {}, ())
+    found: Sequence[Any] = nodes if isinstance(nodes, Sequence) else [*nodes]
+    wrong = {i: _why_none(node) for i, node in enumerate(found) if not isinstance(node, BaseNode)}
+    if wrong:
+        shown = "; ".join(f"nodes[{i}] {why}" for i, why in [*wrong.items()][:_MOST_NODES_NAMED])
+        more = len(wrong) - _MOST_NODES_NAMED
+        rest = f"; and {more} more" if more > 0 else ""
+        raise _refusal(f"{shown}{rest}. Nothing was sent.", wrong, found)
+    return found
+
+
+def _why_none(item: object) -> str:
+    if isinstance(item, NodeWithScore):
+        return "is a NodeWithScore, which takes no vector; pass its .node"
+    if isinstance(item, str):
+        return "is a str; get_text_embedding_batch embeds texts"
+    return f"is {_kind(item)}, and no node"
+
+
+def _kind(item: object) -> str:
+    kind = type(item).__name__
+    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+
+
+def _refusal(said: str, why: Mapping[int, str], nodes: Sequence[object]) -> InvalidInputError:
+    error = InvalidInputError(said, tuple(why), why)
+    error.partial = nothing_finished(nodes)
+    return error
 
 
 def point_to_nodes(error: BaseException) -> None:

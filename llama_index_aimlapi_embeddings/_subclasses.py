@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from inspect import getattr_static
 
 from llama_index.core.base.embeddings.base import Embedding
 
 
-def replaces(subclass: type, ours: type, hooks: Sequence[str]) -> bool:
-    """Tell whether a subclass has another method than ours under one of these names."""
-    return any(getattr_static(subclass, hook) is not getattr_static(ours, hook) for hook in hooks)
+def replaces(subclass: type, ours: type, hook: str) -> bool:
+    """Tell whether a subclass has another method than ours under this name."""
+    return getattr_static(subclass, hook) is not getattr_static(ours, hook)
 
 
 def missing_from(known: Mapping[int, Embedding], texts: list[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from aimlapi_embeddings._errors import ShortTraceback
 from aimlapi_embeddings._protocol.options import TimeoutLike
-from aimlapi_embeddings._result import partial_of
+from aimlapi_embeddings._result import nothing_finished, partial_of
 from aimlapi_embeddings._slices import in_turns
 from aimlapi_embeddings._text_streams import ProgressFactory
 from aimlapi_embeddings._warn import warn_user
@@ -25,6 +25,7 @@ __all__ = [
     "astoring_before",
     "in_turns",
     "keeping_finished",
+    "nothing_finished",
     "partial_of",
     "storing_before",
     "warn_user",

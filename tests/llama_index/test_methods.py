@@ -97,8 +97,10 @@ def test_an_argument_that_would_change_the_vectors_is_refused_and_not_swallowed(
 ) -> None:
     llama_index.make()
     for method, argument in (("get_text_embedding_batch", ["a"]), ("__call__", nodes())):
-        with pytest.raises(ConfigurationError, match=f"takes no {name}.*{remedy}"):
+        with pytest.raises(ConfigurationError, match=f"takes no {name}.*{remedy}") as caught:
             call(llama_index, method, argument, **{name: 1})
+        assert caught.value.partial is not None
+        assert list(caught.value.partial.vectors) == [None] * len(argument)
     assert llama_index.fake_server.requests == []
 
 

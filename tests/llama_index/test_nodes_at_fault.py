@@ -9,7 +9,7 @@ import pytest
 from llama_index.core import Document, VectorStoreIndex
 from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.node_parser import SentenceSplitter
-from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
+from llama_index.core.schema import NodeRelationship, NodeWithScore, RelatedNodeInfo, TextNode
 
 from aimlapi_embeddings import (
     APIStatusError,
@@ -137,3 +137,31 @@ def test_nodes_of_an_iterator_are_not_lost(llama_index: EntryPoint, texts: tuple
     else:
         assert call(llama_index, (node for node in given)) == given  # type: ignore[arg-type]
     assert [node.embedding is not None for node in given] == ["good" in text for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("given", "said", "indices"),
+    [
+        (TextNode(text="a"), r"not a TextNode\. Put the one node into a list", ()),
+        ("a text", "a list of nodes, not a str", ()),
+        (None, "a list of nodes, not a NoneType", ()),
+        (["a", "b"], r"nodes\[0\] is a str; get_text_embedding_batch embeds texts; nodes", (0, 1)),
+        ([TextNode(text="a"), 5], r"nodes\[1\] is an int, and no node", (1,)),
+        (
+            [NodeWithScore(node=TextNode(text="a"))] * 7,
+            r"pass its \.node; .*and 2 more",
+            (*range(7),),
+        ),
+    ],
+    ids=["one node", "text", "nothing", "texts", "number", "hits"],
+)
+def test_what_is_no_node_is_named_before_anything_is_sent(
+    llama_index: EntryPoint, given: Any, said: str, indices: tuple[int, ...]
+) -> None:
+    """The framework finds out that a hit takes no vector when it has paid for one."""
+    with pytest.raises(InvalidInputError, match=said) as caught:
+        call(llama_index, given)
+    assert caught.value.indices == indices
+    assert caught.value.partial is not None
+    assert len(caught.value.partial) == (len(given) if indices else 0)
+    assert llama_index.fake_server.requests == []

@@ -215,11 +215,36 @@ def test_methods_of_a_subclass_that_embed_differently_never_share_vectors_of_a_s
     assert [calls(embeddings_cache=store) for _ in range(2)] == [expected] * 2
 
 
+def test_an_error_of_a_method_that_is_not_replaced_names_nodes_and_keeps_vectors(
+    fake_server: FakeServer,
+) -> None:
+    def refuse_bad(request: emulator.Request) -> emulator.Reply:
+        if b"bad" in request.body:
+            return emulator.Reply(400, {}, b'{"message": "a text was refused"}')
+        return emulator.answer(request)
+
+    fake_server.answer = refuse_bad
+    entry_point = EntryPoint("llama_index", "async", fake_server).make(OPENAI)
+    http = entry_point.embedder.async_http_client
+    options = {"batch_size": 1, "max_concurrency": 1, "async_http_client": http}
+    store = SimpleKVStore()
+    made = PrefixedBatches(
+        model_name=OPENAI, api_key="k" * 10, dimensions=8, embeddings_cache=store, **options
+    )
+    nodes = [TextNode(text=text, id_=text) for text in ("a", "bad", "c")]
+    with pytest.raises(BadRequestError, match="node 'bad'"):
+        entry_point.wait(made.acall(nodes))
+    assert [node.embedding is not None for node in nodes] == [True, False, True]
+    sent = len(fake_server.requests)
+    entry_point.wait(made.aget_text_embedding_batch(["a", "c"]))
+    assert len(fake_server.requests) == sent, "what was paid for is in the store"
+
+
 def test_a_stream_warns_that_it_does_not_embed_in_the_way_of_a_subclass(
     make: Callable[..., EntryPoint],
 ) -> None:
     entry_point = make(Prefixed)
-    with pytest.warns(UserWarning, match="does not call the _get_text_embeddings that Prefixed"):
+    with pytest.warns(UserWarning, match="does not call the _a?get_text_embeddings that Prefixed"):
         read(entry_point.embedder, entry_point.mode, ["a"], method="embed_documents_iter")
     with warnings.catch_warnings(action="error"):
         entry_point = make(Described)
