@@ -91,9 +91,23 @@ def test_requests_refused_together_halve_the_bound_once() -> None:
     load = Load(8, in_flight=8)
     load.refuse(load.wave[0])
     assert load.bound.limit == 4
-    for ticket in load.wave[1:3]:
+    for ticket in load.wave[-2:]:
         load.refuse(ticket)
     assert load.bound.limit == 4
+
+
+def test_a_429_halves_the_bound_where_more_is_in_flight_than_it_allows() -> None:
+    """Those of a client with other options count too, and one more may be lent."""
+    load = Load(4, in_flight=8)
+    load.refuse(load.wave[0])
+    assert load.bound.limit == 2
+
+
+def test_a_429_of_another_bound_counts_beside_what_is_in_flight() -> None:
+    """An interactive request was refused beside five of bulk work: the server met six."""
+    load = Load(8, in_flight=5)
+    load.bound.refused(load.newest + 1, load.newest + 1)
+    assert load.bound.limit == 3
 
 
 def test_requests_refused_together_lower_the_bound_to_what_the_server_took() -> None:
@@ -171,6 +185,15 @@ def test_a_refusal_of_a_single_request_in_flight_tells_no_figure() -> None:
     load.refuse(load.wave[0])
     assert load.bound.limit == 1
     assert load.successes_until(8) == 7
+
+
+def test_a_refusal_of_a_single_request_does_not_forget_the_figure_refused_before() -> None:
+    load = Load(8)
+    load.refuse_full()
+    load.refuse_full()  # at four
+    load.refuse(*load.send())
+    load.successes_until(3)
+    assert load.successes_until(4) == 8 * 3
 
 
 def test_a_refusal_far_from_the_bound_is_one_at_what_was_in_flight() -> None:
