@@ -71,6 +71,21 @@ def test_who_finds_no_slot_waits_and_looks_again_every_50_milliseconds() -> None
         assert not request.look()
 
 
+def test_the_more_wait_the_less_often_each_one_looks() -> None:
+    """All together look 5,000 times a second at most, which costs a few percent of a CPU."""
+    pacer = a_pacer()
+    holders(pacer, 1)
+    waiting = [Request(pacer) for _ in range(2000)]
+    seconds = [each.step.seconds for each in waiting if isinstance(each.step, Wait)]
+    assert seconds[:250] == [0.05] * 250
+    assert seconds[-1] == pytest.approx(0.4)
+    for request in waiting[10:]:
+        request.give_up()
+    assert not waiting[0].look()
+    assert isinstance(waiting[0].step, Wait)
+    assert waiting[0].step.seconds == 0.05
+
+
 def test_a_released_slot_wakes_who_waited_longest() -> None:
     pacer = a_pacer()
     [holder] = holders(pacer, 1)
