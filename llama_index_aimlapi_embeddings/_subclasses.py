@@ -31,7 +31,7 @@ def filled_in(
     """
     if len(texts) != len(known) + len(embedded):
         raise ValueError(
-            f"{name} embedded as {len(embedded)} vectors what is {len(texts) - len(known)} texts."
+            f"{name} returned {len(embedded)} vectors for {len(texts) - len(known)} texts."
         )
     rest = iter(embedded)
     return [known[i] if i in known else next(rest) for i in range(len(texts))]

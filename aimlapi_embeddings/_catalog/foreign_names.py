@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 _SIZES = "lengths are estimated and no tokenizer is used"
 _GATEWAY = "there is one endpoint, which base_url names"
-_ACCOUNT = "the API key tells the account"
+_ACCOUNT = "the API key identifies the account"
 
 RENAMED: Mapping[str, str] = MappingProxyType(
     {
@@ -57,17 +57,17 @@ NOT_NEEDED: Mapping[str, str] = MappingProxyType(
         "deployment": "models are named by their id alone",
         "disallowed_special": _SIZES,
         "embedding_ctx_length": _SIZES,
-        "mode": "documents and queries are told apart by the method that is called",
+        "mode": "the method that is called decides between documents and queries",
         "openai_api_type": _GATEWAY,
         "openai_api_version": _GATEWAY,
         "openai_organization": _ACCOUNT,
         "openai_proxy": "proxies are read from HTTPS_PROXY, or are set on an http_client",
         "organization": _ACCOUNT,
-        "query_engine": "documents and queries are told apart by the method that is called",
+        "query_engine": "the method that is called decides between documents and queries",
         "retry_min_seconds": "the waits between retries follow from what the server answers",
         "reuse_client": "connections are shared safely by threads and tasks",
         "skip_empty": "empty texts are refused by name before anything is sent",
-        "text_engine": "documents and queries are told apart by the method that is called",
+        "text_engine": "the method that is called decides between documents and queries",
         "tiktoken_enabled": _SIZES,
         "tiktoken_model_name": _SIZES,
     }

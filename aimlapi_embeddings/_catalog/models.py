@@ -115,7 +115,7 @@ def find_model(model: str, provider: Provider, family: str | None) -> Model:
             warn_user(
                 f"{model} left the list of {provider.name} on {row.retired}; it may still be "
                 f"served, or answer 404. A listed model to move to is {row.successor}; its vectors "
-                "cannot be compared with those of an existing index, which has to be embedded anew."
+                "cannot be compared with those of an existing index, so embed it again."
             )
         return row
     if rules is None:
@@ -129,7 +129,7 @@ def find_model(model: str, provider: Provider, family: str | None) -> Model:
         warn_user(
             f"{model} is not a model this version knows for {provider.name}; it gets a plain "
             f"request without a role. {suggest(model, provider)} If it follows the rules of a "
-            "known family, say so with family=..."
+            "known family, pass family=..."
         )
     return _unknown_model(model, rules)
 

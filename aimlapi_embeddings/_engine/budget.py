@@ -65,8 +65,8 @@ def check_limits(model: Model, provider: Provider, max_usd: object, max_tokens: 
     usd, price = check_amount("max_usd", max_usd), model.usd_per_million_tokens
     if usd is not None and price is None:
         raise ConfigurationError(
-            f"max_usd={max_usd!r} cannot be kept, since no price of {model.id} is known: what a "
-            "request will cost cannot be told before it is sent. Set max_tokens instead."
+            f"max_usd={max_usd!r} cannot be used, since no price of {model.id} is known. Set "
+            "max_tokens instead."
         )
     tokens = None if max_tokens is None else check_integer("max_tokens", max_tokens, 1)
     return Limits(usd or math.inf, tokens or math.inf, price, provider.credits_per_usd)

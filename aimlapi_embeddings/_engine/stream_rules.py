@@ -65,7 +65,7 @@ def _invalid(why: str, place: int, item: object) -> InvalidInputError:
     else:  # a mistake of the program, and not of its data
         remedy = "An item is a string, or a tuple (text, title)."
     return InvalidInputError(
-        f"texts[{place}] {why}. All before it were handed over. {remedy}",
+        f"texts[{place}] {why}. All vectors before it were yielded. {remedy}",
         (place,),
         {place: why},
     )

@@ -50,7 +50,7 @@ _NO_SUCH_HOST = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NOD
 _REFUSED_CERTIFICATES: dict[int | None, str] = {
     9: "the certificate of the server is not valid yet; check the clock of this machine",
     10: "the certificate of the server has expired, or the clock of this machine is wrong; check "
-    "the clock, and tell whoever runs the server",
+    "the clock, and tell the operator of the server",
     62: "the certificate of the server is for another host name; check base_url, or the proxies "
     "in between",
     64: "the certificate of the server is not for this IP address; use the host name that it is "

@@ -62,8 +62,7 @@ def check_dimensions(model: Model, dimensions: int | None) -> int | None:
     if not model.dimensions:
         native = f" of {model.native_dimensions}" if model.native_dimensions else ""
         raise ConfigurationError(
-            f"{model.id} gives vectors{native} only; dimensions={dimensions!r} cannot be asked of "
-            "it."
+            f"{model.id} gives vectors{native} only; dimensions={dimensions!r} is not possible."
         )
     size = as_integer(dimensions)
     if size is None or size not in model.dimensions:
@@ -120,8 +119,8 @@ def check_task_type(family: Family, task_type: str | None) -> TaskType | None:
 def _no_task_types(family: Family, task_type: object) -> str:
     having = ", ".join(other.name for other in FAMILIES.values() if any(other.tasks))
     return (
-        f"task_type={task_type!r} cannot be asked of the family {family.name!r}, which has no task "
-        f"types; {having} has. Leave it out"
+        f"task_type={task_type!r} is not possible for the family {family.name!r}, which has no "
+        f"task types; {having} has. Leave it out"
     )
 
 
@@ -131,7 +130,7 @@ def check_encoding_format(family: Family, encoding_format: str) -> str | None:
         return family.auto_encoding_format
     if encoding_format not in family.encoding_formats:
         raise ConfigurationError(
-            f"encoding_format={encoding_format!r} cannot be asked of the family "
+            f"encoding_format={encoding_format!r} is not possible for the family "
             f"{family.name!r}, which has no such field. Leave it at 'auto'."
         )
     return encoding_format

@@ -23,10 +23,10 @@ _NO_KEYS = tuple(
             r"(?:authorization:\s*)?bearer\s.*",
             "begins with 'Bearer', which is added when it is sent; pass the key alone",
         ),
-        (r"<.*>", "is a placeholder in angle brackets; put the key itself in its place"),
+        (r"<.*>", "is a placeholder in angle brackets; replace it by the key"),
         (
             r"\$\w+|\$?\{.*\}|%\w+%",
-            "is the name of a variable that nobody has replaced by its value",
+            "is the name of a variable, and not its value",
         ),
         (r"\*+", "is the mask that stands for a hidden key; pass the key itself"),
         # RFC 9110, 5.5: what a header can carry.

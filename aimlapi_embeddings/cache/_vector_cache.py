@@ -314,8 +314,8 @@ class VectorCache:
         if self._once.first("not written"):
             warn_user(
                 f"vectors could not be written to the cache {str(self._path)!r}: {why}. The call "
-                "goes on and gives all vectors, but these will have to be paid for again. This is "
-                "said once.",
+                "goes on and returns all vectors, but these will have to be paid for again. This "
+                "warning is given once.",
                 CacheWarning,
             )
 

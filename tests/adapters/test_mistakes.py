@@ -162,7 +162,7 @@ MISTAKES: Mapping[str, Mistake] = {
         ("task_type='RETRIEVAL_QERY' is not one of", "did you mean 'RETRIEVAL_QUERY'?"),
     ),
     "a task type of OpenAI": Mistake(
-        build(task_type="CLUSTERING"), ("task_type='CLUSTERING' cannot be asked", "Leave it out")
+        build(task_type="CLUSTERING"), ("task_type='CLUSTERING' is not possible", "Leave it out")
     ),
     "chunk_size=0": Mistake(
         build(batch_size=0), ("{batch_size}=0 is not an integer of 1 or more",)

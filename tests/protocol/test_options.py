@@ -66,7 +66,7 @@ def test_a_size_that_the_model_has_is_accepted(model: str, dimensions: int | Non
         (NOW, "256", "dimensions='256' is not a size"),
         ("text-embedding-v3", 100, "which takes 64, 128, 256, 512, 768, 1024."),
         ("nugen-flash-embed", 0, "which takes any positive integer."),
-        ("voyage-2", 1024, "voyage-2 gives vectors of 1024 only; dimensions=1024 cannot be asked"),
+        ("voyage-2", 1024, "voyage-2 gives vectors of 1024 only; dimensions=1024 is not possible"),
         ("text-embedding-ada-002", 512, "gives vectors of 1536 only;"),
     ],
 )
@@ -92,7 +92,7 @@ def test_a_task_type_is_refused_for_a_family_without_task_types_naming_those_tha
     family: str,
 ) -> None:
     said = refused(check_task_type, FAMILIES[family], "clustering")
-    assert said.startswith(f"task_type='CLUSTERING' cannot be asked of the family {family!r}")
+    assert said.startswith(f"task_type='CLUSTERING' is not possible for the family {family!r}")
     assert said.endswith("google has. Leave it out, or use 'NONE' to send no role at all.")
 
 
@@ -123,7 +123,7 @@ def test_task_type_none_is_never_suggested(task: str) -> None:
 def test_an_unknown_task_type_is_refused_for_a_family_without_task_types(family: str) -> None:
     said = refused(check_task_type, FAMILIES[family], "NONSENSE")
     assert said == (
-        f"task_type='NONSENSE' cannot be asked of the family {family!r}, which has no task types; "
+        f"task_type='NONSENSE' is not possible for the family {family!r}, which has no task types; "
         "google has. Leave it out."
     )
 

@@ -80,7 +80,7 @@ def test_the_task_type_of_a_call_overrides_that_of_the_client(
 
 
 def test_a_task_type_that_the_family_lacks_is_refused_in_a_call() -> None:
-    with pytest.raises(ConfigurationError, match="cannot be asked of the family 'voyage'"):
+    with pytest.raises(ConfigurationError, match="is not possible for the family 'voyage'"):
         role_fields(options(VOYAGE), "document", "CLUSTERING")
 
 

@@ -20,14 +20,14 @@ SIZES = {"google": 769, "openai": 1537, "qwen": 100, "nugen": 0, "generic": 0}
 # family, an option it does not have, part of the message
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     *((family, {"dimensions": size}, "is not a size") for family, size in SIZES.items()),
-    *((family, {"dimensions": 256}, "cannot be asked") for family in USUAL.keys() - SIZES),
+    *((family, {"dimensions": 256}, "is not possible") for family in USUAL.keys() - SIZES),
     *(
         (family, {"encoding_format": form}, "has no such field")
         for family in USUAL.keys() - {"openai", "generic"}
         for form in ("base64", "float")
     ),
     *(
-        (family, {"task_type": "CLUSTERING"}, "task_type='CLUSTERING' cannot be asked")
+        (family, {"task_type": "CLUSTERING"}, "task_type='CLUSTERING' is not possible")
         for family in USUAL.keys() - {"google"}
     ),
 ]
