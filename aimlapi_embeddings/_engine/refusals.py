@@ -252,13 +252,16 @@ class Worklist:
     def suspect(self, part: Part, well_since: int, got_through: int) -> None:
         """Cut a part at which the server fails, while others get through.
 
+        That teaches no size: the server may have been well again when the pieces came.
+
         Args:
             part: Of several texts.
             well_since: How many requests of the client had got through when it was first sent.
             got_through: How many have by now.
         """
         with self._lock:
-            self._cut(part, "", believe=False)
+            cut = self._cut(part, "", believe=False)
+            cut.of_texts = cut.of_tokens = False
             for piece in self._suspects[-2:]:
                 piece.suspect_since = well_since if part.cut_at is None else part.cut_at
                 piece.cut_at = got_through
@@ -272,7 +275,7 @@ class Worklist:
             self._at_fault_found = True  # the largest part is next, and not this one again
             return True
 
-    def _cut(self, part: Part, message: str, *, believe: bool) -> None:
+    def _cut(self, part: Part, message: str, *, believe: bool) -> _Cut:
         self._limits.refused(trial=part.trial)
         of_texts = re.search(_SPEAKS_OF_TEXTS, message) is not None
         of_tokens = re.search(_SPEAKS_OF_TOKENS, message) is not None
@@ -289,6 +292,7 @@ class Worklist:
                 self._believed_tokens = min(self._believed_tokens, part.tokens / 2)
         first, second = part.batch.cut((len(part) + 1) // 2)
         self._suspects += Part(second, cut), Part(first, cut)
+        return cut
 
     def _request_seems_at_fault(self) -> bool:
         """Tell whether no single text can be the cause of all refusals."""

@@ -74,6 +74,7 @@ servers = st.builds(
     max_tokens=_some(st.integers(20, 200)).map(lambda most: most or float("inf")),
     size_words=st.sampled_from(sorted(SIZE_WORDS)),
     one_reason=st.booleans(),
+    fails=st.booleans(),
     rate=_some(st.builds(Rate, st.sampled_from([0.5, 2.0, 10.0]), st.integers(1, 5))),
     max_in_flight=_some(st.integers(1, 4)),
     hint=st.sampled_from(HINTS),

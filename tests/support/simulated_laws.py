@@ -48,6 +48,8 @@ MOST_PROBES = 4
 MOST_LIMITED = 16
 # Single texts refused in the same words, and nothing accepted, after which a request is at fault.
 ENOUGH_ALIKE = 4
+# Statuses with which a server may fail at a text instead of refusing it.
+AT_TEXTS = (500, 502, 504)
 # Seconds; floating point, over a run.
 PRECISION = 1e-6
 
@@ -68,10 +70,22 @@ def every_text_that_is_taken_has_its_vector_and_every_other_is_named(run: Observ
         if outcome.result is not None:
             assert not refused
         elif isinstance(outcome.error, BadRequestError) and not is_blamed(run, outcome):
-            assert outcome.error.indices == refused
-            assert tuple(outcome.error.refused) == refused
+            named = outcome.error.indices
+            assert tuple(outcome.error.refused) == named
+            failed = _failed_alone(run, outcome)
+            assert set(refused) <= set(named) <= {*refused, *failed}
             kept = [i for i, vector in enumerate(outcome.vectors) if vector is not None]
-            assert kept == sorted(set(range(len(outcome.texts))) - set(refused))
+            assert kept == sorted(set(range(len(outcome.texts))) - set(named))
+
+
+def _failed_alone(run: Run, outcome: Outcome) -> set[int]:
+    """List texts that were sent alone when the server failed."""
+    alone = Counter(
+        each.texts[0]
+        for each in requests_of(run, outcome)
+        if len(each.texts) == 1 and each.status in AT_TEXTS
+    )
+    return {i for i, text in enumerate(outcome.texts) if alone[text]}
 
 
 def is_blamed(run: Observed, outcome: Outcome | StreamOutcome) -> bool:
@@ -82,7 +96,7 @@ def is_blamed(run: Observed, outcome: Outcome | StreamOutcome) -> bool:
         each
         for each in requests
         if len(each.texts) == 1
-        and each.status in (400, 422)
+        and each.status in (400, 422, *AT_TEXTS)
         and not (run.server.is_too_large(each.texts) and run.server.plan.size_words in READABLE)
     ]
     return not any(each.is_good for each in requests) and len(alone) >= min(ENOUGH_ALIKE, texts)
@@ -316,12 +330,9 @@ def few_requests_are_wasted(run: Run) -> None:
         bad = [text for text in texts if not run.server.takes(text)]
         least += _fewest(run, [text for text in texts if text not in bad])
         at_fault += len(bad)
-    names = tuple(outcome.name for outcome in run.streams)
-    spent = sum(
-        not _has_failed(each)
-        for each in seen
-        if not (each.texts and names and each.texts[0].startswith(names))
-    )
+    spent = sum(not _has_failed(each) for each in seen)
+    # Where the server failed while others got through, each failure may have cut one request.
+    least += sum(each.status in AT_TEXTS for each in seen)
     depth = 2 * math.ceil(math.log2(client.batch_size)) + 2
     unlimited = plan.max_texts == plan.max_tokens == math.inf and plan.per_text == 0
     if unlimited and not any(_is_timeout(each) for each in seen):

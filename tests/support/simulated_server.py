@@ -83,6 +83,8 @@ TRANSIENT = frozenset(
     )
 )
 
+_UNWELL = FINAL | BAD_REPLIES | TRANSIENT
+
 # How a request is refused for its size: status and message.
 SIZE_WORDS: dict[str, tuple[int, str]] = {
     "told": (400, "the input array must hold at most {limit} items"),
@@ -144,6 +146,7 @@ class ServerPlan:
         max_tokens: Most tokens in a request, and so in a text.
         size_words: How it refuses for size; see `SIZE_WORDS`.
         one_reason: Whether all filtered texts are refused in the same words.
+        fails: Whether it fails at filtered texts, with a 500, instead of refusing them.
         rate: Its rate limit.
         max_in_flight: Most requests at once.
         hint: What its 429 tells; see `HINTS`.
@@ -157,6 +160,7 @@ class ServerPlan:
     max_tokens: float = math.inf
     size_words: str = "told"
     one_reason: bool = True
+    fails: bool = False
     rate: Rate | None = None
     max_in_flight: int | None = None
     hint: str = "none"
@@ -287,6 +291,8 @@ class Server:
         with self._lock:
             plan, fate = self.plan, seen.fate
             seen.texts = tuple(texts)
+            if plan.fails and fate not in _UNWELL and any(FILTERED in text for text in texts):
+                seen.fate = fate = Fate.S500
             if fate in FINAL or (fate in TRANSIENT and fate.value.isdigit()):
                 seen.answer = _refusal(int(fate.value), "the server says no")
             elif limited := self._limited():
