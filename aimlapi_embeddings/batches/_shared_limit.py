@@ -62,9 +62,17 @@ class SharedLimit:
                 "divide requests_per_minute among the processes instead."
             ) from error
         try:
-            os.close(self._open())
+            file = self._open()
+            try:
+                if _lock(file):  # a file system without locks is met here, and not by a request
+                    _unlock(file)
+            finally:
+                os.close(file)
         except OSError as error:
-            raise ConfigurationError(f"the file of the shared limit: {error}.") from error
+            raise ConfigurationError(
+                f"the shared limit cannot open and lock {self._path!r}: {error}. Name a file on a "
+                "local disk."
+            ) from error
 
     def acquire(self) -> None:
         """Wait in this thread until one more request may leave.

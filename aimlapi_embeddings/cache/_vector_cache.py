@@ -271,7 +271,8 @@ class VectorCache:
             raise CacheError(
                 f"the cache {str(self._path)!r} was held by another process for more than "
                 f"{self._timeout:g} s. Wait until that has ended, or give VectorCache a longer "
-                "timeout."
+                "timeout. A network file system without locks looks the same: there the file "
+                "belongs on a local disk."
             ) from error
         except sqlite3.Error as error:
             raise damaged(self._path, error) from error

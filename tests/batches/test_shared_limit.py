@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import json
 import math
@@ -142,6 +143,17 @@ def test_a_rate_that_is_none_is_refused(path: Path, rate: Any) -> None:
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no-folder"):
         SharedLimit(tmp_path / "no-folder" / "limit", 60)
+
+
+def test_a_file_system_without_locks_is_told_before_any_request(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*given: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(ConfigurationError, match=r"limit'.*No locks available.*a local disk"):
+        SharedLimit(path, 60)
 
 
 def test_it_pickles_and_limits_a_plain_client_in_both_modes(
