@@ -35,8 +35,8 @@ class BlockedLoops:
             for ticket, loop in list(bound.holders.items()):
                 if loop in closed:
                     bound.holders.pop(ticket, None)
-        if bound.limit > len(bound.holders):
-            return True  # tickets of a closed loop were given back
+            for loop in closed:
+                self._pings.pop(loop, None)
         loops -= closed
         if None in loops or caller.loop in loops:
             return False
@@ -53,7 +53,6 @@ class BlockedLoops:
         self._pings[loop] = now
         try:
             loop.call_soon_threadsafe(self._pings.pop, loop, None)
-        except RuntimeError:  # closed in between
-            del self._pings[loop]
+        except RuntimeError:  # closed in between; the next look forgets it
             return True
         return False

@@ -66,17 +66,18 @@ def test_a_request_leaves_while_spent_in_flight_and_its_own_estimate_fit() -> No
     ("reported", "tokens", "usd"),
     [
         (Usage(total_tokens=7, usd_spent=3.0), 7, 3.0),
-        (Usage(total_tokens=7), 7, 7e-6),
+        (Usage(total_tokens=7), 7, 0.7),
         (Usage(usd_spent=3.0), 10, 3.0),
-        (Usage(), 10, 10e-6),
-        (None, 10, 10e-6),
+        (Usage(), 10, 1.0),
+        (None, 10, 1.0),
     ],
     ids=["both told", "tokens told", "dollars told", "neither told", "no reply"],
 )
 def test_a_request_costs_what_its_reply_told_else_tokens_at_the_price(
     reported: Usage | None, tokens: int, usd: float
 ) -> None:
-    budget = Budget(Limits(4.0, 100, usd_per_million_tokens=1.0))
+    price = 100_000.0  # US dollars for a million tokens
+    budget = Budget(Limits(4.0, 100, price))
     with budget.reserve(10) as reserved:
         reserved.charge(reported)
     for option, most in (("max_tokens", 100 - tokens), ("max_usd", 4.0 - usd)):
@@ -84,7 +85,7 @@ def test_a_request_costs_what_its_reply_told_else_tokens_at_the_price(
             Limits(
                 4.0 if option == "max_usd" else math.inf,
                 100 if option == "max_tokens" else math.inf,
-                1.0,
+                price,
             ),
             budget,
         )
@@ -104,6 +105,12 @@ def test_a_request_costs_whole_credits_as_in_the_published_replies(
     limits = Limits(usd_per_million_tokens=price, credits_per_usd=2_000_000)
     assert limits.price(tokens) == credits / 2_000_000
     assert limits.price(0) == 0.0
+
+
+def test_whole_credits_are_not_rounded_up_by_an_error_of_floats() -> None:
+    assert 3_075 * 0.02 / 1_000_000 * 2_000_000 > 123, "floats make it a little more"
+    limits = Limits(usd_per_million_tokens=0.02, credits_per_usd=2_000_000)
+    assert limits.price(3_075) == 123 / 2_000_000
 
 
 def test_what_is_charged_once_is_not_charged_again() -> None:

@@ -229,6 +229,24 @@ def test_a_429_costs_no_retry_when_somebody_got_through_since_the_requests_own_l
         assert not isinstance(failing.status(429, outage=True), GiveUp)
 
 
+def test_an_outage_after_somebody_got_through_costs_retries_again() -> None:
+    failing = Failing(1)
+    other = Request(failing.pacer)
+    assert other.permit
+    failing.pacer.succeeded(other.permit)
+    other.release()
+    assert not isinstance(failing.status(429), GiveUp), "somebody got through since its beginning"
+    assert not isinstance(failing.status(429), GiveUp), "nobody since: this costs the one retry"
+    assert isinstance(failing.status(429), GiveUp)
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_status_other_than_429_costs_a_retry_whoever_gets_through(status: int) -> None:
+    failing = Failing(1)
+    assert not isinstance(failing.status(status, outage=False), GiveUp)
+    assert isinstance(failing.status(status, outage=False), GiveUp)
+
+
 def test_a_request_that_alone_never_gets_through_ends_too() -> None:
     failing = Failing(3)
     waits = 0

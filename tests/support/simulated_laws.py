@@ -335,7 +335,7 @@ def few_requests_are_wasted(run: Run) -> None:
     least += sum(each.status in AT_TEXTS for each in seen)
     depth = 2 * math.ceil(math.log2(client.batch_size)) + 2
     unlimited = plan.max_texts == plan.max_tokens == math.inf and plan.per_text == 0
-    if unlimited and not any(_is_timeout(each) for each in seen):
+    if unlimited and not any(is_timeout(each) for each in seen):
         assert spent <= least + at_fault * depth
     else:
         assert spent <= MOST_REQUESTS * least + at_fault * depth + MOST_PROBES
@@ -347,7 +347,7 @@ def a_batch_that_timed_out_twice_is_not_sent_again(run: Run) -> None:
         each.texts
         for each in run.server.seen
         if len(each.texts) > 1
-        and _is_timeout(each)
+        and is_timeout(each)
         # The same texts may come again behind the window.
         and not (again and each.texts[0].startswith(again))
     )
@@ -377,7 +377,7 @@ def _is_limited(run: Run, each: Seen) -> bool:
     return each.status == 429 and not run.server.is_too_large(each.texts)
 
 
-def _is_timeout(each: Seen) -> bool:
+def is_timeout(each: Seen) -> bool:
     """Tell whether a request was given up for its time: before its connection died, if it did."""
     dies = each.fate in (Fate.DIE_BEFORE, Fate.DIE_IN_HEAD, Fate.DIE_IN_BODY)
     lasted = math.inf if each.ended is None else each.ended - each.began
@@ -424,7 +424,7 @@ def the_client_is_as_good_as_before(run: Run) -> None:
     seen = run.server.seen
     limited = any(each.status == 429 for each in seen)
     refused = any(each.status in (400, 422) or run.server.is_too_large(each.texts) for each in seen)
-    timeouts = any(map(_is_timeout, seen))
+    timeouts = any(map(is_timeout, seen))
     run.server.heal()
     run.clock.advance(client.max_retry_wait + 6.0)  # until the moment that the server last named
     run.clock.ends = run.clock.now + 1_000.0
