@@ -6,6 +6,7 @@ told apart by their names.
 
 from __future__ import annotations
 
+import errno
 import re
 import signal
 import socket
@@ -88,6 +89,17 @@ _REFUSED_TLS = (
 )
 
 
+# What to do about a state of this machine, which may pass, by the system's number.
+_PASSING: dict[int | None, str] = {
+    errno.EMFILE: "this process has as many files and connections open as it may; raise its limit "
+    "(ulimit -n), or lower max_concurrency",
+    errno.ENFILE: "this machine has as many files and connections open as it may; raise its limit, "
+    "or lower max_concurrency",
+    errno.EADDRNOTAVAIL: "this machine has no local port left, or the address of base_url is of no "
+    "network that it has; use one client for all calls, or check base_url",
+}
+
+
 def known_failure(
     error: BaseException,
     handled: BaseException | None,
@@ -147,13 +159,29 @@ def known_failure(
         failure = IdleConnectionClosed(what)
     else:
         cure = _remedy(error, what)
+        system = _of_the_system(error, handled)
+        if system is not None and str(system) not in what:  # async libraries leave it out
+            what = f"{what}, {type(system).__name__}: {system}"
+        passing = _PASSING.get(system.errno) if system is not None else None
         failure = APIConnectionError(
             f"no reply from {url} ({what}); "
-            f"{cure or 'check base_url, the network and its proxies'}."
+            f"{cure or passing or 'check base_url, the network and its proxies'}."
         )
         failure.permanent = cure is not None
     failure.sent = sent
     return failure
+
+
+def _of_the_system(error: BaseException, until: BaseException | None) -> OSError | None:
+    """Find what the operating system said; of several addresses, about the last one."""
+    for link in _chain(error):
+        if link is until:
+            break
+        parts = link.exceptions if isinstance(link, BaseExceptionGroup) else (link,)
+        for part in reversed(parts):
+            if isinstance(part, OSError) and part.errno is not None:
+                return part
+    return None
 
 
 def _unusable(error: BaseException) -> tuple[str, bool] | None:

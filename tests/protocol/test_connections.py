@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import resource
 import socket
+import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -162,6 +167,78 @@ def test_a_new_connection_that_dies_is_no_idle_one(mode: Mode, clock: Clock) -> 
             in_one_loop(mode, embed(entry_point, "a"))
         assert len(server.ports) == 3
     assert len(clock.waits) == 2
+
+
+# What the operating system says
+
+
+def test_the_error_tells_what_the_system_said_about_the_connection(
+    package: Package, mode: Mode
+) -> None:
+    """Whoever looks for the cause has to tell a refusal from a full table of files."""
+    entry_point = connected(package, mode, "http://127.0.0.1:9", max_retries=0)
+    with pytest.raises(APIConnectionError) as caught:
+        entry_point.query("q")
+    assert f"[Errno {errno.ECONNREFUSED}]" in str(caught.value)
+    assert str(caught.value).count("Errno") == 1
+
+
+def test_the_error_tells_that_a_new_connection_was_reset(mode: Mode) -> None:
+    def respond(connection: socket.socket, number: int, place: int) -> bool:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        return False
+
+    with raw_server(respond) as server:
+        entry_point = connected("core", mode, server.base_url, max_retries=0)
+        with pytest.raises(APIConnectionError) as caught:
+            in_one_loop(mode, embed(entry_point, "a"))
+    assert f"[Errno {errno.ECONNRESET}]" in str(caught.value)
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """Use up all file descriptors that this process may have."""
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(map(int, os.listdir("/proc/self/fd"))) + 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, usual[1]))
+    taken = []
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+
+
+def test_where_no_more_files_may_be_opened_the_error_says_what_to_do(
+    mode: Mode, clock: Clock
+) -> None:
+    """It is repeated all the same: others may close theirs."""
+    # There is no server: one in this process would give back descriptors of its own.
+    entry_point = connected("core", mode, "http://127.0.0.1:9", max_retries=2)
+    client = entry_point.client
+
+    async def fail() -> str:
+        """Return what is said; a traceback that pytest kept could not be shown without files."""
+        with pytest.raises(APIConnectionError) as caught:
+            client.embed(["a"]) if mode == "sync" else await client.aembed(["a"])
+        assert not caught.value.permanent
+        return str(caught.value)
+
+    async def use() -> tuple[str, str]:
+        refused = await fail()
+        with no_more_files():
+            return refused, await fail()
+
+    refused, starved = asyncio.run(use())
+    assert "ulimit" not in str(refused)
+    assert "ulimit -n" in str(starved)
+    assert f"[Errno {errno.EMFILE}]" in str(starved)
+    assert len(clock.waits) == 4
 
 
 def test_a_broken_connection_is_closed(mode: Mode) -> None:
