@@ -26,7 +26,15 @@ def main() -> None:
         latency_per_text=options.latency_per_text,
         max_in_flight=options.max_in_flight,
     )
-    with contextlib.suppress(KeyboardInterrupt), running(emulator, port=options.port) as url:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.suppress(KeyboardInterrupt))
+        try:
+            url = stack.enter_context(running(emulator, port=options.port))
+        except (OSError, OverflowError) as error:  # it is in use, reserved, or no port at all
+            parser.error(
+                f"port {options.port} cannot be used ({error}); choose another with --port, or "
+                "--port 0 for any that is free"
+            )
         print(f"Serving on {url}; the vectors are only lexical: they compare words, not meaning.")
         print(f"export AIMLAPI_API_BASE={url}/v1 AIMLAPI_API_KEY=offline")
         print(

@@ -23,7 +23,7 @@ def estimate(entry_point: EntryPoint, texts: Any, **options: Any) -> Estimate:
 
 @pytest.mark.parametrize("options", [{}, {"batch_size": 2}, {"requests_per_minute": 6000}])
 @pytest.mark.parametrize("texts", [TEXTS, [f"row {i}" for i in range(500)]], ids=len)
-def test_an_estimate_tells_the_requests_that_follow(
+def test_an_estimate_has_the_number_of_requests_that_follow(
     entry_point: EntryPoint, options: dict[str, Any], texts: list[str]
 ) -> None:
     told = estimate(entry_point.make(OPENAI, dimensions=4, **options), texts)

@@ -333,7 +333,7 @@ TIMEOUTS: list[tuple[Any, tuple[float, float]]] = [
 
 
 @pytest.mark.parametrize(("timeout", "expected"), TIMEOUTS, ids=repr)
-def test_a_timeout_may_tell_connecting_and_reading_apart(
+def test_a_timeout_may_set_connecting_and_reading_separately(
     entry_point: EntryPoint, timeout: Any, expected: tuple[float, float]
 ) -> None:
     seen: list[dict[str, float]] = []

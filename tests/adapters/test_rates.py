@@ -109,7 +109,7 @@ def test_a_text_that_can_never_be_granted_is_refused_by_name(entry_point: EntryP
     assert entry_point.fake_server.requests == []
 
 
-def test_a_rate_stands_beside_a_limiter(entry_point: EntryPoint, clock: Clock) -> None:
+def test_a_rate_and_a_limiter_apply_together(entry_point: EntryPoint, clock: Clock) -> None:
     class Counting:
         asked = 0
 

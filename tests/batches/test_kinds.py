@@ -31,7 +31,7 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 
 @kinds
 @pytest.mark.parametrize("column", ["fixed", "list"])
-def test_a_batch_goes_out_as_its_kind_with_each_vector_on_its_text(
+def test_a_result_has_the_type_of_its_batch_and_each_vector_belongs_to_its_text(
     server: emulator.Emulator, kind: str, column: str
 ) -> None:
     batch = KINDS[kind](table())

@@ -256,7 +256,7 @@ def streamed(point: EntryPoint, texts: list[str]) -> tuple[list[Any], dict[int, 
     return result.vectors, result.truncated
 
 
-def test_a_vector_of_the_cache_tells_how_much_of_its_text_was_sent(
+def test_a_vector_of_the_cache_has_the_number_of_characters_that_were_sent(
     core: EntryPoint, cache: VectorCache
 ) -> None:
     texts = ["a text", PROSE, DENSE, "another text", PROSE]
@@ -286,7 +286,7 @@ def test_a_stream_keeps_how_much_of_a_text_was_sent(core: EntryPoint, cache: Vec
     assert core.client.usage.cached == len(texts)
 
 
-def test_an_error_tells_of_cut_texts_whose_vectors_were_in_the_cache(
+def test_an_error_lists_truncated_texts_whose_vectors_were_in_the_cache(
     core: EntryPoint, cache: VectorCache
 ) -> None:
     core.make(OPENAI, cache=cache, dimensions=8, too_long="truncate")

@@ -85,7 +85,7 @@ def newer_format(path: Path) -> None:
     ],
     ids=["folder", "text", "short text", "SQLite", "newer"],
 )
-def test_a_file_that_is_none_of_ours_is_refused_and_left_as_it_is(
+def test_a_file_of_another_kind_is_refused_and_not_changed(
     path: Path, make: Callable[[Path], None], says: str
 ) -> None:
     make(path)
@@ -148,7 +148,7 @@ def replaced_by_a_backup(path: Path) -> None:
         (replaced_by_a_backup, {"of the other"}),
     ],
 )
-def test_a_file_that_is_taken_away_while_it_is_open_is_made_or_opened_anew(
+def test_a_file_that_is_removed_while_it_is_open_is_made_or_opened_again(
     cache: VectorCache, change: Callable[[Path], None], there: set[str]
 ) -> None:
     fill(cache, ["before"])
@@ -380,7 +380,7 @@ def test_damage_is_an_error_or_a_miss_and_never_a_wrong_vector(
     assert missed or errors
 
 
-def test_a_row_that_is_damaged_is_deleted_on_sight_and_can_be_kept_anew(
+def test_a_damaged_row_is_deleted_when_it_is_found_and_can_be_written_again(
     filled: VectorCache,
 ) -> None:
     connection = sqlite3.connect(filled.path)

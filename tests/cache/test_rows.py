@@ -112,7 +112,7 @@ def test_as_many_keys_as_rows_are_written_or_none(cache: VectorCache) -> None:
 
 
 @given(row=ROWS, characters=st.integers(1, 2**40))
-def test_a_row_tells_how_much_of_its_text_is_in_it(
+def test_a_row_has_the_number_of_characters_in_its_vector(
     cache: VectorCache, row: Row, characters: int
 ) -> None:
     cache.keep([key(1), key(2)], [row, row], kept={1: characters})
@@ -136,7 +136,7 @@ def test_a_bit_of_it_that_is_damaged_is_a_miss(cache: VectorCache, bit: int) -> 
     assert [*cache.find(keys(2))] == [1]
 
 
-def test_a_file_of_a_version_that_did_not_tell_it_is_read(cache: VectorCache) -> None:
+def test_a_file_of_a_version_that_did_not_store_it_is_read(cache: VectorCache) -> None:
     """Rows as they were written then: width, checksum and numbers by hand."""
     numbers = struct.pack("<3f", 1.0, 2.0, 3.0)
     connection = sqlite3.connect(cache.path)

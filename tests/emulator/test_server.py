@@ -266,3 +266,21 @@ def test_the_module_serves_until_interrupted() -> None:
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=5)
     assert (process.returncode, output, errors) == (0, "", "")
+
+
+@pytest.mark.parametrize("port", ["taken", "80000"])
+def test_the_module_names_a_port_that_cannot_be_used_and_the_remedy(port: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = str(taken.getsockname()[1]) if port == "taken" else port
+        ended = subprocess.run(
+            [sys.executable, "-m", "aimlapi_embeddings.emulator", "--port", number],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+    assert ended.returncode == 2
+    assert f"port {number} cannot be used (" in ended.stderr
+    assert "--port 0 for any that is free" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -179,7 +179,7 @@ def test_past_the_figure_that_was_refused_a_bound_grows_fast_again() -> None:
     assert [load.successes_until(limit) for limit in (5, 6, 7, 8)] == [4, 1, 1, 1]
 
 
-def test_a_refusal_of_a_single_request_in_flight_tells_no_figure() -> None:
+def test_a_refusal_of_a_single_request_in_flight_teaches_no_bound() -> None:
     """A rate is exceeded, not a number in flight: the bound grows back without patience."""
     load = Load(8, in_flight=1)
     load.refuse(load.wave[0])

@@ -73,7 +73,7 @@ def test_a_request_leaves_while_spent_in_flight_and_its_own_estimate_fit() -> No
     ],
     ids=["both told", "tokens told", "dollars told", "neither told", "no reply"],
 )
-def test_a_request_costs_what_its_reply_told_else_tokens_at_the_price(
+def test_a_request_costs_what_its_reply_reports_else_tokens_at_the_price(
     reported: Usage | None, tokens: int, usd: float
 ) -> None:
     price = 100_000.0  # US dollars for a million tokens
@@ -425,7 +425,7 @@ def read(client: EmbeddingsClient, mode: Mode, **options: Any) -> tuple[list[Any
 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("max_concurrency", [1, 8])
-def test_a_stream_hands_over_what_was_paid_for_before_its_budget_ends_it(
+def test_a_stream_yields_what_was_paid_for_before_its_budget_ends_it(
     mode: Mode, max_concurrency: int
 ) -> None:
     with serving(latency=0.05) as (server, base_url):

@@ -162,7 +162,7 @@ def test_every_error_of_a_request_tells_its_id(entry_point: EntryPoint, clock: C
         assert caught.value.client_request_id not in str(caught.value), "errors can be compared"
 
 
-def test_an_error_about_several_texts_tells_the_id_of_the_first_refusal() -> None:
+def test_an_error_about_several_texts_has_the_id_of_the_first_refusal() -> None:
     rig = Rig(3)
     rig.run(lambda numbers: bad(400) if {0, 2} & {*numbers} else good(numbers))
     refused = rig.call.work.refused
@@ -178,7 +178,7 @@ def test_an_error_without_a_request_has_no_id(entry_point: EntryPoint) -> None:
     assert caught.value.client_request_id is None
 
 
-def test_a_broken_reply_tells_the_servers_id(entry_point: EntryPoint) -> None:
+def test_the_error_of_a_broken_reply_has_the_servers_id(entry_point: EntryPoint) -> None:
     replies: list[emulator.Reply] = []
     answer = entry_point.fake_server.answer
 
@@ -192,7 +192,7 @@ def test_a_broken_reply_tells_the_servers_id(entry_point: EntryPoint) -> None:
     assert caught.value.request_id == replies[0].headers["x-inference-id"]
 
 
-def test_a_result_tells_who_answered_and_the_servers_ids(
+def test_a_result_has_the_model_that_answered_and_the_servers_ids(
     fake_server: FakeServer, mode: Mode
 ) -> None:
     replies: list[emulator.Reply] = []

@@ -81,7 +81,7 @@ def test_the_first_step_sends_the_body() -> None:
     assert step == Send(body, "request-1")
 
 
-def test_a_good_reply_is_handed_over_and_ends_the_flow() -> None:
+def test_a_good_reply_is_returned_and_ends_the_flow() -> None:
     flow = Rig(2).flow()
     next(flow)
     reply = good([0, 1], usage={"prompt_tokens": 5, "total_tokens": 5})

@@ -50,21 +50,21 @@ def ask(limiter: Limiter, mode: Mode, tokens: int) -> None:
         asyncio.run(limiter.acquire_async(tokens))
 
 
-def test_a_limiter_of_requests_is_told_no_tokens(mode: Mode) -> None:
+def test_a_limiter_of_requests_is_not_given_tokens(mode: Mode) -> None:
     given = Requests()
     ask(Limiter(given), mode, 7)
     assert given.asked == [mode]
     assert Limiter(given).max_tokens == math.inf
 
 
-def test_a_limiter_of_tokens_is_told_the_tokens(mode: Mode) -> None:
+def test_a_limiter_of_tokens_is_given_the_tokens(mode: Mode) -> None:
     given = Tokens()
     ask(Limiter(given), mode, 7)
     assert given.asked == [(mode, 7)]
 
 
 @pytest.mark.parametrize(("figure", "most"), [(1000, 1000), (2.5, 2.5), (None, math.inf)])
-def test_a_limiter_of_tokens_tells_how_many_it_can_grant(figure: Any, most: float) -> None:
+def test_a_limiter_of_tokens_has_a_number_of_tokens_per_minute(figure: Any, most: float) -> None:
     given = Tokens()
     given.tokens_per_minute = figure
     assert Limiter(given).max_tokens == most

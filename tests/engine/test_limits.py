@@ -103,7 +103,7 @@ def test_a_refused_trial_doubles_the_patience_up_to_64() -> None:
     assert limits.max_texts == 10
 
 
-def test_a_trial_whose_reply_told_nothing_is_tried_again_at_once() -> None:
+def test_a_trial_without_an_outcome_is_repeated_at_once() -> None:
     limits = learned(10)
     succeed(limits, 8, size=10)
     for _ in range(3):

@@ -34,7 +34,7 @@ def said(log: pytest.LogCaptureFixture, level: int) -> list[str]:
     return [record.getMessage() for record in log.records if record.levelno == level]
 
 
-def test_each_request_is_told_of_at_debug(
+def test_each_request_is_logged_at_debug(
     entry_point: EntryPoint, log: pytest.LogCaptureFixture
 ) -> None:
     entry_point.make(OPENAI, batch_size=2).documents([TEXT, "b", "c"])
@@ -49,7 +49,7 @@ def test_each_request_is_told_of_at_debug(
     assert said(log, logging.INFO) == said(log, logging.WARNING) == []
 
 
-def test_a_short_retry_is_told_of_at_info(
+def test_a_short_retry_is_logged_at_info(
     entry_point: EntryPoint, clock: Clock, log: pytest.LogCaptureFixture
 ) -> None:
     entry_point.fake_server.will(Fault(503), Fault(429, retry_after="2"))
@@ -94,7 +94,7 @@ def test_a_long_wait_for_the_own_rate_is_one_warning_for_all_that_wait(
         assert re.match(r"waiting [67]\.\d s before the next request, to keep to the req", warning)
 
 
-def test_a_short_wait_for_the_own_rate_is_not_told_of(
+def test_a_short_wait_for_the_own_rate_is_not_logged(
     entry_point: EntryPoint, clock: Clock, log: pytest.LogCaptureFixture
 ) -> None:
     texts = [TEXT, *"bcdef"]  # the last one waits for 15 s, but one leaves every 3 s
@@ -112,7 +112,7 @@ def test_the_pacer_tells_for_how_long_no_request_may_leave() -> None:
     assert pacer.closed_for == 0.0
 
 
-def test_a_lowered_bound_is_told_of_at_info(
+def test_a_lowered_bound_is_logged_at_info(
     entry_point: EntryPoint, clock: Clock, log: pytest.LogCaptureFixture
 ) -> None:
     entry_point.fake_server.will(Fault(429))
@@ -120,7 +120,7 @@ def test_a_lowered_bound_is_told_of_at_info(
     assert "429: at most 1 requests in flight from now on" in said(log, logging.INFO)
 
 
-def test_a_learned_limit_is_told_of_at_info(
+def test_a_learned_limit_is_logged_at_info(
     entry_point: EntryPoint, log: pytest.LogCaptureFixture
 ) -> None:
     judge = at_most(2)

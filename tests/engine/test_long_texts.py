@@ -254,7 +254,7 @@ def test_the_result_tells_how_much_of_each_text_was_sent_repeated_ones_too(
     assert result(core, ["a", "b"]).truncated == {}
 
 
-def test_an_error_tells_it_of_the_texts_that_have_a_vector(core: EntryPoint) -> None:
+def test_the_partial_of_an_error_lists_truncated_texts_that_have_a_vector(core: EntryPoint) -> None:
     core.make(OPENAI, dimensions=4, too_long="truncate", batch_size=1, max_concurrency=1)
     core.fake_server.will(None, emulator.Fault(401))
     with pytest.raises(Exception, match="401") as caught:
@@ -263,7 +263,7 @@ def test_an_error_tells_it_of_the_texts_that_have_a_vector(core: EntryPoint) -> 
     assert list(partial.truncated) == [0]
 
 
-def test_the_log_tells_of_cut_texts_without_them(
+def test_the_log_names_truncated_texts_by_position_and_not_by_content(
     entry_point: EntryPoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "aimlapi_embeddings")

@@ -117,7 +117,7 @@ def test_slots_are_given_in_order_of_arrival() -> None:
 
 
 @LANES
-def test_a_wake_up_that_nobody_hears_is_not_lost(lane: Lane) -> None:
+def test_a_wake_up_without_a_waiter_is_not_lost(lane: Lane) -> None:
     """The first waiter was woken, but its event loop stands still: the next looks for itself."""
     pacer = a_pacer()
     [holder] = holders(pacer, 1)

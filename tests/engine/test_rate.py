@@ -159,7 +159,7 @@ def test_what_a_reply_tells_of_its_tokens_replaces_the_estimate() -> None:
     assert many.leave([many.request(100)]) == pytest.approx([20 / SHARE])
 
 
-def test_a_reply_that_tells_no_tokens_changes_nothing() -> None:
+def test_a_reply_without_tokens_changes_nothing() -> None:
     rig = Rig(tokens=600)
     rig.leave([rig.request(100)])
     rig.pacer.correct_tokens(100, 0)
@@ -252,7 +252,7 @@ def test_changed_rates_count_what_the_former_have_granted() -> None:
     )
 
 
-def test_a_rate_that_is_taken_away_holds_nobody_any_more() -> None:
+def test_a_rate_that_is_removed_delays_no_request() -> None:
     rig = Rig(requests=1, tokens=60)
     rig.leave([rig.request(60)])
     rig.pacer = Pacer(64, rig.clock.monotonic, None, rig.pacer)

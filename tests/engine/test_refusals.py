@@ -85,7 +85,7 @@ def test_texts_at_fault_for_different_reasons_are_all_named() -> None:
 
 
 @IN_FLIGHT
-def test_a_bad_text_and_an_untold_limit_of_10_texts_cost_at_most_60_requests(
+def test_a_bad_text_and_an_undocumented_limit_of_10_texts_cost_at_most_60_requests(
     in_flight: int,
 ) -> None:
     server = first_of(dislikes(7), at_most(10, refusal("no")))

@@ -82,7 +82,7 @@ def assert_kept_all_but(error: BadRequestError, texts: list[str], lost: Collecti
 # The figures
 
 
-def test_a_bad_text_and_an_untold_limit_together(entry_point: EntryPoint) -> None:
+def test_a_bad_text_and_an_undocumented_limit_together(entry_point: EntryPoint) -> None:
     texts = numbered(100)
     judged(entry_point, holds({"text 7"}, say(FILTER)), more_than(10, say("no")))
     error = refused(entry_point, texts)
@@ -165,7 +165,7 @@ def test_the_error_says_how_many_were_refused_and_shows_the_first(entry_point: E
     assert dict(error.refused) == {4: "rude", 9: LONG, 12: LONG}
 
 
-def test_a_refused_text_is_named_at_each_place_where_it_stands(entry_point: EntryPoint) -> None:
+def test_a_refused_text_is_named_at_each_of_its_positions(entry_point: EntryPoint) -> None:
     texts = ["a", "bad", "b", "bad", "a"]
     judged(entry_point, holds({"bad"}, say(FILTER)))
     error = refused(entry_point, texts)

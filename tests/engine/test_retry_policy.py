@@ -168,7 +168,7 @@ def test_a_wait_that_the_server_asks_for_holds_every_request(status: int, bindin
     assert 8.0 <= failing.everybody_waits() <= 10.0
 
 
-def test_a_failure_without_a_hint_holds_nobody_else() -> None:
+def test_a_failure_without_a_time_to_wait_delays_no_other_request() -> None:
     failing = Failing()
     failing.status(429)
     failing.status(503)
@@ -216,9 +216,7 @@ def test_a_429_costs_no_retry_while_others_get_through() -> None:
     assert "max_concurrency" in gave_up.advice
 
 
-def test_a_429_costs_no_retry_when_somebody_got_through_since_the_requests_own_last_failure() -> (
-    None
-):
+def test_a_429_costs_no_retry_when_another_request_succeeded_since_the_last_failure() -> None:
     """A slow server refuses often between two successes, so refusals alone are no outage."""
     failing = Failing(1)
     for _ in range(20):

@@ -98,7 +98,7 @@ def test_threads_that_a_loop_joins_end_though_its_tasks_hold_all_slots(
 
 
 @NEW_LOOPS
-def test_a_loop_that_was_left_standing_with_a_request_in_flight_holds_nobody_up(
+def test_a_stopped_loop_with_a_request_in_flight_delays_no_other_caller(
     package: Package, new_loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
     with serving(latency=LATENCY) as (server, base_url):

@@ -323,7 +323,7 @@ def test_reasons_are_kept_for_the_first_thousand_invalid_texts(core: EntryPoint)
 
 
 @pytest.mark.parametrize("on_invalid", ["raise", "none"])
-def test_a_server_that_refuses_everything_is_told_as_the_request_s_fault(
+def test_the_request_is_blamed_where_a_server_refuses_everything(
     core: EntryPoint, fake_server: FakeServer, on_invalid: str
 ) -> None:
     refusing(fake_server, "text")
@@ -567,7 +567,7 @@ def test_nothing_is_sent_for_no_texts(core: EntryPoint, fake_server: FakeServer)
     assert (reading.got, reading.error, fake_server.requests) == ([], None, [])
 
 
-def test_a_source_whose_length_cannot_be_told_is_read(core: EntryPoint) -> None:
+def test_a_source_without_a_length_is_read(core: EntryPoint) -> None:
     class Unsized(Source):
         def __len__(self) -> int:
             raise NotImplementedError
@@ -616,7 +616,7 @@ def test_the_span_of_a_stream_names_the_replies_of_all_of_it(
         assert len(attributes(spans.call)["aimlapi_embeddings.request_ids"]) == 3
 
 
-def test_an_error_of_a_stream_is_told_to_its_span(
+def test_an_error_of_a_stream_is_recorded_on_its_span(
     core: EntryPoint, fake_server: FakeServer
 ) -> None:
     fake_server.will(Fault(401))

@@ -38,7 +38,7 @@ def embedded(core: EntryPoint, texts: list[str]) -> EmbeddingResult:
     return core.wait(call(texts))
 
 
-def test_a_stream_gives_the_vectors_of_embed_and_tells_what_was_cut(core: EntryPoint) -> None:
+def test_a_stream_gives_the_vectors_of_embed_and_lists_truncated_texts(core: EntryPoint) -> None:
     texts = ["short", PROSE, DENSE, "short too", PROSE, "the end"]
     core.make(OPENAI, dimensions=4, too_long="truncate")
     expected = embedded(core, texts)

@@ -533,7 +533,7 @@ def test_a_forked_process_neither_disturbs_a_stream_nor_waits_for_it() -> None:
         assert len(server.requests) == 2 * 40 + 3
 
 
-def test_a_stream_in_a_loop_that_stands_still_holds_nobody_up() -> None:
+def test_a_stream_in_a_stopped_loop_delays_no_other_caller() -> None:
     with serving(latency=0.1) as (_, base_url):
         client = client_to(base_url, max_concurrency=1)
         stream = client.aembed_iter(f"text {i}" for i in range(10))

@@ -106,7 +106,7 @@ def test_what_a_bad_reply_cost_is_counted_as_it_tells(
     assert caught.value.partial.usage == good
 
 
-def test_a_bad_reply_that_tells_no_cost_is_counted_as_a_request(
+def test_a_bad_reply_without_a_cost_is_counted_as_a_request(
     entry_point: EntryPoint,
 ) -> None:
     entry_point.make(OPENAI)

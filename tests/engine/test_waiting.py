@@ -85,7 +85,7 @@ def test_waking_twice_is_one_wake_up(mode: Mode) -> None:
     assert wait_in(mode, wake, wake, wait_long) < SOON
 
 
-def test_a_loop_is_told_of_a_wake_up_once() -> None:
+def test_a_loop_gets_a_wake_up_once() -> None:
     """Each request that ends wakes all that may leave by then, often the same ones again."""
     told: list[object] = []
 

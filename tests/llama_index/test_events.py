@@ -309,7 +309,7 @@ def test_what_a_stream_cost_is_one_event_in_one_span_at_its_end(
     assert editor.seen == [event], "other events would hold all texts"
 
 
-def test_a_stream_that_is_closed_early_tells_what_it_cost(
+def test_a_stream_that_is_closed_early_reports_what_it_cost(
     llama_index: EntryPoint, editor: Editor, spans: SimpleSpanHandler
 ) -> None:
     llama_index.make(OPENAI, batch_size=1, max_concurrency=1)
@@ -320,7 +320,7 @@ def test_a_stream_that_is_closed_early_tells_what_it_cost(
     assert event.span_id == span.id_
 
 
-def test_a_stream_that_is_dropped_tells_what_it_cost(
+def test_a_stream_that_is_deleted_reports_what_it_cost(
     llama_index: EntryPoint, editor: Editor
 ) -> None:
     llama_index.make(OPENAI, batch_size=1, max_concurrency=1)
@@ -338,7 +338,7 @@ def test_a_stream_that_is_dropped_tells_what_it_cost(
     assert [event.requests for event in usages(editor)] == [1]
 
 
-def test_a_stream_that_fails_tells_what_it_cost(
+def test_a_stream_that_fails_reports_what_it_cost(
     llama_index: EntryPoint, editor: Editor, spans: SimpleSpanHandler, clock: Clock
 ) -> None:
     llama_index.fake_server.will(None, Fault(503), Fault(503))
@@ -390,7 +390,7 @@ def test_the_span_of_a_stream_belongs_where_its_first_vector_was_asked_for(
     assert event.span_id == span.id_
 
 
-def test_a_stream_that_nobody_asks_for_vectors_tells_nothing(
+def test_a_stream_that_is_not_read_reports_nothing(
     llama_index: EntryPoint, editor: Editor, spans: SimpleSpanHandler
 ) -> None:
     llama_index.make(OPENAI)
@@ -402,7 +402,7 @@ def test_a_stream_that_nobody_asks_for_vectors_tells_nothing(
     assert spans_of_streams(list(spans.open_spans.values())) == []
 
 
-def test_an_event_that_nobody_hears_is_not_made(
+def test_an_event_without_a_handler_is_not_made(
     llama_index: EntryPoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []

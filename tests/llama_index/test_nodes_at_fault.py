@@ -104,7 +104,7 @@ def insert(entry_point: EntryPoint, given: Sequence[Any]) -> VectorStoreIndex:
     return index
 
 
-def test_an_error_of_an_index_tells_how_to_learn_which_nodes_and_its_remedy_works(
+def test_an_error_of_an_index_says_how_to_find_the_nodes_and_its_remedy_works(
     llama_index: EntryPoint,
 ) -> None:
     given = nodes("good one", "bad", "good two")

@@ -119,7 +119,7 @@ def test_a_connection_that_the_server_closed_while_idle_is_not_tried(
     assert clock.waits == []
 
 
-def test_an_idle_connection_that_dies_under_a_request_is_replaced_at_once(
+def test_an_idle_connection_that_breaks_during_a_request_is_replaced_at_once(
     package: Package, mode: Mode, clock: Clock
 ) -> None:
     """The server closes it at the moment the request arrives: no retry, no wait."""
@@ -160,7 +160,9 @@ def test_a_reply_that_breaks_off_costs_a_retry_on_any_connection(
     assert len(clock.waits) == 1
 
 
-def test_a_new_connection_that_dies_is_no_idle_one(mode: Mode, clock: Clock) -> None:
+def test_a_new_connection_that_breaks_does_not_count_as_an_idle_one(
+    mode: Mode, clock: Clock
+) -> None:
     with raw_server(lambda *_: False) as server:
         entry_point = connected("core", mode, server.base_url, max_retries=2)
         with pytest.raises(APIConnectionError, match="3 attempts"):

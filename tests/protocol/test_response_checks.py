@@ -142,7 +142,7 @@ def test_an_encoding_that_was_not_requested_is_named(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, {"content-encoding": "gzip"}])
-def test_a_body_that_is_compressed_unsaid_is_told(headers: dict[str, str]) -> None:
+def test_a_body_that_is_compressed_without_a_header_is_named(headers: dict[str, str]) -> None:
     """Or twice, and decompressed once."""
     answer = Reply(200, headers, gzip.compress(b"{}"))
     assert "its body is compressed once more than its content-encoding says" in refused(answer)
