@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
 import textwrap
 from typing import Any
@@ -42,12 +43,16 @@ def docstrings(cls: type[BaseModel]) -> dict[str, str]:
     """Read the docstrings of the fields that a class itself declares; none without its source."""
     if not inspect.get_annotations(cls).keys() & cls.model_fields:
         return {}
+    name = re.escape(cls.__qualname__)
     try:
-        module = ast.parse(inspect.getsource(sys.modules[cls.__module__]))
+        source = inspect.getsource(sys.modules[cls.__module__])
+        # The lines of this class alone: all of a module take 2 ms for each of its classes.
+        lines = re.search(rf"^class {name}\b.*\n(?:(?:[ \t)#].*)?\n)*", source, re.MULTILINE)
+        body = ast.parse(lines[0] if lines else "").body
     except (KeyError, OSError, TypeError, SyntaxError):  # typed into a console, say
         return {}
-    for node in module.body:
-        if isinstance(node, ast.ClassDef) and node.name == cls.__qualname__:
+    for node in body:
+        if isinstance(node, ast.ClassDef):
             pairs = zip(node.body, node.body[1:], strict=False)
             return {
                 field.target.id: inspect.cleandoc(text.value.value)
