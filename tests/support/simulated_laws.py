@@ -72,20 +72,17 @@ def every_text_that_is_taken_has_its_vector_and_every_other_is_named(run: Observ
         elif isinstance(outcome.error, BadRequestError) and not is_blamed(run, outcome):
             named = outcome.error.indices
             assert tuple(outcome.error.refused) == named
-            failed = _failed_alone(run, outcome)
-            assert set(refused) <= set(named) <= {*refused, *failed}
+            assert set(refused) <= set(named)
+            assert all(i in refused or has_failed_at(run, outcome, outcome.texts[i]) for i in named)
             kept = [i for i, vector in enumerate(outcome.vectors) if vector is not None]
             assert kept == sorted(set(range(len(outcome.texts))) - set(named))
 
 
-def _failed_alone(run: Run, outcome: Outcome) -> set[int]:
-    """List texts that were sent alone when the server failed."""
-    alone = Counter(
-        each.texts[0]
-        for each in requests_of(run, outcome)
-        if len(each.texts) == 1 and each.status in AT_TEXTS
+def has_failed_at(run: Observed, outcome: Outcome | StreamOutcome, text: str) -> bool:
+    """Tell whether the server failed at a text that was sent alone."""
+    return any(
+        each.texts == (text,) and each.status in AT_TEXTS for each in requests_of(run, outcome)
     )
-    return {i for i, text in enumerate(outcome.texts) if alone[text]}
 
 
 def is_blamed(run: Observed, outcome: Outcome | StreamOutcome) -> bool:
@@ -330,7 +327,12 @@ def few_requests_are_wasted(run: Run) -> None:
         bad = [text for text in texts if not run.server.takes(text)]
         least += _fewest(run, [text for text in texts if text not in bad])
         at_fault += len(bad)
-    spent = sum(not _has_failed(each) for each in seen)
+    names = tuple(outcome.name for outcome in run.streams)
+    spent = sum(
+        not _has_failed(each)
+        for each in seen
+        if not (each.texts and names and each.texts[0].startswith(names))
+    )
     # Where the server failed while others got through, each failure may have cut one request.
     least += sum(each.status in AT_TEXTS for each in seen)
     depth = 2 * math.ceil(math.log2(client.batch_size)) + 2
