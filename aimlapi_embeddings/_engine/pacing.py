@@ -131,14 +131,13 @@ class Pacer:
         """Wait until a request of so many tokens may be sent."""
         if self._limiter is not None:
             yield Ask(tokens)
-        drawn_for = due = float("-inf")
+        due = float("-inf")
         place = self.rates.join(lane, tokens)
         try:
             while True:
                 now = self._now()
-                if self._opens_at > max(now, drawn_for):
-                    drawn_for = self._opens_at  # each request draws its own moment after it
-                    due = drawn_for + random.uniform(0.0, self._spread)
+                if self._opens_at > now:  # each request draws its own moment after it
+                    due = self._opens_at + random.uniform(0.0, self._spread)
                 if due > now:
                     yield Sleep(due - now)
                 elif (opens := self.rates.opens(place)) > now:

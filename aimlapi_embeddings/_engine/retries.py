@@ -163,13 +163,13 @@ class Retries(msgspec.Struct):
             self.ends = self.now() + self.policy.retry_for
 
     def _is_used_up(self, *, counts: bool = True) -> bool:
-        """Tell whether no repeat is left; else note one more, if it counts."""
+        """Tell whether no repeat is left, and note one more, if it counts."""
         if self.policy.retry_for is not None:
             used_up = self.left <= 0
         else:
             most = self.policy.max_retries
             used_up = self.counted >= most and (counts or most == 0)
-        self.counted += counts and not used_up
+        self.counted += counts
         return used_up
 
     def _give_up(self, advice: str = "") -> GiveUp:

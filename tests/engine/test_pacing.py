@@ -452,6 +452,22 @@ def test_a_slot_is_lent_when_every_holders_loop_is_silent_for_100_milliseconds()
     assert request.look()
 
 
+def test_a_slot_is_lent_to_a_request_that_was_woken_in_vain_before() -> None:
+    pacer = a_pacer(1)
+    [holder] = holders(pacer, 1)
+    request = Request(pacer)
+    holder.release()
+    assert request.woken
+    request.waiters[-1].reset()
+    loop = Loop(silent=True)
+    first = Request(pacer, Lane.INTERACTIVE, loop=loop)  # another one was faster
+    assert first.permit
+    request.waiters[-1].wake()
+    assert not request.look()
+    silent_for_long(request)
+    assert request.permit or request.look()
+
+
 def test_all_loops_are_asked_together_and_once_each() -> None:
     pacer = a_pacer(4)
     loops = [Loop(silent=True) for _ in range(4)]

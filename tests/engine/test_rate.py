@@ -204,6 +204,15 @@ def test_who_gives_up_has_used_nothing() -> None:
     assert rig.leave([last]) == pytest.approx([1 / SHARE], abs=LOOK)
 
 
+def test_who_waits_behind_one_that_gives_up_looks_again_within_a_second() -> None:
+    rig = Rig(tokens=60)
+    rig.leave([rig.request(60)])
+    large, small = rig.request(60), rig.request(1)
+    large.give_up()
+    assert isinstance(small.step, Sleep)
+    assert small.step.seconds <= 1.0
+
+
 @pytest.mark.parametrize("lane", Lane, ids=lambda lane: lane.name.lower())
 def test_who_never_runs_again_holds_the_others_up_for_one_look_each(lane: Lane) -> None:
     rig = Rig(requests=60)

@@ -245,6 +245,13 @@ def test_a_status_other_than_429_costs_a_retry_whoever_gets_through(status: int)
     assert isinstance(failing.status(status, outage=False), GiveUp)
 
 
+def test_a_429_while_others_get_through_ends_nothing_when_all_retries_are_used() -> None:
+    failing = Failing(1)
+    assert not isinstance(failing.status(503), GiveUp)
+    assert not isinstance(failing.status(429, outage=False), GiveUp)
+    assert isinstance(failing.status(503), GiveUp)
+
+
 def test_a_request_that_alone_never_gets_through_ends_too() -> None:
     failing = Failing(3)
     waits = 0
@@ -271,6 +278,12 @@ def test_failures_that_cost_nothing_lengthen_the_ordinary_waits() -> None:
 
 
 # Repeats that are bounded by time
+
+
+def test_with_retry_for_a_request_may_fail_any_number_of_times() -> None:
+    failing = Failing(retry_for=1e9)
+    waits = [failing.connection() for _ in range(1_100)]
+    assert not any(isinstance(wait, GiveUp) for wait in waits)
 
 
 @pytest.mark.parametrize("status", [429, 503, None], ids=["429", "503", "connection"])
