@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.live,
     pytest.mark.enable_socket,
     pytest.mark.filterwarnings("ignore:.*left the list:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*texts are longer than:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*longer than:UserWarning"),
 ]
 
 # Read at import, because the fixture `clean_environment` removes them from each test.

@@ -11,7 +11,7 @@ from tests.support.recorded_models import USUAL
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*left the list:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*texts are longer than:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*longer than:UserWarning"),
     pytest.mark.filterwarnings("ignore:emulated/of-tomorrow is not a model:UserWarning"),
 ]
 

@@ -17,7 +17,7 @@ from tests.support.scenarios import SCENARIOS
 pytestmark = [
     pytest.mark.vcr,
     pytest.mark.filterwarnings("ignore:.*left the list:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*texts are longer than:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*longer than:UserWarning"),
     pytest.mark.filterwarnings("ignore:emulated/of-tomorrow is not a model:UserWarning"),
 ]
 
