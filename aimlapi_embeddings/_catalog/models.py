@@ -102,6 +102,8 @@ def find_model(model: str, provider: Provider, family: str | None) -> Model:
             f"model={model!r} is not a model id. There is no default, because vectors of different "
             "models cannot be compared: name the one your index was built with."
         )
+    if model != model.strip():
+        raise ConfigurationError(f"model={model!r} has blanks around it: write {model.strip()!r}.")
     rules = FAMILIES[one_of("family", family, FAMILIES)] if family is not None else None
     known = [row for row in _known(model) if row.family.provider == provider.name]
     if known:

@@ -210,3 +210,11 @@ def test_a_notebook_shows_the_models_as_a_table() -> None:
     for row in MODELS:
         assert f"<td>{row.id}</td><td>{row.family.name}</td>" in shown
     assert "<td>2,048</td>" in shown
+
+
+@pytest.mark.parametrize("model", [" text-embedding-3-small", "text-embedding-3-small ", " mine "])
+def test_a_model_with_blanks_around_it_is_refused_and_not_taken_for_an_unknown_one(
+    model: str,
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"blanks around it: write '{model.strip()}'"):
+        EmbeddingsClient(model=model, api_key="unused-key")
