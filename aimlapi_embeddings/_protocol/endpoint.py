@@ -20,14 +20,19 @@ def endpoint(provider: Provider, base_url: str, *, allow_http: bool) -> str:
 
     A base URL of a host alone gets the provider's own path; one that names the endpoint is kept.
     """
+    if not isinstance(base_url, str):  # not shown, since it may hold a secret
+        raise ConfigurationError(
+            f"base_url must be a string, not of type {type(base_url).__name__}; an object that "
+            "is a URL can be passed as str(url)."
+        )
     try:
         parts = urlsplit(base_url.strip())
         parts.port  # noqa: B018  (raises on a port that is not a number)
-    except (ValueError, AttributeError, TypeError):
+    except ValueError:
         parts = urlsplit("")
     shown = _without_secrets(base_url)
     # Of the text and not of its parts, which there are none of when it cannot be read.
-    if "@" in re.split("[/?#]", str(base_url).partition("//")[2], maxsplit=1)[0]:
+    if "@" in re.split("[/?#]", base_url.partition("//")[2], maxsplit=1)[0]:
         raise ConfigurationError("base_url holds a user name or password; pass api_key instead.")
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):
@@ -50,9 +55,9 @@ def shown_url(url: str) -> str:
     return re.split("[?#]", url, maxsplit=1)[0]
 
 
-def _without_secrets(url: object) -> object:
+def _without_secrets(url: str) -> str:
     """Leave out what may be secret in something that was given as a URL and may not be one."""
-    return re.sub(r"^(\w+:/*)?.*@", r"\1", shown_url(url)) if isinstance(url, str) else url
+    return re.sub(r"^(\w+:/*)?.*@", r"\1", shown_url(url))
 
 
 def location(url: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,11 +107,20 @@ def test_credentials_in_the_base_url_are_refused_and_not_repeated(base_url: str)
     ["", " ", "api.aimlapi.com", "api.aimlapi.com/v1", "/v1", "ftp://h/v1", "https://", "https:///v1",
      "https://:443", "https://h:port", "https://h:99999", "https://[::1", "https://a b/v1",
      "https://h\\v1", "https://?x=1", "https://api..h/v1", "https://.h/v1",
-     f"https://{'h' * 64}/v1", "https://h../v1", 5, None, b"https://h/v1", ["https://h"]],
+     f"https://{'h' * 64}/v1", "https://h../v1"],
 )  # fmt: skip
-def test_an_invalid_base_url_is_refused_with_the_default_one(base_url: Any) -> None:
+def test_an_invalid_base_url_is_refused_with_the_default_one(base_url: str) -> None:
     said = refused(base_url)
     assert said.endswith("is not an http(s) URL; the usual one is 'https://api.aimlapi.com/v1'.")
+
+
+@pytest.mark.parametrize(
+    "base_url", [5, None, b"https://h/v1?key=hunter2", httpx.URL("https://h/v1?key=hunter2")]
+)
+def test_a_base_url_that_is_no_string_is_refused_and_not_shown(base_url: Any) -> None:
+    said = refused(base_url)
+    assert said.startswith(f"base_url must be a string, not of type {type(base_url).__name__};")
+    assert "hunter2" not in said
 
 
 @pytest.mark.parametrize(
