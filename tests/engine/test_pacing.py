@@ -452,6 +452,15 @@ def test_a_slot_is_lent_when_every_holders_loop_is_silent_for_100_milliseconds()
     assert request.look()
 
 
+def test_a_free_slot_is_not_kept_for_a_waiter_that_never_runs_again() -> None:
+    pacer = a_pacer(2)
+    holder, _other = holders(pacer, 2)
+    _dead = Request(pacer)
+    later = Request(pacer)
+    holder.release()  # which wakes the dead one
+    assert later.look(), "it has waited 50 ms in vain"
+
+
 def test_a_slot_is_lent_to_a_request_that_was_woken_in_vain_before() -> None:
     pacer = a_pacer(1)
     [holder] = holders(pacer, 1)

@@ -204,6 +204,15 @@ def test_who_gives_up_has_used_nothing() -> None:
     assert rig.leave([last]) == pytest.approx([1 / SHARE], abs=LOOK)
 
 
+def test_who_gives_up_is_not_waited_for() -> None:
+    alone, behind = Rig(requests=60), Rig(requests=60)
+    for rig in (alone, behind):
+        rig.leave([rig.request()])
+    behind.request().give_up()
+    expected = alone.leave([alone.request()])
+    assert behind.leave([behind.request()]) == pytest.approx(expected, abs=LOOK / 5)
+
+
 def test_who_waits_behind_one_that_gives_up_looks_again_within_a_second() -> None:
     rig = Rig(tokens=60)
     rig.leave([rig.request(60)])
