@@ -117,7 +117,7 @@ class Retries(msgspec.Struct):
         self._fail()
         if error.permanent:
             return GiveUp()
-        return self._give_up() if self._is_used_up() else self._back_off()
+        return self._give_up() if self._none_left() else self._back_off()
 
     def after_status_error(
         self, error: APIStatusError, hint: RetryHint | None, *, outage: bool
@@ -147,7 +147,7 @@ class Retries(msgspec.Struct):
         outage = outage and got_through == self.got_through
         self.got_through = got_through
         counts = outage or not limited or self.failures - self.counted > _MOST_UNCOUNTED
-        if self._is_used_up(counts=counts):
+        if self._none_left(counts=counts):
             return self._give_up(_FEWER_REQUESTS if limited else "")
         if hint and hint.seconds > 0:
             self.pacer.wait_for(min(hint.seconds, longest))
@@ -162,8 +162,8 @@ class Retries(msgspec.Struct):
         if self.failures == 1 and self.policy.retry_for is not None:
             self.ends = self.now() + self.policy.retry_for
 
-    def _is_used_up(self, *, counts: bool = True) -> bool:
-        """Tell whether no repeat is left, and note one more, if it counts."""
+    def _none_left(self, *, counts: bool = True) -> bool:
+        """Note one more repeat, if it counts; return whether none was left."""
         if self.policy.retry_for is not None:
             used_up = self.left <= 0
         else:
