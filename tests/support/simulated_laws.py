@@ -29,6 +29,7 @@ from tests.support.simulated_run import (
     requests_of,
 )
 from tests.support.simulated_server import (
+    FILTERED,
     FINAL,
     QUICK,
     READABLE,
@@ -94,9 +95,16 @@ def is_blamed(run: Observed, outcome: Outcome | StreamOutcome) -> bool:
         for each in requests
         if len(each.texts) == 1
         and each.status in (400, 422, *AT_TEXTS)
-        and not (run.server.is_too_large(each.texts) and run.server.plan.size_words in READABLE)
+        and not _is_refused_for_size(run, each)
     ]
     return not any(each.is_good for each in requests) and len(alone) >= min(ENOUGH_ALIKE, texts)
+
+
+def _is_refused_for_size(run: Observed, each: Seen) -> bool:
+    """Tell whether a refusal says that it is about size; a failure at a text comes before it."""
+    plan = run.server.plan
+    fails = plan.fails and any(FILTERED in text for text in each.texts)
+    return run.server.is_too_large(each.texts) and plan.size_words in READABLE and not fails
 
 
 def what_was_answered_is_kept(run: Run) -> None:
