@@ -234,10 +234,7 @@ async def read_in_task(
                     arrived.clear()
                     seen = window.sent
                     tasks -= {task for task in tasks if task.done()}
-                    if window.has_failed:
-                        for task in tasks:
-                            task.cancel()
-                    else:
+                    if not window.has_failed:
                         with trace.active() if trace else _NOT_TRACED:
                             for _ in range(min(len(call.work), most - len(tasks))):
                                 tasks.add(asyncio.ensure_future(work()))

@@ -440,9 +440,12 @@ def test_an_error_of_the_progress_callback_ends_the_stream(core: EntryPoint) -> 
 
 
 @pytest.mark.parametrize("as_source", [list, Source])
-def test_progress_moves_with_the_replies_up_to_all_texts(core: EntryPoint, as_source: Any) -> None:
+def test_progress_moves_with_the_replies_up_to_all_texts(
+    core: EntryPoint, fake_server: FakeServer, as_source: Any
+) -> None:
+    refusing(fake_server, "refused")
     seen: list[tuple[int, int]] = []
-    texts = as_source([*(f"text {i}" for i in range(10)), None, "text 0"])
+    texts = as_source([*(f"text {i}" for i in range(8)), "refused", "refused", None, "text 0"])
     read(
         client_of(core, batch_size=3),
         core.mode,

@@ -306,6 +306,21 @@ def test_a_refused_key_ends_the_stream_and_its_requests(mode: Mode) -> None:
         client.close()
 
 
+def test_nothing_behind_a_text_at_fault_is_sent_while_those_before_it_are_waited_for(
+    mode: Mode,
+) -> None:
+    def judge(asked: Request) -> Fault:
+        refused = b'"text 2"' in asked.body
+        return Fault(400 if refused else None, delay=1.0 if b'"text 0"' in asked.body else 0.02)
+
+    with serving(judge=judge) as (server, base_url):
+        client = client_to(base_url, max_concurrency=2)
+        reading = read(client, mode, [f"text {i}" for i in range(50)], window=50)
+        assert len(reading.got) == 2
+        assert len(server.requests) < 25, "they have time for all fifty"
+        client.close()
+
+
 # Ctrl-C
 
 PROGRAM = """
